@@ -1,0 +1,32 @@
+"""The committed prompt files are what their grammars write, and no split leaks into another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vader_bench.data.packaged import PACKAGED, write_packaged
+from vader_bench.data.prompts import SETS_FOLDER, leaks, load_prompts, normalise, packaged_names
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_every_packaged_set_has_a_grammar() -> None:
+    assert packaged_names() == sorted(PACKAGED)
+
+
+def test_writing_the_sets_again_gives_the_committed_files(tmp_path: Path) -> None:
+    write_packaged(tmp_path)
+    assert contents(tmp_path) == contents(SETS_FOLDER)
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGED))
+def test_no_split_leaks_into_another(name: str) -> None:
+    prompts = load_prompts(name)
+    assert leaks(prompts) == []
+    # the same again without the code under test: all splits together hold no form twice
+    forms = [normalise(prompt) for members in prompts.splits.values() for prompt in members]
+    assert len(forms) == len(set(forms))

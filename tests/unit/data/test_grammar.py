@@ -1,0 +1,101 @@
+"""The pocket sets hold what their splits promise, evenly."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from vader_bench.data import grammar
+from vader_bench.data.prompts import PromptSet, load_prompts
+from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, parse_caption
+
+ORDINARY = ("train", "heldout", "dev_train", "dev_heldout")
+SETS = {"pocket": ACTIONS, "pocket-looks": grammar.LOOKS}
+
+
+@pytest.fixture(params=SETS)
+def prompts(request: pytest.FixtureRequest) -> PromptSet:
+    return load_prompts(request.param)
+
+
+def captions(prompts: PromptSet, *splits: str) -> list[Caption]:
+    found = [parse_caption(prompt) for split in splits for prompt in prompts.split(split)]
+    assert all(caption is not None and caption.prop_noun is None for caption in found)
+    return [caption for caption in found if caption is not None]
+
+
+def test_sizes() -> None:
+    sizes = {name: {k: len(v) for k, v in load_prompts(name).splits.items()} for name in SETS}
+    pocket = {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24}
+    looks = {"train": 16, "heldout": 20, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
+    assert sizes == {"pocket": pocket, "pocket-looks": looks}
+
+
+def test_held_out_pairs_are_spread_over_actions_and_nouns() -> None:
+    assert set(Counter(action for _, action in grammar.HELD_OUT_PAIRS).values()) == {2}
+    assert set(Counter(noun for noun, _ in grammar.HELD_OUT_PAIRS).values()) == {1, 2}
+    looks = [(noun, action) for noun, action in grammar.HELD_OUT_PAIRS if action in grammar.LOOKS]
+    assert set(Counter(noun for noun, _ in looks).values()) == {1}
+
+
+def test_new_nouns_are_in_their_split_alone(prompts: PromptSet) -> None:
+    new = {caption.noun for caption in captions(prompts, "noun")}
+    others = {caption.noun for caption in captions(prompts, *ORDINARY, "composition")}
+    assert new == {"maltese", "rocket"}
+    assert others == set(NOUNS) - new
+
+
+def test_compositions_are_in_their_split_alone_but_made_of_known_words(prompts: PromptSet) -> None:
+    seen = captions(prompts, *ORDINARY)
+    new = captions(prompts, "composition")
+    assert not {(c.noun, c.action) for c in new} & {(c.noun, c.action) for c in seen}
+    trained = captions(prompts, "train")
+    assert {c.noun for c in new} <= {c.noun for c in trained}
+    assert {c.action for c in new} <= {c.action for c in trained}
+
+
+@pytest.mark.parametrize("split", [*ORDINARY, "composition", "noun"])
+def test_words_are_balanced(prompts: PromptSet, split: str) -> None:
+    found = captions(prompts, split)
+    actions = SETS[prompts.name]
+    nouns = len({c.noun for c in found})
+    for words, kinds, slack in (
+        ([c.colour for c in found], len(COLOURS), 1),
+        ([c.scene for c in found], len(SCENES), 1),
+        ([c.action for c in found], len(actions), 1),
+        # a composition's noun comes with one or two actions only
+        ([c.noun for c in found], nouns, 2 if split == "composition" else 1),
+    ):
+        counts = Counter(words)
+        assert len(counts) == kinds
+        assert max(counts.values()) - min(counts.values()) <= slack, counts
+
+
+def test_beginnings_are_balanced_too() -> None:
+    for split in ("train", "heldout", "composition", "noun"):
+        found = captions(load_prompts("pocket"), split)[:8]
+        assert len({c.action for c in found}) == 8, split
+
+
+def test_development_prompts_are_used_for_nothing_else() -> None:
+    sets = {name: load_prompts(name) for name in SETS}
+    tuned = {p for s in sets.values() for split in ("dev_train", "dev_heldout") for p in s.split(split)}
+    rest = {p for s in sets.values() for split in s.splits if "dev" not in split for p in s.split(split)}
+    assert not tuned & rest
+
+
+def test_the_two_sets_share_no_sentence() -> None:
+    first, second = ({p for m in load_prompts(n).splits.values() for p in m} for n in SETS)
+    assert not first & second
+
+
+def test_balanced_draw_uses_each_word_before_any_again() -> None:
+    pool = [Caption(c, n, "spinning", s) for c in "ab" for n in "xy" for s in "pq"]
+    drawn = grammar._draw_balanced(pool, 4, np.random.default_rng(0))
+    assert len(set(drawn)) == 4
+    for word in ("colour", "noun", "scene"):
+        assert set(Counter(getattr(c, word) for c in drawn).values()) == {2}
+    assert drawn[0].colour != drawn[1].colour
+    assert drawn[0].noun != drawn[1].noun

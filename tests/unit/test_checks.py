@@ -1,0 +1,122 @@
+"""Runs that differ in anything but the method are refused, whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vader_bench.checks import check_fair, resolved_settings
+from vader_bench.config import RunConfig, expand, load_experiment, load_suite
+from vader_bench.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("known_names")
+
+CHANGED = "ddpo-action-seed1"
+
+
+@pytest.fixture
+def runs(write_files: Callable[[], Path]) -> list[RunConfig]:
+    return expand(load_experiment(write_files()), load_suite("small"))
+
+
+def changed(runs: list[RunConfig], name: str = CHANGED, **fields: Any) -> list[RunConfig]:
+    assert name in {run.name for run in runs}
+    return [run.model_copy(update=fields) if run.name == name else run for run in runs]
+
+
+def sampler_of(runs: list[RunConfig], **fields: Any) -> Any:
+    suite = runs[0].suite
+    return suite.model_copy(update={"sampler": suite.sampler.model_copy(update=fields)})
+
+
+def backbone_of(runs: list[RunConfig], **fields: Any) -> Any:
+    suite = runs[0].suite
+    return suite.model_copy(update={"backbone": suite.backbone.model_copy(update=fields)})
+
+
+def evaluation_of(runs: list[RunConfig], **fields: Any) -> Any:
+    return runs[0].evaluation.model_copy(update=fields)
+
+
+def test_an_expanded_grid_is_fair(runs: list[RunConfig]) -> None:
+    check_fair(runs)
+    check_fair(runs[:1])
+    check_fair([])
+
+
+def test_methods_may_differ_in_their_own_settings(runs: list[RunConfig]) -> None:
+    settings = {run.method: run.settings for run in runs if run.reward == "action"}
+    assert settings["vader"]["learning_rate"] != settings["ddpo"]["learning_rate"]
+    assert "k" in settings["vader"]
+    assert "k" not in settings["ddpo"]
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [
+        ("budget", lambda _: {"reward_queries": 256}),
+        ("suite", lambda runs: {"suite": sampler_of(runs, steps=25)}),
+        ("suite", lambda runs: {"suite": sampler_of(runs, eta=0.5)}),
+        ("suite", lambda runs: {"suite": sampler_of(runs, guidance=7.5)}),
+        ("suite", lambda runs: {"suite": backbone_of(runs, settings={"frames": 4})}),
+        ("suite", lambda runs: {"suite": runs[0].suite.model_copy(update={"decode_frames": 1})}),
+        ("prompts", lambda _: {"prompts": "activities"}),
+        ("evaluation", lambda runs: {"evaluation": evaluation_of(runs, prompts=4)}),
+        ("evaluation", lambda runs: {"evaluation": evaluation_of(runs, samples=2)}),
+        ("evaluation", lambda runs: {"evaluation": evaluation_of(runs, every=32)}),
+        ("lora_rank", lambda _: {"settings": {"learning_rate": 0.0003, "lora_rank": 4}}),
+        ("settings", lambda _: {"settings": {"learning_rate": 0.1, "lora_rank": 16}}),
+        ("seeds", lambda _: {"seed": 7}),
+        ("experiment", lambda _: {"experiment": "other"}),
+    ],
+)
+def test_every_other_difference_is_refused(
+    runs: list[RunConfig], what: str, fields: Callable[[list[RunConfig]], dict[str, Any]]
+) -> None:
+    with pytest.raises(UserError, match=f"not a fair comparison: .* in {what}; give all arms the same"):
+        check_fair(changed(runs, **fields(runs)))
+
+
+def test_a_missing_run_is_refused(runs: list[RunConfig]) -> None:
+    with pytest.raises(UserError, match="in seeds"):
+        check_fair([run for run in runs if run.name != CHANGED])
+
+
+def test_the_base_model_is_looked_at_like_the_others(runs: list[RunConfig]) -> None:
+    with pytest.raises(UserError, match="in suite"):
+        check_fair(changed(runs, "base-action-seed0", suite=sampler_of(runs, steps=50)))
+    with pytest.raises(UserError, match="in prompts"):
+        check_fair(changed(runs, "base-action-seed0", prompts="pocket"))
+    with pytest.raises(
+        UserError, match="base-action-seed0: has a budget of 64; the base model is not trained"
+    ):
+        check_fair(changed(runs, "base-action-seed0", reward_queries=64))
+
+
+def test_all_differences_are_told(runs: list[RunConfig]) -> None:
+    unfair = changed(runs, reward_queries=256, prompts="pocket", settings={"lora_rank": 4})
+    with pytest.raises(UserError) as caught:
+        check_fair(unfair)
+    told = [line.partition(" in ")[2].partition(";")[0] for line in str(caught.value).splitlines()]
+    assert told == ["budget", "lora_rank", "prompts", "settings"]
+
+
+def test_settings_by_reward_override_the_plain_ones() -> None:
+    settings = {"learning_rate": 0.1, "k": 1, "by_reward": {"action": {"k": 3}}}
+    assert resolved_settings("vader", settings, "action")["k"] == 3
+    assert resolved_settings("vader", settings, "aesthetic")["k"] == 1
+    with pytest.raises(UserError, match="settings of vader for action: k: is 0; it must be at least 1"):
+        resolved_settings("vader", {"learning_rate": 0.1, "k": 0}, "action")
+
+
+def test_registered_names_are_read_from_the_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    from vader_bench import checks
+
+    assert {"vader", "ddpo", "diffusion-dpo"} <= set(checks._methods())
+    backbones, rewards = checks._families()
+    assert "modelscope" in backbones
+    assert rewards

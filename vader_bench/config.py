@@ -1,0 +1,319 @@
+"""Experiment and suite files as typed configuration, and the runs that an experiment asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from vader_bench import files
+from vader_bench.checks import check_fair, experiment_faults, resolved_settings
+from vader_bench.data.prompts import FILE_ENDINGS
+from vader_bench.errors import UserError
+from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
+
+__all__ = [
+    "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig", "RunConfig", "SamplerConfig",
+    "SuiteConfig", "check_fair", "config_digest", "expand", "load_experiment", "load_suite", "suite_names",
+]  # fmt: skip
+
+SUITES_FOLDER = Path(__file__).parent / "suites"
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise rule(f"names {twice[0]!r} twice", "name it once")
+    return values
+
+
+def _even(value: int) -> int:
+    if value % 2:
+        raise rule(f"is {value}", "it must be even, so that no pair of videos is cut")
+    return value
+
+
+def _with_heldout(splits: list[str]) -> list[str]:
+    if "heldout" not in splits:
+        raise rule("leaves out 'heldout'", "add it: the curves and the table are about this split")
+    return splits
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that becomes part of a folder's name."""
+Splits = Annotated[list[str], AfterValidator(_distinct), AfterValidator(_with_heldout)]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class SamplerConfig(_Config):
+    """How videos are sampled."""
+
+    steps: int = Field(ge=2)
+    """Denoising steps, the same while training and at evaluation."""
+    eta: float = Field(gt=0, le=1)
+    """DDIM noise level while training; evaluation always uses 0. DDPO needs it above 0."""
+    guidance: float = Field(ge=1)
+    """Classifier-free guidance scale; 1 is none."""
+
+
+class ComponentConfig(_Config):
+    """A registered family and what its factory is called with."""
+
+    family: str
+    settings: dict[str, Any] = {}
+
+
+class SuiteConfig(_Config):
+    """A backbone with its rewards, prompt splits and sampler settings."""
+
+    suite: Name
+    backbone: ComponentConfig
+    rewards: dict[Name, ComponentConfig] = Field(min_length=1)
+    """Rewards a run can train on, by the name experiments use."""
+    gold: ComponentConfig | None = None
+    """The reward no run trains on, used to show when a trained reward is being hacked."""
+    prompts: dict[str, str]
+    """Prompt set by reward name; the key ``default`` is for all others."""
+    decode_frames: int | None = Field(default=None, ge=1)
+    """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
+    wants a fixed number overrides it. Evaluation judges all frames."""
+    sampler: SamplerConfig
+
+    @field_validator("prompts")
+    @classmethod
+    def _covers_rewards(cls, prompts: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        rewards = info.data.get("rewards")
+        if rewards is None:  # at fault itself, and told as such
+            return prompts
+        for name in prompts:
+            if name != "default" and name not in rewards:
+                raise rule(f"names {name!r}, which is no reward", nearest(name, ["default", *rewards]))
+        bare = [name for name in rewards if name not in prompts]
+        if bare and "default" not in prompts:
+            raise rule(f"names no prompt set for the reward {bare[0]!r}", "add the key `default`")
+        return prompts
+
+    def prompts_for(self, reward: str) -> str:
+        """Return the prompt set that goes with ``reward``."""
+        return self.prompts[reward] if reward in self.prompts else self.prompts["default"]
+
+
+class BudgetConfig(_Config):
+    """What every run may spend."""
+
+    reward_queries: int = Field(ge=2)
+
+
+class EvaluationConfig(_Config):
+    """When and on what a run is evaluated. Evaluation costs no budget."""
+
+    every: Annotated[int, AfterValidator(_even)] = Field(ge=2)
+    """Reward queries between two looks; even, so that a pair is never cut."""
+    prompts: int = Field(ge=1)
+    """Most prompts per split at each look along the run: the first ones of the split."""
+    splits: Splits
+    """Splits evaluated at each look."""
+    final_splits: Splits
+    """Splits evaluated before training and at the end."""
+    final_prompts: int = Field(ge=1)
+    """Most prompts per split before training and at the end: the first ones of the split."""
+    samples: int = Field(default=1, ge=1)
+    """Videos per prompt."""
+    best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_distinct)] = Field(
+        default=[1, 2, 4, 8], min_length=1
+    )
+    """Numbers N for best-of-N of the base model."""
+
+
+class ExperimentConfig(_Config):
+    """A grid of runs that answers one question."""
+
+    experiment: Name
+    question: str
+    compares: Literal["method"] = "method"
+    """The only thing in which two arms of the experiment may differ: the method with its settings."""
+    suite: str
+    """A packaged suite, or the path of a suite file, relative to the experiment's file."""
+    rewards: Annotated[list[str], AfterValidator(_distinct)] = Field(min_length=1)
+    methods: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Settings by method name; validated by the method's own config. A nested key ``by_reward`` holds
+    overrides by reward name, for tuned settings."""
+    tuning: str | None = None
+    """Where the settings come from: the tuning result they were chosen in."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(min_length=1)
+    budget: BudgetConfig
+    evaluation: EvaluationConfig
+    must_improve: bool = False
+    """Whether every method has to raise the held-out reward, with an interval above zero: if one does
+    not, the command that ran the experiment says so and fails."""
+    quick: dict[str, Any] = {}
+    """Fields replaced by ``--quick``, merged deeply; the name gets ``-quick`` at its end."""
+
+
+class RunConfig(_Config):
+    """One run, everything resolved: what a worker gets and a record stores."""
+
+    experiment: Name
+    suite: SuiteConfig
+    method: Name
+    """A registered method, or ``base`` for the untrained model with best-of-N."""
+    settings: dict[str, Any]
+    """The method's resolved settings, defaults filled in; empty for ``base``."""
+    reward: Name
+    prompts: str
+    seed: int = Field(ge=0)
+    reward_queries: int = Field(ge=0)
+    """The budget; 0 for ``base``."""
+    evaluation: EvaluationConfig
+
+    @property
+    def name(self) -> str:
+        """Return the run's folder name."""
+        return f"{self.method}-{self.reward}-seed{self.seed}"
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that come with the package, sorted."""
+    return sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
+
+
+def load_suite(name_or_path: str | Path) -> SuiteConfig:
+    """Return a packaged suite by name, or the one in a YAML file.
+
+    A prompt file in a suite file is relative to that file.
+
+    Raises:
+        UserError: unknown name, or every fault of the file, one a line.
+    """
+    name = str(name_or_path)
+    packaged = name in suite_names()
+    if not packaged and Path(name).suffix not in {".yaml", ".yml"}:
+        remedy = f"{nearest(name, suite_names())}, or a .yaml file"
+        raise UserError(f"suite {name!r}", "is not known", remedy)
+    path = SUITES_FOLDER / f"{name}.yaml" if packaged else Path(name)
+    data, faults = read_mapping(path)
+    prompts = data.get("prompts")
+    if isinstance(prompts, dict):
+        data["prompts"] = {key: _located(value, path.parent) for key, value in prompts.items()}
+    suite, found = parse(SuiteConfig, data)
+    raise_faults(str(path), [*faults, *found])
+    assert suite is not None
+    return suite
+
+
+def load_experiment(path: str | Path, quick: bool = False) -> ExperimentConfig:
+    """Return the experiment in a YAML file, checked as a whole, and with its ``quick`` fields checked too.
+
+    Args:
+        path: the file.
+        quick: replace fields by those under ``quick``; lists are replaced whole, tables are merged.
+
+    Raises:
+        UserError: every fault of the file, one a line: unknown and missing keys, wrong types and
+            values, unknown suite, method, reward, prompt set or split, unfit settings of a method.
+    """
+    path = Path(path)
+    data, faults = read_mapping(path)
+    full, full_faults = _checked(data, path)
+    changes = data.get("quick")
+    small, small_faults = _checked(_quick(data, changes if isinstance(changes, dict) else {}), path)
+    new = [fault for fault in small_faults if str(fault) not in set(map(str, full_faults))]
+    problems = [*faults, *full_faults, *map(_under_quick, new)]
+    raise_faults(str(path), problems)
+    assert full is not None
+    assert small is not None
+    return small if quick else full
+
+
+def expand(experiment: ExperimentConfig, suite: SuiteConfig, with_base: bool = True) -> list[RunConfig]:
+    """Return the runs of ``experiment``: by reward the base model, then by seed, reward and method.
+
+    Args:
+        experiment: what is asked.
+        suite: the loaded suite of the experiment.
+        with_base: also ask for one run a reward of the base model, with the first seed and no budget.
+
+    Raises:
+        UserError: the experiment does not fit the suite, or its arms differ in more than it compares.
+    """
+    given = f"experiment {experiment.experiment}"
+    raise_faults(given, experiment_faults(experiment.model_dump(), suite))
+
+    def run(method: str, reward: str, seed: int) -> RunConfig:
+        base = method == "base"
+        return RunConfig(
+            experiment=experiment.experiment,
+            suite=suite,
+            method=method,
+            settings={} if base else resolved_settings(method, experiment.methods[method], reward),
+            reward=reward,
+            prompts=suite.prompts_for(reward),
+            seed=seed,
+            reward_queries=0 if base else experiment.budget.reward_queries,
+            evaluation=experiment.evaluation,
+        )
+
+    rewards, seeds = experiment.rewards, experiment.seeds
+    runs = [run("base", reward, seeds[0]) for reward in rewards] if with_base else []
+    runs += [run(m, reward, seed) for seed in seeds for reward in rewards for m in experiment.methods]
+    check_fair(runs)
+    return runs
+
+
+def config_digest(run: RunConfig) -> str:
+    """Return the SHA-256 of everything that ``run`` is asked to do."""
+    return files.sha256_text(files.canonical_json(run.model_dump(mode="json")))
+
+
+def _checked(data: Mapping[str, Any], path: Path) -> tuple[ExperimentConfig | None, list[Fault | UserError]]:
+    """Return ``data`` of the file ``path`` as an experiment, and what is wrong with it."""
+    data = {**data, "suite": _located(data.get("suite"), path.parent)} if "suite" in data else data
+    experiment, found = parse(ExperimentConfig, data)
+    faults: list[Fault | UserError] = [*found]
+    name = data.get("suite")
+    if isinstance(name, str):
+        try:
+            suite = load_suite(name)
+        except UserError as error:
+            faults.append(_at_suite(error))
+        else:
+            faults += experiment_faults(data, suite)
+    return experiment, faults
+
+
+def _at_suite(error: UserError) -> Fault | UserError:
+    """Return the fault of the key ``suite`` where a suite is unknown; a suite file's own faults stay."""
+    if error.given.startswith("suite "):
+        return Fault("suite", f"is {error.given.removeprefix('suite ')}, which {error.wrong}", error.remedy)
+    return error
+
+
+def _located(value: Any, folder: Path) -> Any:
+    """Return ``value``, or where it names a file, that file's path from ``folder``."""
+    if isinstance(value, str) and (Path(value).suffix in FILE_ENDINGS or "/" in value):
+        return str((folder / value).resolve())
+    return value
+
+
+def _quick(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    small = _merged({key: value for key, value in data.items() if key != "quick"}, changes)
+    if "experiment" not in changes and isinstance(small.get("experiment"), str):
+        small["experiment"] += "-quick"  # so that its results never meet those of the full experiment
+    return small
+
+
+def _merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _under_quick(fault: Fault | UserError) -> Fault | UserError:
+    return fault._replace(key=f"quick.{fault.key}") if isinstance(fault, Fault) else fault

@@ -1,0 +1,3 @@
+"""Prompt sets, their splits, and the grammars that wrote them."""
+
+from __future__ import annotations

@@ -1,0 +1,113 @@
+"""The grammar of the pocket prompt sets: which sentences belong to which split, and how they are drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from vader_bench.data.prompts import PromptSet
+from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, format_caption
+from vader_bench.seeding import numpy_stream
+
+__all__ = ["HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket", "pocket_looks"]
+
+HELD_OUT_NOUNS = ("maltese", "rocket")
+"""Nouns of the split ``noun`` and of no other: one animal, one vehicle."""
+LOOKS = ("growing", "shrinking", "flapping", "blinking", "spinning")
+"""Actions that show in the look of the frames and not in where the actor is."""
+
+_SEEN_NOUNS = tuple(noun for noun in NOUNS if noun not in HELD_OUT_NOUNS)
+
+HELD_OUT_PAIRS = frozenset(
+    (_SEEN_NOUNS[(index + shift) % len(_SEEN_NOUNS)], action)
+    for index, action in enumerate(ACTIONS)
+    for shift in (0, 5)
+)
+"""(noun, action) pairs of the split ``composition`` and of no other: two an action, one or two a noun."""
+
+_ROOT = 20240711
+"""Root seed of the packaged sets. Another one would make other sets, and old results would not compare."""
+
+
+def pocket() -> PromptSet:
+    """Return the prompts of the pocket suite, about all actions."""
+    sizes = {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24}
+    return _draw_set("pocket", ACTIONS, sizes, taken=())
+
+
+def pocket_looks() -> PromptSet:
+    """Return the prompts about actions that show in the look of a frame; none of them is in ``pocket``."""
+    sizes = {"train": 16, "heldout": 20, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
+    taken = [prompt for members in pocket().splits.values() for prompt in members]
+    return _draw_set("pocket-looks", LOOKS, sizes, taken)
+
+
+def _is_composition(caption: Caption) -> bool:
+    return (caption.noun, caption.action) in HELD_OUT_PAIRS
+
+
+def _is_new_noun(caption: Caption) -> bool:
+    return caption.noun in HELD_OUT_NOUNS
+
+
+def _is_ordinary(caption: Caption) -> bool:
+    return not _is_composition(caption) and not _is_new_noun(caption)
+
+
+_BELONGS: dict[str, Callable[[Caption], bool]] = {"composition": _is_composition, "noun": _is_new_noun}
+
+
+def _draw_set(name: str, actions: Sequence[str], sizes: dict[str, int], taken: Iterable[str]) -> PromptSet:
+    """Draw the splits one after the other, without a sentence of ``taken`` or of an earlier split."""
+    used = set(taken)
+    splits = {}
+    for split, size in sizes.items():
+        belongs = _BELONGS.get(split, _is_ordinary)
+        captions = [Caption(*words) for words in product(COLOURS, NOUNS, actions, SCENES)]
+        free = [c for c in captions if belongs(c) and format_caption(c) not in used]
+        drawn = _draw_balanced(free, size, numpy_stream(_ROOT, name, split))
+        splits[split] = [format_caption(caption) for caption in drawn]
+        used.update(splits[split])
+    return PromptSet(name, splits)
+
+
+def _draw_balanced(captions: Sequence[Caption], count: int, stream: np.random.Generator) -> list[Caption]:
+    """Return ``count`` captions, each the one whose words, then pairs of words, were used least so far.
+
+    Every beginning of the list is balanced too, so a look at the first prompts of a split is fair. Ties
+    are broken by the order drawn from ``stream``.
+    """
+    parts = [_parts(caption) for caption in captions]
+    free = stream.permutation(len(captions)).tolist()
+    seen: Counter[tuple[str, ...]] = Counter()
+
+    def crowding(index: int) -> tuple[int, int]:
+        words, pairs = parts[index]
+        return sum([seen[word] ** 2 for word in words]), sum([seen[pair] for pair in pairs])
+
+    chosen = []
+    for _ in range(count):
+        index = min(free, key=crowding)
+        free.remove(index)
+        chosen.append(captions[index])
+        seen.update(parts[index].words)
+        seen.update(parts[index].pairs)
+    return chosen
+
+
+class _Parts(NamedTuple):
+    words: tuple[tuple[str, ...], ...]
+    pairs: tuple[tuple[str, ...], ...]
+
+
+def _parts(caption: Caption) -> _Parts:
+    """Return the words of ``caption`` and the pairs of them whose balance matters."""
+    colour, noun, action, scene = caption.colour, caption.noun, caption.action, caption.scene
+    return _Parts(
+        words=((colour,), (noun,), (action,), (scene,)),
+        pairs=((noun, action), (colour, noun), (action, scene), (colour, action)),
+    )

@@ -1,0 +1,24 @@
+"""The prompt sets that come with the package; ``python -m vader_bench.data.packaged`` writes them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vader_bench.data.activities import activities
+from vader_bench.data.grammar import pocket, pocket_looks
+from vader_bench.data.prompts import SETS_FOLDER, save_prompts
+
+__all__ = ["PACKAGED", "write_packaged"]
+
+PACKAGED = {"activities": activities, "pocket": pocket, "pocket-looks": pocket_looks}
+"""What makes each set, by its name."""
+
+
+def write_packaged(folder: Path = SETS_FOLDER) -> None:
+    """Write every packaged set to ``folder/<set>/<split>.txt``; the same bytes every time."""
+    for name, make in PACKAGED.items():
+        save_prompts(make(), folder / name)
+
+
+if __name__ == "__main__":
+    write_packaged()
