@@ -1,0 +1,199 @@
+"""Tiny stand-ins that every test can share: a random video model, random rewards, a closed-form reward."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from safetensors.torch import save_file
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+)
+from transformers.models.clip.tokenization_clip import bytes_to_unicode
+
+from tests.support.benches import MakeBench, Stand, make_stand
+from vader_bench.backbones import BACKBONES, Backbone
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ``TextToVideoSDPipeline`` folder: latents 4 x 4 x 4 x 4 (C, F, h, w), pictures 8 x 8."""
+    folder = tmp_path_factory.mktemp("tiny-pipeline")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _unet().save_pretrained(folder / "unet")
+        _vae().save_pretrained(folder / "vae")
+        _text_encoder().save_pretrained(folder / "text_encoder")
+    _tokenizer(folder / "tokenizer")
+    save_scheduler(folder / "scheduler")
+    return folder
+
+
+@pytest.fixture
+def tiny_backbone(tiny_pipeline: Path) -> Backbone:
+    """A fresh copy of the tiny model."""
+    return BACKBONES.get("modelscope").load(tiny_pipeline, frames=4)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path) -> Path:
+    """A random ``CLIPModel`` folder in half precision: pictures 16 x 16, embeddings of width 12."""
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    shutil.copytree(tiny_pipeline / "tokenizer", folder, dirs_exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        _clip().half().save_pretrained(folder)
+    _save_preprocessor(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random aesthetic head for the tiny CLIP."""
+    path = tmp_path_factory.mktemp("tiny-head") / "head.safetensors"
+    weight = torch.randn(12, generator=torch.Generator().manual_seed(2))
+    save_file({"weight": weight, "bias": torch.tensor([5.0])}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_videomae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ``VideoMAEForVideoClassification`` folder: 4 frames 16 x 16, four classes."""
+    folder = tmp_path_factory.mktemp("tiny-videomae")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        _videomae().half().save_pretrained(folder)
+    _save_preprocessor(folder)
+    return folder
+
+
+@pytest.fixture
+def make_bench(tiny_pipeline: Path) -> MakeBench:
+    """Returns a workbench on a fresh copy of the tiny model; see ``make_stand`` for its arguments."""
+
+    def make(*args: Any, **changes: Any) -> Stand:
+        return make_stand(BACKBONES.get("modelscope").load(tiny_pipeline, frames=4), *args, **changes)
+
+    return make
+
+
+def save_scheduler(folder: Path, **changes: object) -> None:
+    """Save the scheduler of the tiny model, with ``changes``."""
+    settings: dict[str, object] = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+    }
+    DDIMScheduler(**(settings | changes)).save_config(folder)
+
+
+def _unet() -> UNet3DConditionModel:
+    model: UNet3DConditionModel = UNet3DConditionModel(
+        sample_size=4,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+        cross_attention_dim=16,
+    )
+    return model
+
+
+def _vae() -> AutoencoderKL:
+    model: AutoencoderKL = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=8,
+    )
+    return model
+
+
+def _text_encoder() -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=514,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+            bos_token_id=512,
+            eos_token_id=513,
+            pad_token_id=513,
+        )
+    )
+
+
+def _tokenizer(folder: Path) -> None:
+    """Save a tokenizer of single bytes: 256 of them, each also as the end of a word, and two marks."""
+    folder.mkdir()
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}), "utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", "utf-8")
+    tokenizer = CLIPTokenizer(
+        folder / "vocab.json", folder / "merges.txt", pad_token="<|endoftext|>", model_max_length=32
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def _clip() -> CLIPModel:
+    tower = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "initializer_range": 0.2,
+    }
+    words = {"vocab_size": 514, "max_position_embeddings": 64, "bos_token_id": 512}
+    ends = {"eos_token_id": 513, "pad_token_id": 513}
+    config = CLIPConfig(
+        text_config=tower | words | ends,
+        vision_config=tower | {"image_size": 16, "patch_size": 8},
+        projection_dim=12,
+        initializer_factor=5.0,  # so that pictures and prompts make a difference
+    )
+    return CLIPModel(config)
+
+
+def _videomae() -> VideoMAEForVideoClassification:
+    config = VideoMAEConfig(
+        image_size=16,
+        patch_size=8,
+        num_frames=4,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        initializer_range=0.3,
+        id2label={0: "spinning", 1: "moving left", 2: "moving", 3: "growing"},
+    )
+    return VideoMAEForVideoClassification(config)
+
+
+def _save_preprocessor(folder: Path) -> None:
+    settings = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3], "size": {"shortest_edge": 16}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")

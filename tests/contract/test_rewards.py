@@ -1,0 +1,185 @@
+"""What every registered reward must do, whatever it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vader_bench.errors import UserError
+from vader_bench.rewards import REWARDS, Reward
+
+PROMPTS = [
+    "a red cat spinning in the park",
+    "a blue car moving left on the beach",
+    "an orange bird growing at night",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny instance of a family."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    """Fixture by setting of the factory: the fixture's path is what the factory gets."""
+
+
+CASES = {
+    "action": Case({"model": "tiny_videomae"}),
+    "aesthetic": Case({"clip": "tiny_clip", "head": "tiny_head"}),
+    "brightness": Case(),
+    "colourfulness": Case(),
+    "hps": Case({"model": "tiny_clip"}),
+    "redness": Case(),
+}
+
+
+def test_every_registered_family_is_held_to_this() -> None:
+    assert set(REWARDS.names()) == set(CASES)
+
+
+@pytest.fixture(params=sorted(CASES))
+def reward(request: pytest.FixtureRequest) -> Reward:
+    settings: dict[str, Any] = {
+        key: str(request.getfixturevalue(fixture)) for key, fixture in CASES[request.param].settings.items()
+    }
+    made = REWARDS.get(request.param)(**settings)
+    assert made.name == request.param
+    return made
+
+
+def clips(*shape: int) -> Tensor:
+    """Random videos [B, F, 3, H, W], neither square nor of a network's size."""
+    return torch.rand(*(shape or (3, 4, 3, 20, 24)), generator=torch.Generator().manual_seed(4))
+
+
+def test_says_what_it_measures(reward: Reward) -> None:
+    low, high = reward.value_range
+    assert low < high
+    assert reward.units
+    assert reward.source
+
+
+def test_one_score_a_video(reward: Reward) -> None:
+    judgement = reward.judge(clips(), PROMPTS)
+    assert judgement.score.shape == judgement.objective.shape == (3,)
+    assert not judgement.objective.requires_grad
+    torch.testing.assert_close(reward.score(clips(), PROMPTS), judgement.score, rtol=0, atol=0)
+
+
+def test_tells_videos_apart(reward: Reward) -> None:
+    assert len(set(reward.score(clips(), PROMPTS).tolist())) == 3
+
+
+def test_batch_equals_singles(reward: Reward) -> None:
+    together = reward.judge(clips(), PROMPTS)
+    for i, prompt in enumerate(PROMPTS):
+        alone = reward.judge(clips()[i : i + 1], [prompt])
+        torch.testing.assert_close(together.score[i : i + 1], alone.score, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(together.objective[i : i + 1], alone.objective, rtol=1e-5, atol=1e-6)
+
+
+def test_order_does_not_matter(reward: Reward) -> None:
+    order = [2, 0, 1]
+    turned = reward.score(clips()[order], [PROMPTS[i] for i in order])
+    torch.testing.assert_close(turned, reward.score(clips(), PROMPTS)[order], rtol=1e-5, atol=1e-6)
+
+
+def test_does_not_depend_on_what_was_judged_before(reward: Reward) -> None:
+    first = reward.score(clips(), PROMPTS)
+    reward.score(1 - clips(), PROMPTS[::-1])
+    assert torch.equal(reward.score(clips(), PROMPTS), first)
+
+
+def test_leaves_the_video_alone(reward: Reward) -> None:
+    video = clips()
+    reward.judge(video, PROMPTS)
+    assert torch.equal(video, clips())
+
+
+@pytest.mark.parametrize("picture", ["noise", "black", "white", "red"])
+def test_scores_are_finite_and_in_range(reward: Reward, picture: str) -> None:
+    video = clips()
+    if picture != "noise":
+        colour = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "red": (1.0, 0.0, 0.0)}[picture]
+        video = torch.tensor(colour)[:, None, None].expand_as(video)
+    judgement = reward.judge(video, PROMPTS)
+    low, high = reward.value_range
+    assert torch.isfinite(judgement.objective).all()
+    assert (judgement.score >= low - 1e-5).all()
+    assert (judgement.score <= high + 1e-5).all()
+
+
+@pytest.fixture
+def float64_by_default() -> Iterator[None]:
+    """CLIP's causal mask is made in the default precision, whatever the network's."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("float64_by_default")
+def test_gradient_is_the_slope(reward: Reward) -> None:
+    """Central differences in float64, along random directions, one a video."""
+    if not reward.differentiable:
+        pytest.skip("black box")
+    for module in reward.modules():
+        module.double()
+    video = clips().mul(0.8).add(0.1).requires_grad_()
+    (gradient,) = torch.autograd.grad(reward.judge(video, PROMPTS).objective.sum(), video)
+    direction = torch.randn(video.shape, generator=torch.Generator().manual_seed(5))
+    step = 1e-5
+    with torch.no_grad():
+        above = reward.judge(video + step * direction, PROMPTS).objective
+        below = reward.judge(video - step * direction, PROMPTS).objective
+    slope = (above - below) / (2 * step)
+    assert slope.abs().min() > 1e-6
+    torch.testing.assert_close((gradient * direction).sum((1, 2, 3, 4)), slope, rtol=1e-5, atol=1e-8)
+
+
+def test_gradient_of_a_grey_video_is_finite(reward: Reward) -> None:
+    if not reward.differentiable:
+        pytest.skip("black box")
+    video = torch.full((3, 4, 3, 20, 24), 0.5, requires_grad=True)
+    reward.judge(video, PROMPTS).objective.sum().backward()
+    assert video.grad is not None
+    assert torch.isfinite(video.grad).all()
+
+
+def test_networks_are_frozen(reward: Reward) -> None:
+    video = clips().requires_grad_()
+    objective = reward.judge(video, PROMPTS).objective
+    if reward.differentiable:
+        objective.sum().backward()
+    for network in reward.modules():
+        assert not any(module.training and list(module.children()) for module in network.modules())
+        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+        assert all(t.dtype == torch.float32 for t in network.state_dict().values() if t.is_floating_point())
+
+
+@pytest.mark.parametrize(
+    "video",
+    [clips(3, 3, 20, 24), clips(3, 4, 1, 20, 24), clips(0, 4, 3, 20, 24), clips().mul(255).byte()],
+    ids=["no frames", "one channel", "empty", "integers"],
+)
+def test_refuses_what_is_no_video(reward: Reward, video: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"video must be floating \[B, F, 3, H, W\]"):
+        reward.judge(video, PROMPTS[: len(video)])
+
+
+def test_refuses_a_prompt_too_few(reward: Reward) -> None:
+    with pytest.raises(ValueError, match="3 videos but 2 prompts"):
+        reward.judge(clips(), PROMPTS[:2])
+
+
+def test_refuses_another_number_of_frames(reward: Reward) -> None:
+    video = clips(3, 5, 3, 20, 24)
+    if reward.frames is None:
+        assert torch.isfinite(reward.score(video, PROMPTS)).all()
+        return
+    with pytest.raises(UserError, match=rf"{reward.frames} frames and was given 5"):
+        reward.judge(video, PROMPTS)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_synth import (
+    TextToVideoSDPipeline,
+)
+
+from tests.conftest import save_scheduler
+from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.diffusion.sampler import Sampler
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.seeding import torch_stream
+
+PROMPTS = ["a red cat", "a very, very long sentence"]
+
+
+def load(folder: Path, **settings: object) -> Backbone:
+    return BACKBONES.get("modelscope").load(folder, **settings)
+
+
+@pytest.fixture
+def copy(tiny_pipeline: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_pipeline, tmp_path / "model"))
+
+
+def test_everything_is_frozen_in_eval_mode_and_float32(tiny_backbone: Backbone) -> None:
+    modules = tiny_backbone.modules()
+    assert tiny_backbone.denoiser in modules
+    assert len(modules) == 3
+    for module in modules:
+        assert not any(part.training for part in module.modules())
+        assert all(p.dtype == torch.float32 and not p.requires_grad for p in module.parameters())
+
+
+def test_half_precision_weights_are_read_as_float32(copy: Path) -> None:
+    wide = load(copy, frames=4)
+    wide.denoiser.half().save_pretrained(copy / "unet")  # type: ignore[operator] # diffusers' own method
+    narrow = load(copy, frames=4)
+    assert all(p.dtype == torch.float32 for p in narrow.denoiser.parameters())
+    halves = wide.denoiser.state_dict()
+    assert all(torch.equal(halves[name].float(), p) for name, p in narrow.denoiser.state_dict().items())
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_a_video_is_that_of_the_pipeline_of_diffusers(tiny_pipeline: Path, guidance: float) -> None:
+    theirs = TextToVideoSDPipeline.from_pretrained(tiny_pipeline)
+    theirs.set_progress_bar_config(disable=True)
+    ours = load(tiny_pipeline, frames=4)
+    start = torch.randn(2, *ours.latent_shape, generator=torch_stream(0, "start"))
+    expected = theirs(
+        PROMPTS,
+        num_frames=4,
+        num_inference_steps=5,
+        guidance_scale=guidance,
+        latents=start,
+        output_type="pt",
+    ).frames
+    sampler = Sampler(ours.denoise, ours.schedule, steps=5, eta=0.0, guidance=guidance)
+    latents = sampler.plain(start, ours.encode(PROMPTS), ours.encode([""]))
+    with torch.no_grad():
+        video = ours.decode(latents).clamp(0, 1)
+    assert video.shape == (2, 4, 3, 8, 8)
+    torch.testing.assert_close(video, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_frame_is_decoded_by_itself(tiny_backbone: Backbone) -> None:
+    latents = torch.randn(2, *tiny_backbone.latent_shape, generator=torch_stream(0, "start"))
+    some = tiny_backbone.decode(latents, [3, 1])
+    assert some.shape == (2, 2, 3, 8, 8)
+    torch.testing.assert_close(some, tiny_backbone.decode(latents)[:, [3, 1]])
+
+
+def test_decoded_pictures_are_not_clamped(tiny_backbone: Backbone) -> None:
+    latents = 30 * torch.randn(2, *tiny_backbone.latent_shape, generator=torch_stream(0, "start"))
+    pictures = tiny_backbone.decode(latents)
+    assert pictures.min() < 0
+    assert pictures.max() > 1
+
+
+def test_a_batch_equals_its_videos_one_by_one(tiny_backbone: Backbone) -> None:
+    latents = torch.randn(2, *tiny_backbone.latent_shape, generator=torch_stream(0, "start"))
+    timesteps, encoded = torch.tensor([999, 3]), tiny_backbone.encode(PROMPTS)
+    both = tiny_backbone.denoise(latents, timesteps, encoded)
+    for i, prompt in enumerate(PROMPTS):
+        one = tiny_backbone.denoise(latents[i : i + 1], timesteps[i : i + 1], tiny_backbone.encode([prompt]))
+        torch.testing.assert_close(both[i : i + 1], one, atol=1e-5, rtol=1e-4)
+
+
+def test_a_prompt_that_does_not_fit_is_refused(tiny_backbone: Backbone) -> None:
+    assert tiny_backbone.encode(["x" * 30]).shape == (1, 32, 16)
+    with pytest.raises(UserError, match="has 33 tokens, the text encoder reads 32; shorten it"):
+        tiny_backbone.encode(["fine", "x" * 31])
+
+
+def test_the_size_follows_the_settings(tiny_pipeline: Path) -> None:
+    assert load(tiny_pipeline).latent_shape == (4, 16, 4, 4)
+    assert load(tiny_pipeline, frames=2, height=16, width=24).latent_shape == (4, 2, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"frames": 0},
+            r"backbone.settings.frames: .*greater than or equal to 1; settings are: frames, height",
+        ),
+        ({"fps": 8}, r"backbone.settings.fps: Extra inputs"),
+        ({"width": 9}, r"backbone.settings.width = 9: is not a multiple of 2; choose 8"),
+    ],
+)
+def test_wrong_settings_are_refused(tiny_pipeline: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(tiny_pipeline, **settings)
+
+
+def test_a_folder_without_a_part_is_refused(copy: Path) -> None:
+    shutil.rmtree(copy / "vae")
+    with pytest.raises(UserError, match="has no folder 'vae'; give a TextToVideoSDPipeline folder") as error:
+        load(copy)
+    assert error.value.exit_code is ExitCode.MISSING
+
+
+def test_an_unsupported_scheduler_is_refused_by_file(copy: Path) -> None:
+    save_scheduler(copy / "scheduler", clip_sample=True)
+    with pytest.raises(UserError, match=r"scheduler_config.json: clip_sample = true"):
+        load(copy)

@@ -1,0 +1,8 @@
+"""Backbones by family; importing this package registers them."""
+
+from __future__ import annotations
+
+from vader_bench.backbones import modelscope
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+
+__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "modelscope"]

@@ -1,0 +1,76 @@
+"""What every video diffusion model looks like to the rest of the project."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.registry import Registry
+
+__all__ = ["BACKBONES", "Backbone", "BackboneFactory"]
+
+
+class Backbone(ABC):
+    """A frozen video diffusion model: encode a condition, denoise, decode.
+
+    Shapes: B videos, F frames, C latent channels, h x w latent size, H x W picture size,
+    L text tokens, D text width.
+    """
+
+    name: str
+    denoiser: nn.Module
+    """The network that LoRA is injected into."""
+    lora_targets: tuple[str, ...]
+    """Names of the attention projections inside ``denoiser``, e.g. ``("to_q", "to_k", "to_v", "to_out.0")``."""
+    latent_shape: tuple[int, int, int, int]
+    """(C, F, h, w) of one video's latents."""
+    schedule: NoiseSchedule
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return text states [B, L, D]; computed without a graph."""
+
+    @abstractmethod
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return the network's prediction [B, C, F, h, w].
+
+        Args:
+            latents: noisy latents [B, C, F, h, w].
+            timesteps: integer training timesteps [B].
+            encoded: text states [B, L, D].
+        """
+
+    @abstractmethod
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, H, W], not clamped, about [0, 1].
+
+        Args:
+            latents: clean latents [B, C, F, h, w].
+            frames: indices of the frames to decode, all of them by default.
+        """
+
+    def to(self, device: str) -> Backbone:
+        """Move every network of the model to ``device`` and return the model."""
+        for module in self.modules():
+            module.to(device)
+        return self
+
+    @abstractmethod
+    def modules(self) -> list[nn.Module]:
+        """Return every network of the model (denoiser, text encoder, decoder)."""
+
+
+class BackboneFactory(ABC):
+    """Makes a backbone from a folder or a hub name; registered under the family's name."""
+
+    @abstractmethod
+    def load(self, folder: Path, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU."""
+
+
+BACKBONES: Registry[BackboneFactory] = Registry("backbone")
+"""Families of backbones by the name that suite files use."""

@@ -1,0 +1,164 @@
+"""ModelScope's text-to-video architecture: a ``TextToVideoSDPipeline`` folder of diffusers.
+
+The real 1.7B model and the pocket model load through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.files import read_json
+
+__all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings"]
+
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class ModelScopeSettings(BaseModel):
+    """Size of the videos; the network itself takes any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    frames: int = Field(default=16, ge=1)
+    """Frames of a video."""
+    height: int | None = Field(default=None, ge=1)
+    """Pixels; the size the denoiser was configured for if ``None``."""
+    width: int | None = Field(default=None, ge=1)
+    """Pixels; the size the denoiser was configured for if ``None``."""
+
+
+class ModelScope(Backbone):
+    """A latent text-to-video model: CLIP text states, 3D UNet, frame-wise autoencoder."""
+
+    name = "modelscope"
+    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
+
+    def __init__(
+        self,
+        unet: UNet3DConditionModel,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        schedule: NoiseSchedule,
+        latent_shape: tuple[int, int, int, int],
+    ) -> None:
+        self.denoiser: nn.Module = unet
+        self.schedule = schedule
+        self.latent_shape = latent_shape
+        self._vae = vae
+        self._latent_scale = float(vae.config["scaling_factor"])
+        self._text_encoder = text_encoder
+        self._tokenizer = tokenizer
+        for module in self.modules():
+            module.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return the last hidden states of the text encoder [B, L, D], padded to its full length L.
+
+        Raises:
+            UserError: a prompt has more tokens than the text encoder reads.
+        """
+        limit = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
+        tokens = self._tokenizer(list(prompts), padding="max_length", max_length=limit).input_ids
+        for prompt, row in zip(prompts, tokens, strict=True):
+            if len(row) > limit:
+                raise UserError(
+                    f"prompt {prompt!r}",
+                    f"has {len(row)} tokens, the text encoder reads {limit}",
+                    "shorten it",
+                )
+        ids = torch.tensor(tokens, device=self._text_encoder.device)
+        return self._text_encoder(ids).last_hidden_state  # type: ignore[no-any-return]
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return the UNet's prediction [B, C, F, h, w]."""
+        return self.denoiser(latents, timesteps, encoded, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, H, W], each frame decoded by itself."""
+        chosen = latents if frames is None else latents[:, :, list(frames)]
+        pictures = chosen.transpose(1, 2).flatten(0, 1) / self._latent_scale
+        decoded = self._vae.decode(pictures, return_dict=False)[0]
+        return (decoded / 2 + 0.5).unflatten(0, (latents.shape[0], -1))  # type: ignore[no-any-return]
+
+    def modules(self) -> list[nn.Module]:
+        """Return the UNet, the text encoder and the autoencoder."""
+        return [self.denoiser, self._text_encoder, self._vae]
+
+
+class ModelScopeFactory(BackboneFactory):
+    """Loads a ``TextToVideoSDPipeline`` folder, with ``ModelScopeSettings`` as settings."""
+
+    def load(self, folder: Path, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+
+        Raises:
+            UserError: a part of the folder is missing, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        for part in _PARTS:
+            if not (folder / part).is_dir():
+                raise UserError(
+                    str(folder),
+                    f"has no folder {part!r}",
+                    f"give a TextToVideoSDPipeline folder, with {', '.join(_PARTS)}",
+                    exit_code=ExitCode.MISSING,
+                )
+        scheduler = folder / "scheduler" / "scheduler_config.json"
+        schedule = NoiseSchedule.from_config(read_json(scheduler), str(scheduler))
+        unet = UNet3DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=torch.float32)
+        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
+        return ModelScope(
+            unet,
+            vae,
+            CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=torch.float32),
+            CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
+            schedule,
+            _latent_shape(unet.config, vae.config, wanted),
+        )
+
+
+BACKBONES.register("modelscope")(ModelScopeFactory())
+
+
+def _settings(settings: dict[str, object]) -> ModelScopeSettings:
+    try:
+        return ModelScopeSettings.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        given = ".".join(["backbone.settings", *map(str, first["loc"])])
+        known = ", ".join(ModelScopeSettings.model_fields)
+        raise UserError(given, first["msg"], f"settings are: {known}") from error
+
+
+def _latent_shape(unet: Any, vae: Any, wanted: ModelScopeSettings) -> tuple[int, int, int, int]:
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    size = unet.sample_size
+    native = (size, size) if isinstance(size, int) or size is None else tuple(size)
+    sides = []
+    for name, pixels, default in zip(("height", "width"), (wanted.height, wanted.width), native, strict=True):
+        if pixels is None and default is None:
+            raise UserError(
+                "backbone.settings", f"the denoiser names no size and {name} is not set", f"set {name}"
+            )
+        if pixels is not None and pixels % factor:
+            raise UserError(
+                f"backbone.settings.{name} = {pixels}",
+                f"is not a multiple of {factor}",
+                f"choose {pixels // factor * factor}",
+            )
+        sides.append(default if pixels is None else pixels // factor)
+    return unet.in_channels, wanted.frames, sides[0], sides[1]

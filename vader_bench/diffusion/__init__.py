@@ -1,0 +1,1 @@
+"""Noise schedule, sampler and low-rank adapters: what every diffusion backbone shares."""

@@ -1,0 +1,167 @@
+"""Low-rank adapters on the attention projections of a denoiser: the only weights that train."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.files import write_bytes
+
+__all__ = ["Lora"]
+
+_ADAPTER = "default"
+_FORMAT = "vader-bench-lora-1"
+
+
+class Lora:
+    """Adapters of Hu et al. 2021 inside ``model``: ``W x + B A x``, alpha equal to the rank, no dropout.
+
+    ``B`` starts at zero and ``A`` uniform in ``±1/sqrt(inputs)``, drawn in the order of the sorted
+    module names, so that two models of one architecture get the same start from the same generator.
+    All other weights of the model are frozen.
+
+    Args:
+        model: the denoiser; changed in place.
+        targets: names of the projections, e.g. ``("to_q", "to_out.0")``; a module matches if its dotted
+            name ends with one of them.
+        rank: columns of ``B``.
+        generator: CPU generator for ``A``.
+
+    Raises:
+        ValueError: the model already has adapters, or a target names nothing in it.
+    """
+
+    def __init__(
+        self, model: nn.Module, targets: Sequence[str], rank: int, generator: torch.Generator
+    ) -> None:
+        if any(isinstance(module, LoraLayer) for module in model.modules()):
+            raise ValueError("the model already has adapters; remove them first")
+        names = [name for name, _ in model.named_modules()]
+        if absent := [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in names)]:
+            raise ValueError(f"no module of the model is called {', '.join(absent)}")
+        model.requires_grad_(False)
+        with torch.random.fork_rng(devices=[]):  # peft draws a start of its own, replaced below
+            inject_adapter_in_model(
+                LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=list(targets)), model
+            )
+        self.rank = rank
+        self.targets = tuple(targets)
+        self._model = model
+        self._layers: dict[str, LoraLayer] = {
+            name: module for name, module in sorted(model.named_modules()) if isinstance(module, LoraLayer)
+        }
+        self._weights = {
+            f"{name}.{part}.weight": getattr(layer, part)[_ADAPTER].weight
+            for name, layer in self._layers.items()
+            for part in ("lora_A", "lora_B")
+        }
+        self._draw(generator)
+
+    @classmethod
+    def from_file(cls, model: nn.Module, path: Path) -> Lora:
+        """Return adapters in ``model`` with rank, targets and weights from a file that ``save`` wrote.
+
+        Raises:
+            UserError: there is no such file, it is of another kind, or it does not fit the model.
+        """
+        if not path.is_file():
+            raise UserError(str(path), "does not exist", "check the path", exit_code=ExitCode.MISSING)
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        except SafetensorError as error:
+            raise UserError(str(path), f"is not a safetensors file ({error})", "save it again") from error
+        if metadata.get("format") != _FORMAT:
+            raise UserError(
+                str(path),
+                f"has format {metadata.get('format')!r}, not {_FORMAT!r}",
+                "give an adapter that this version of vader-bench saved",
+            )
+        lora = cls(model, json.loads(metadata["targets"]), int(metadata["rank"]), torch.Generator())
+        lora.load(weights, str(path))
+        return lora
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the trainable weights in the order of their names."""
+        return list(self._weights.values())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the weights on the CPU by name: ``A`` [rank, inputs], ``B`` [outputs, rank]."""
+        return {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
+
+    def load(self, state: Mapping[str, Tensor], source: str = "adapter") -> None:
+        """Overwrite the weights by ``state``.
+
+        Raises:
+            UserError: names or shapes differ from the model's; nothing is changed.
+        """
+        wrong = [f"lacks {name}" for name in sorted(self._weights.keys() - state.keys())]
+        wrong += [f"has an unknown {name}" for name in sorted(state.keys() - self._weights.keys())]
+        wrong += [
+            f"has {name} of shape {list(state[name].shape)}, not {list(weight.shape)}"
+            for name, weight in self._weights.items()
+            if name in state and state[name].shape != weight.shape
+        ]
+        if wrong:
+            more = f", and {len(wrong) - 3} more faults" if len(wrong) > 3 else ""
+            raise UserError(
+                source, "; ".join(wrong[:3]) + more, "use the backbone and lora_rank that it was trained with"
+            )
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(state[name])
+
+    def save(self, path: Path) -> None:
+        """Write the weights to ``path`` as safetensors, with rank, alpha and targets as metadata."""
+        metadata = {
+            "format": _FORMAT,
+            "rank": str(self.rank),
+            "alpha": str(self.rank),
+            "targets": json.dumps(self.targets),
+        }
+        write_bytes(path, safetensors.save(self.state(), metadata))
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Make the model the base model inside; nothing of it is trainable there."""
+        for layer in self._layers.values():
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self._layers.values():
+                layer.enable_adapters(True)
+
+    def set_scale(self, factor: float) -> None:
+        """Use ``W x + factor B A x``: 0 is the base model, 1 the trained one."""
+        for layer in self._layers.values():
+            layer.set_scale(_ADAPTER, factor)
+
+    def remove(self) -> None:
+        """Take the adapters out of the model, which is then the base model again, frozen."""
+        for name, layer in self._layers.items():
+            parent, _, last = name.rpartition(".")
+            setattr(self._model.get_submodule(parent), last, layer.get_base_layer())
+        del self._model.peft_config  # peft's mark of a model with adapters
+
+    def _draw(self, generator: torch.Generator) -> None:
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                if name.endswith(".lora_B.weight"):
+                    weight.zero_()
+                    continue
+                start = torch.empty(weight.shape)
+                bound = 1 / math.sqrt(start[0].numel())
+                weight.copy_(start.uniform_(-bound, bound, generator=generator))

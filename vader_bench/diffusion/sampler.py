@@ -1,0 +1,201 @@
+"""One DDIM sampler with three modes: plain, with log-probabilities, with a truncated gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.errors import UserError
+
+__all__ = ["Sampler", "Trajectory", "ddim_transition", "draw_noise", "gaussian_log_prob", "guided_prediction"]
+
+Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(latents [B, C, F, h, w], timesteps [B], encoded text [B, L, D]) to prediction [B, C, F, h, w]."""
+Noise = Callable[[], Tensor]
+"""Each call returns standard normal noise [B, C, F, h, w]."""
+
+
+def no_noise() -> Tensor:
+    """Refuse: for samplers that are deterministic.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("a sampler with eta above 0 needs a source of noise")
+
+
+class Trajectory(NamedTuple):
+    """A sampled video with the way to it, for B videos and S steps."""
+
+    states: Tensor
+    """Latents [B, S + 1, C, F, h, w]: the starting noise first, the clean latents last."""
+    log_probs: Tensor
+    """[B, S]: log-probability of each step, mean over the elements of the latents."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """DDIM (Song et al. 2021) with classifier-free guidance (Ho and Salimans 2022)."""
+
+    denoise: Denoise
+    schedule: NoiseSchedule
+    steps: int
+    """S, the number of steps."""
+    eta: float
+    """Noise level: 0 is deterministic, 1 has the variance of DDPM."""
+    guidance: float
+    """Guidance scale; 1 is none."""
+
+    def plain(self, start: Tensor, encoded: Tensor, unconditional: Tensor, noise: Noise = no_noise) -> Tensor:
+        """Return clean latents [B, C, F, h, w] without a graph.
+
+        Args:
+            start: starting noise [B, C, F, h, w].
+            encoded: text states [B, L, D].
+            unconditional: text states of the empty prompt [1 or B, L, D]; read if guidance is not 1.
+            noise: called once a step; needed only if eta is above 0.
+        """
+        return self.truncated(start, encoded, unconditional, noise, last=0)
+
+    def truncated(
+        self, start: Tensor, encoded: Tensor, unconditional: Tensor, noise: Noise, *, last: int
+    ) -> Tensor:
+        """Return clean latents [B, C, F, h, w] whose graph holds the last ``last`` steps only.
+
+        Arguments as for ``plain``. The steps before leave nothing behind, so memory does not grow
+        with the number of steps (VADER, Prabhudesai et al. 2024, algorithm 1). Gradient flows through
+        both branches of the guidance and from step to step through the latents.
+        """
+        latents = start
+        for index, (now, following) in enumerate(self._ladder(start)):
+            with torch.set_grad_enabled(index >= self.steps - last):
+                mean, std = self._step(latents, encoded, unconditional, now, following)
+                latents = mean + std * noise() if self.eta > 0 else mean
+        return latents
+
+    @torch.no_grad()
+    def with_log_probs(
+        self, start: Tensor, encoded: Tensor, unconditional: Tensor, noise: Noise
+    ) -> Trajectory:
+        """Return every state on the way and the log-probability of each step, without a graph.
+
+        Arguments as for ``plain``.
+
+        Raises:
+            UserError: eta is 0, so that a step has no density.
+        """
+        self.require_density()
+        states, log_probs = [start], []
+        for now, following in self._ladder(start):
+            mean, std = self._step(states[-1], encoded, unconditional, now, following)
+            states.append(mean + std * noise())
+            log_probs.append(gaussian_log_prob(states[-1], mean, std))
+        return Trajectory(torch.stack(states, 1), torch.stack(log_probs, 1))
+
+    def log_prob(self, prediction: Tensor, latents: Tensor, timesteps: Tensor, reached: Tensor) -> Tensor:
+        """Return the log-probability [B] of stepping from ``latents`` to ``reached``, both [B, C, F, h, w].
+
+        Args:
+            prediction: (guided) prediction of the network at ``latents`` [B, C, F, h, w].
+            latents: state before the step.
+            timesteps: timestep of that state [B], each one of the sampler's.
+            reached: state after the step; no gradient flows into it.
+        """
+        following = self.schedule.previous(timesteps, self.steps)
+        mean, std = ddim_transition(self.schedule, prediction, latents, timesteps, following, self.eta)
+        return gaussian_log_prob(reached, mean, std)
+
+    def require_density(self) -> None:
+        """Refuse eta = 0.
+
+        Raises:
+            UserError: eta is 0.
+        """
+        if self.eta <= 0:
+            raise UserError(
+                f"sampler eta = {self.eta}", "gives no log-probability", "set eta above 0, for example to 1"
+            )
+
+    def _ladder(self, start: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (timesteps, following timesteps), both [B], one pair a step."""
+        ladder = self.schedule.timesteps(self.steps).to(start.device)
+        for now, following in zip(ladder, self.schedule.previous(ladder, self.steps), strict=True):
+            yield now.expand(len(start)), following.expand(len(start))
+
+    def _step(
+        self, latents: Tensor, encoded: Tensor, unconditional: Tensor, now: Tensor, following: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        prediction = guided_prediction(self.denoise, latents, now, encoded, unconditional, self.guidance)
+        return ddim_transition(self.schedule, prediction, latents, now, following, self.eta)
+
+
+def guided_prediction(
+    denoise: Denoise,
+    latents: Tensor,
+    timesteps: Tensor,
+    encoded: Tensor,
+    unconditional: Tensor,
+    guidance: float,
+) -> Tensor:
+    """Return ``u + g (c - u)`` [B, C, F, h, w] from one call with a doubled batch, or ``c`` if g is 1.
+
+    ``c`` and ``u`` are the predictions with ``encoded`` [B, L, D] and ``unconditional`` [1 or B, L, D]
+    (Ho and Salimans 2022, equation 6, with g = w + 1).
+    """
+    if guidance == 1:
+        return denoise(latents, timesteps, encoded)
+    text = torch.cat([unconditional.expand(len(encoded), -1, -1), encoded])
+    both = denoise(torch.cat([latents] * 2), torch.cat([timesteps] * 2), text)
+    without, conditional = both.chunk(2)
+    return without + guidance * (conditional - without)
+
+
+def ddim_transition(
+    schedule: NoiseSchedule,
+    prediction: Tensor,
+    latents: Tensor,
+    timesteps: Tensor,
+    following: Tensor,
+    eta: float,
+) -> tuple[Tensor, Tensor]:
+    """Return mean [B, ...] and standard deviation [B, 1, ...] of one step from t to t' < t.
+
+    ``mean = s' sqrt(a') x_0 + sqrt(1 - a' - sigma^2) e`` and
+    ``sigma = eta sqrt((1 - a') / (1 - a) (1 - a / a'))`` (Song et al. 2021, equations 12 and 16), where
+    ``x_0`` and ``e`` are what ``prediction`` sees in ``latents``, all [B, ...].
+
+    Args:
+        schedule: gives ``a`` and ``s`` at a timestep.
+        prediction: output of the network [B, ...].
+        latents: its noisy input [B, ...].
+        timesteps: t [B].
+        following: t' [B].
+        eta: noise level.
+    """
+    alpha, alpha_following = schedule.alpha(timesteps, latents), schedule.alpha(following, latents)
+    variance = (1 - alpha_following) / (1 - alpha) * (1 - alpha / alpha_following)
+    std = eta * variance.sqrt()
+    clean, noise = schedule.split(prediction, latents, timesteps)
+    direction = (1 - alpha_following - std**2).clamp(min=0).sqrt()  # rounding may leave it just below 0
+    return schedule.signal(following, latents) * clean + direction * noise, std
+
+
+def gaussian_log_prob(reached: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return the log-density [B] of ``reached`` under ``N(mean, std^2)``, the MEAN over all elements.
+
+    The likelihood is the sum; the mean is what DDPO's code uses (Black et al. 2023, and trl), and its
+    clip range is chosen for it. No gradient flows into ``reached``.
+    """
+    density = -((reached.detach() - mean) ** 2) / (2 * std**2) - std.log() - 0.5 * math.log(2 * math.pi)
+    return density.flatten(1).mean(1)
+
+
+def draw_noise(shape: tuple[int, ...], generator: torch.Generator, device: str | torch.device) -> Tensor:
+    """Return standard normal noise of ``shape``, drawn on the CPU and then moved to ``device``."""
+    return torch.randn(shape, generator=generator).to(device)

@@ -1,0 +1,166 @@
+"""The noise schedule of a diffusion model: its forward process and the timesteps back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+
+from vader_bench.errors import UserError
+
+__all__ = ["NoiseSchedule"]
+
+Prediction = Literal["epsilon", "v_prediction"]
+Spacing = Literal["leading", "trailing"]
+
+_BETA_KEYS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+_UNSUPPORTED = ("clip_sample", "thresholding", "set_alpha_to_one")
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """The forward process ``x_t = s_t sqrt(a_t) x_0 + sqrt(1 - a_t) e`` over T training timesteps.
+
+    The way back always ends at timestep 0 with ``a_0 < 1``, so that the last step of a sampler with
+    noise has a density. This is diffusers' ``set_alpha_to_one = False``, and what trl's DDPO and
+    VideoCrafter do.
+    """
+
+    alphas_cumprod: Tensor
+    """``a_t`` [T], float32, decreasing."""
+    prediction_type: Prediction
+    """What the network predicts: the noise ``e``, or ``v = sqrt(a_t) e - sqrt(1 - a_t) s_t x_0``
+    (Salimans and Ho 2022, appendix D)."""
+    spacing: Spacing = "leading"
+    """Where S of the T timesteps lie: Lin et al. 2023, table 2."""
+    offset: int = 1
+    """First timestep under ``leading``."""
+    scale: Tensor | None = None
+    """``s_t`` [T] of VideoCrafter2, which shrinks the signal at large t; 1 everywhere if ``None``."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], source: str = "scheduler config") -> NoiseSchedule:
+        """Return the schedule of a diffusers scheduler config.
+
+        Args:
+            config: keys and values of ``scheduler_config.json``.
+            source: where the config comes from, for messages.
+
+        Raises:
+            UserError: the config asks for arithmetic that the sampler does not have.
+        """
+        for key in _UNSUPPORTED:
+            if config.get(key):
+                raise UserError(f"{source}: {key} = true", "is not supported", f"set {key} to false")
+        prediction = _choice(source, "prediction_type", config.get("prediction_type", "epsilon"), Prediction)
+        spacing = _choice(source, "timestep_spacing", config.get("timestep_spacing", "leading"), Spacing)
+        scheduler = DDIMScheduler(**{key: config[key] for key in _BETA_KEYS if key in config})
+        return cls(
+            scheduler.alphas_cumprod,
+            cast("Prediction", prediction),
+            cast("Spacing", spacing),
+            int(config.get("steps_offset", 0)),
+        )
+
+    @property
+    def length(self) -> int:
+        """Return T, the number of training timesteps."""
+        return len(self.alphas_cumprod)
+
+    def timesteps(self, steps: int) -> Tensor:
+        """Return the timesteps [steps] of a sampler, int64, largest first.
+
+        Raises:
+            UserError: there are fewer timesteps than ``steps``, or the last one is 0, where no noise
+                is left to remove.
+        """
+        if not 1 <= steps <= self.length:
+            raise UserError(f"sampler steps = {steps}", "out of range", f"choose 1 to {self.length}")
+        if self.spacing == "leading":
+            ascending = [i * (self.length // steps) + self.offset for i in range(steps)]
+        else:
+            # float then round, as diffusers does, so that both place the steps alike
+            ascending = sorted(round(self.length - i * self.length / steps) - 1 for i in range(steps))
+        if not (ascending[0] >= 1 and ascending[-1] < self.length):
+            raise UserError(
+                f"sampler steps = {steps} with {self.spacing} spacing and offset {self.offset}",
+                f"uses timesteps {ascending[0]} to {ascending[-1]}",
+                f"choose steps and steps_offset so that they stay in 1 to {self.length - 1}",
+            )
+        return torch.tensor(ascending[::-1])
+
+    def previous(self, timesteps: Tensor, steps: int) -> Tensor:
+        """Return the timesteps [B] that follow ``timesteps`` [B] in a sampler of ``steps`` steps, 0 the last.
+
+        Raises:
+            ValueError: a timestep is not one of the sampler's.
+        """
+        ladder = self.timesteps(steps).to(timesteps.device)
+        found = timesteps[:, None] == ladder
+        if not bool(found.any(dim=1).all()):
+            raise ValueError(
+                f"timesteps {timesteps.tolist()} are not all among the sampler's {ladder.tolist()}"
+            )
+        following = torch.cat([ladder[1:], ladder.new_zeros(1)])
+        return following[found.int().argmax(dim=1)]
+
+    def alpha(self, timesteps: Tensor, like: Tensor) -> Tensor:
+        """Return ``a_t`` for ``timesteps`` [B], shaped to multiply ``like`` [B, ...]."""
+        return _lookup(self.alphas_cumprod, timesteps, like)
+
+    def signal(self, timesteps: Tensor, like: Tensor) -> Tensor:
+        """Return ``s_t sqrt(a_t)`` for ``timesteps`` [B], shaped to multiply ``like`` [B, ...]."""
+        root = self.alpha(timesteps, like).sqrt()
+        return root if self.scale is None else root * _lookup(self.scale, timesteps, like)
+
+    def noised(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return ``x_t`` of ``clean`` [B, ...] and ``noise`` [B, ...] at ``timesteps`` [B]."""
+        spread = (1 - self.alpha(timesteps, clean)).sqrt()
+        return self.signal(timesteps, clean) * clean + spread * noise
+
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return what the network should predict [B, ...] for ``noised(clean, noise, timesteps)``."""
+        if self.prediction_type == "epsilon":
+            return noise
+        alpha = self.alpha(timesteps, clean)
+        scale = 1 if self.scale is None else _lookup(self.scale, timesteps, clean)
+        return alpha.sqrt() * noise - (1 - alpha).sqrt() * scale * clean
+
+    def split(self, prediction: Tensor, latents: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the clean latents and the noise, both [B, ...], that ``prediction`` sees in ``latents``.
+
+        Args:
+            prediction: output of the network [B, ...].
+            latents: its noisy input [B, ...].
+            timesteps: [B], int64.
+        """
+        alpha = self.alpha(timesteps, latents)
+        root, spread = alpha.sqrt(), (1 - alpha).sqrt()
+        if self.prediction_type == "epsilon":
+            noise, clean = prediction, (latents - spread * prediction) / root
+        else:
+            noise, clean = root * prediction + spread * latents, root * latents - spread * prediction
+        return clean if self.scale is None else clean / _lookup(self.scale, timesteps, latents), noise
+
+
+def _lookup(table: Tensor, timesteps: Tensor, like: Tensor) -> Tensor:
+    values = table.to(like.device)[timesteps.to(like.device)]
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _choice(source: str, key: str, value: object, choices: Any) -> str:
+    known = get_args(choices)
+    if value not in known:
+        raise UserError(f"{source}: {key} = {value!r}", "is not supported", f"use one of: {', '.join(known)}")
+    return str(value)

@@ -1,0 +1,196 @@
+"""What every way of spending a budget looks like to the runner, and the parts that all of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from vader_bench.diffusion.lora import Lora
+from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
+from vader_bench.errors import UserError
+from vader_bench.metering import MeteredBackbone, MeteredReward
+from vader_bench.registry import Registry
+from vader_bench.rewards.base import Judgement
+
+__all__ = ["METHODS", "Method", "MethodConfig", "Workbench"]
+
+
+class MethodConfig(BaseModel):
+    """Hyper-parameters that every method has; each method's own config extends it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(gt=0)
+    """Step size of AdamW."""
+    batch_size: int = Field(default=8, ge=1)
+    """Videos sampled and trained on at once."""
+    lora_rank: int = Field(default=16, ge=1)
+    """Rank of the adapters; alpha equals the rank, so that the scale is 1."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are clipped to this norm."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """All that a method may touch. Everything in it is the same for every method of an experiment."""
+
+    backbone: MeteredBackbone
+    reward: MeteredReward
+    prompts: Iterator[str]
+    """The training prompts in their fixed order, without end; saved and restored by the runner."""
+    steps: int
+    """Sampler steps."""
+    eta: float
+    """DDIM noise level while training: 0 is deterministic, 1 is DDPM-like."""
+    guidance: float
+    """Classifier-free guidance scale; 1 is none."""
+    decode_frames: int | None
+    """Frames decoded and judged per training video, drawn at random; all if ``None``. A reward with a
+    fixed number of frames gets that many, evenly spaced, instead."""
+    device: str
+    stream: Callable[..., torch.Generator]
+    """``stream(*names)`` returns the run's torch generator of that name (see ``seeding``)."""
+
+
+class Method(ABC):
+    """A way of spending reward queries to raise a reward.
+
+    A method's file has the same parts in the same order: config, setup, loss, step, state. All methods
+    train adapters from the same start with AdamW (betas 0.9 and 0.999, no weight decay), sample with the
+    same sampler and take prompts from the same list. All of them log these metrics:
+
+    ========== ===================================================================
+    reward     mean score of the videos just judged
+    loss       mean loss of the updates of this step
+    grad_norm  mean norm of the gradient before clipping
+    ========== ===================================================================
+    """
+
+    Config: ClassVar[type[MethodConfig]]
+    streams: ClassVar[tuple[str, ...]] = ()
+    """Random streams of the method beside the common ``sampler`` (noise) and ``frames``."""
+
+    config: MethodConfig
+
+    def __init__(self, config: MethodConfig, bench: Workbench) -> None:
+        """Inject the adapters, make optimiser, sampler and random generators."""
+        self.config = config
+        self.bench = bench
+        backbone = bench.backbone
+        self.lora = Lora(backbone.denoiser, backbone.lora_targets, config.lora_rank, bench.stream("lora"))
+        self.optimizer = torch.optim.AdamW(
+            self.lora.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=0.0
+        )
+        self.sampler = Sampler(backbone.denoise, backbone.schedule, bench.steps, bench.eta, bench.guidance)
+        self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
+        self.unconditional = backbone.encode([""])
+        self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
+
+    @abstractmethod
+    def step(self, allowance: int) -> dict[str, float]:
+        """Spend at most ``allowance`` (at least 1) reward queries on one round of sampling and updating.
+
+        Returns:
+            What to log; see the tables in the docstrings of the classes.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs: adapters, optimiser, generators, and the method's own.
+
+        Only tensors, numbers, strings, lists and dictionaries, so that ``torch.load`` with
+        ``weights_only`` reads it back.
+        """
+        return {
+            "adapter": self.lora.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "own": self.own_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from ``state`` exactly."""
+        self.lora.load(state["adapter"], "checkpoint")
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name])
+        self.load_own_state(state["own"])
+
+    @abstractmethod
+    def own_state(self) -> dict[str, Any]:
+        """Return what this method remembers from step to step, beside the common parts."""
+
+    @abstractmethod
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """Take back what ``own_state`` returned."""
+
+    def adapter(self) -> dict[str, Tensor]:
+        """Return the LoRA weights by name, for saving and evaluation."""
+        return self.lora.state()
+
+    def next_prompts(self, count: int) -> list[str]:
+        """Return the next ``count`` training prompts."""
+        return [next(self.bench.prompts) for _ in range(count)]
+
+    def noise(self, videos: int) -> Noise:
+        """Return a source of noise for ``videos`` latents, from the stream ``sampler``."""
+        shape = (videos, *self.bench.backbone.latent_shape)
+        return lambda: draw_noise(shape, self.generators["sampler"], self.bench.device)
+
+    def choose_frames(self) -> list[int]:
+        """Return the frames to decode and judge in this step, the same for all its videos."""
+        return self._choose_frames(self.generators["frames"])
+
+    def judge(self, latents: Tensor, prompts: Sequence[str], frames: Sequence[int]) -> Judgement:
+        """Decode ``frames`` of clean ``latents`` [B, C, F, h, w] and judge them; costs B queries.
+
+        Pictures are clamped to [0, 1], so that a saturated pixel has no gradient, as in VADER's code.
+        """
+        return self.bench.reward.judge(self.bench.backbone.decode(latents, frames).clamp(0, 1), prompts)
+
+    def update(self, loss: Tensor) -> float:
+        """Take one step of the optimiser down ``loss`` and return the norm of the gradient."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = self.finite(torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.max_grad_norm))
+        self.optimizer.step()
+        return norm
+
+    def finite(self, norm: Tensor) -> float:
+        """Return the norm of a gradient, before it is applied.
+
+        Raises:
+            UserError: it is not finite; the adapters are as they were.
+        """
+        if not torch.isfinite(norm):
+            raise UserError(
+                f"learning rate {self.config.learning_rate}",
+                "led to a gradient that is not finite",
+                "lower the learning rate, or check the reward",
+            )
+        return float(norm)
+
+    def _choose_frames(self, generator: torch.Generator) -> list[int]:
+        total = self.bench.backbone.latent_shape[1]
+        fixed, wanted = self.bench.reward.frames, self.bench.decode_frames
+        count = fixed or wanted or total
+        if count > total:
+            raise UserError(
+                f"{count} frames to judge",
+                f"a video has {total}",
+                f"choose at most {total}, or another reward",
+            )
+        if fixed:
+            return [(2 * i + 1) * total // (2 * count) for i in range(count)]
+        if count == total:
+            return list(range(total))
+        return sorted(torch.randperm(total, generator=generator)[:count].tolist())
+
+
+METHODS: Registry[type[Method]] = Registry("method")
+"""Methods by the name that experiment files use."""

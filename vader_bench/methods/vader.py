@@ -1,0 +1,100 @@
+"""VADER: raise the reward by its gradient through the last steps of the sampler."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vader_bench.errors import UserError
+from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
+from vader_bench.rewards.base import Judgement
+
+__all__ = ["Vader", "VaderConfig"]
+
+# --- config ---
+
+
+class VaderConfig(MethodConfig):
+    """Hyper-parameters of VADER; the default learning rate is that of its authors' code."""
+
+    learning_rate: float = Field(default=2e-4, gt=0)
+    k: int | Literal["random"] = 1
+    """Last sampler steps that carry gradient; ``random`` draws it from 1 to the number of steps at
+    every update."""
+
+
+# --- setup ---
+
+
+@METHODS.register("vader")
+class Vader(Method):
+    """VADER (Prabhudesai et al. 2024, algorithm 1): ascend ``E[R(x_0, c)]``, one update a batch.
+
+    Metrics beside the common ones:
+
+    ========== ===================================================================
+    k          sampler steps that carried gradient
+    objective  mean of what is maximised; the score itself unless that saturates
+    ========== ===================================================================
+    """
+
+    Config = VaderConfig
+    streams = ("vader",)
+    config: VaderConfig
+
+    def __init__(self, config: VaderConfig, bench: Workbench) -> None:
+        """Set up.
+
+        Raises:
+            UserError: the reward has no gradient, or k exceeds the number of sampler steps.
+        """
+        if not bench.reward.differentiable:
+            raise UserError(
+                f"reward {bench.reward.name!r}", "has no gradient", "use ddpo or diffusion-dpo with it"
+            )
+        if config.k != "random" and not 1 <= config.k <= bench.steps:
+            raise UserError(
+                f"vader.k = {config.k}", "is out of range", f"choose 1 to {bench.steps}, or random"
+            )
+        super().__init__(config, bench)
+
+    # --- loss ---
+
+    def loss(self, judgement: Judgement) -> Tensor:
+        """Return ``-mean R``, a number."""
+        return -judgement.objective.mean()
+
+    # --- step ---
+
+    def step(self, allowance: int) -> dict[str, float]:
+        """Sample up to ``batch_size`` videos with gradient, judge them, update once."""
+        videos = min(self.config.batch_size, allowance)
+        prompts, noise, k = self.next_prompts(videos), self.noise(videos), self._draw_k()
+        encoded = self.bench.backbone.encode(prompts)
+        latents = self.sampler.truncated(noise(), encoded, self.unconditional, noise, last=k)
+        judgement = self.judge(latents, prompts, self.choose_frames())
+        loss = self.loss(judgement)
+        return {
+            "reward": judgement.score.mean().item(),
+            "loss": loss.item(),
+            "grad_norm": self.update(loss),
+            "k": float(k),
+            "objective": judgement.objective.mean().item(),
+        }
+
+    def _draw_k(self) -> int:
+        if self.config.k != "random":
+            return self.config.k
+        return 1 + int(torch.randint(self.bench.steps, (), generator=self.generators["vader"]))
+
+    # --- state ---
+
+    def own_state(self) -> dict[str, Any]:
+        """Return nothing: every step starts afresh."""
+        return {}
+
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """Take nothing back."""

@@ -1,0 +1,8 @@
+"""Rewards: each module is a family and registers itself in ``REWARDS``."""
+
+from __future__ import annotations
+
+from vader_bench.rewards import clip, closed_form, videomae
+from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory
+
+__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "videomae"]

@@ -1,0 +1,59 @@
+"""What every reward looks like to the rest of the project."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from vader_bench.registry import Registry
+
+__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory"]
+
+
+class Judgement(NamedTuple):
+    """What one look of a reward model at a batch of videos yields."""
+
+    score: Tensor
+    """The reward, one number a video [B]: what is reported, and what DDPO and Diffusion-DPO use."""
+    objective: Tensor
+    """What gradient methods raise [B]; equal to ``score`` unless that saturates (a probability: its log)."""
+
+
+class Reward(ABC):
+    """A number for a video and its prompt.
+
+    Judging a batch equals judging its videos one at a time, in any order.
+    """
+
+    name: str
+    differentiable: bool = True
+    frames: int | None = None
+    """Frames a video must have when it is judged: ``None`` is any number; image rewards judge each
+    frame and average."""
+    units: str
+    """What the score measures, e.g. ``"cosine similarity"``."""
+    value_range: tuple[float, float]
+    """Smallest and largest possible score; infinities are allowed."""
+    source: str
+    """Where the weights come from."""
+
+    @abstractmethod
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Judge ``video`` [B, F, 3, H, W] in [0, 1], one prompt a video."""
+
+    def score(self, video: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Return the scores [B] of ``video`` [B, F, 3, H, W] in [0, 1]."""
+        return self.judge(video, prompts).score
+
+    def modules(self) -> list[nn.Module]:
+        """Return every network of the reward; none for a closed form."""
+        return []
+
+
+RewardFactory = Callable[..., Reward]
+
+REWARDS: Registry[RewardFactory] = Registry("reward")
+"""Reward families by the name that suite files use; called with the suite's settings as keywords."""

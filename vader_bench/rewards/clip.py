@@ -1,0 +1,244 @@
+"""Image rewards built on CLIP: the aesthetic rating and the human preference score.
+
+Both judge every frame they are given and average over the frames.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vader_bench.errors import UserError
+from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.preprocess import Preprocess, check_video, read_preprocess
+from vader_bench.rewards.pretrained import load_frozen, quiet_transformers
+from vader_bench.weights import resolve
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, CLIPTokenizer
+
+__all__ = ["Aesthetic", "AestheticHead", "HumanPreference", "cosine", "read_head"]
+
+_LAION_LAYERS = (0, 2, 4, 6, 7)
+_LAION_KEYS = {f"layers.{i}.{kind}" for i in _LAION_LAYERS for kind in ("weight", "bias")}
+
+
+class AestheticHead(nn.Module):
+    """An affine function of the direction of a CLIP image embedding.
+
+    Args:
+        weight: [D].
+        bias: [1].
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return ratings [...] of ``embeddings`` [..., D] of any length."""
+        return functional.normalize(embeddings, dim=-1) @ self.weight + self.bias
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the smallest and the largest rating that an embedding can get."""
+        length, middle = self.weight.norm().item(), self.bias.item()
+        return middle - length, middle + length
+
+
+def read_head(path: Path) -> AestheticHead:
+    """Return the aesthetic head in ``path``, float32, on the CPU.
+
+    Args:
+        path: a safetensors file with ``weight`` [D] and ``bias`` [1], or the file
+            ``sac+logos+ava1-l14-linearMSE.pth`` of the LAION aesthetic predictor V2
+            (https://github.com/christophschuhmann/improved-aesthetic-predictor, Apache-2.0). Its five
+            layers have no activations between them, so they are one affine function and are folded
+            into it.
+
+    Raises:
+        UserError: the file is neither.
+    """
+    remedy = "give a safetensors file with `weight` [D] and `bias` [1], or the LAION predictor V2 (.pth)"
+    tensors: Any
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise UserError(str(path), "cannot be read as weights", remedy) from error
+    if isinstance(tensors, dict) and set(tensors) == _LAION_KEYS:
+        tensors = _fold(tensors)
+    if not isinstance(tensors, dict) or set(tensors) != {"weight", "bias"}:
+        raise UserError(str(path), "is not an aesthetic head", remedy)
+    weight, bias = tensors["weight"].float(), tensors["bias"].float()
+    if weight.ndim != 1 or bias.shape != (1,):
+        wrong = f"has weight {list(weight.shape)} and bias {list(bias.shape)}"
+        raise UserError(str(path), wrong, remedy)
+    return AestheticHead(weight, bias)
+
+
+def _fold(layers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the one affine function that the LAION layers make, computed in float64."""
+    weight, bias = layers["layers.0.weight"].double(), layers["layers.0.bias"].double()
+    for i in _LAION_LAYERS[1:]:
+        following = layers[f"layers.{i}.weight"].double()
+        weight = following @ weight
+        bias = following @ bias + layers[f"layers.{i}.bias"].double()
+    return {"weight": weight[0], "bias": bias}
+
+
+def cosine(image: Tensor, text: Tensor) -> Tensor:
+    """Return the cosines [...] of each image embedding [..., D] with its own text embedding [..., D]."""
+    return (functional.normalize(image, dim=-1) * functional.normalize(text, dim=-1)).sum(-1)
+
+
+class _ClipReward(Reward):
+    """What both rewards share: a frozen CLIP and its preprocessing."""
+
+    def __init__(self, folder: Path) -> None:
+        # transformers takes seconds to import, and listing the rewards should not
+        from transformers import CLIPModel
+
+        self._clip: CLIPModel = load_frozen(CLIPModel, folder)
+        self._preprocess: Preprocess = read_preprocess(folder, self._clip.config.vision_config.image_size)
+
+    def modules(self) -> list[nn.Module]:
+        """Return CLIP and its preprocessing."""
+        return [self._clip, self._preprocess]
+
+    def _embed(self, video: Tensor) -> Tensor:
+        """Return image embeddings [B, F, D], of any length."""
+        embeddings: Tensor = self._clip.get_image_features(self._preprocess(video.flatten(0, 1)))
+        return embeddings.reshape(*video.shape[:2], -1)
+
+
+@REWARDS.register("aesthetic")
+class Aesthetic(_ClipReward):
+    """How good people would find the pictures, by the LAION aesthetic predictor; prompts do not matter.
+
+    Rating = weight . e + bias for the unit-length CLIP image embedding e, averaged over frames. The
+    heads are trained on human ratings from 1 to 10; ratings outside are possible, within
+    |weight| of the bias. Source: LAION aesthetic predictor V2, with openai/clip-vit-large-patch14 (MIT
+    licence); the VADER paper (arXiv:2407.08737) trains on it.
+
+    Args:
+        clip: weights of a transformers ``CLIPModel`` folder; only the image tower is kept.
+        head: weights file for ``read_head``.
+
+    Raises:
+        UserError: weights are missing or faulty, or the head is made for another CLIP.
+    """
+
+    name = "aesthetic"
+    units = "aesthetic rating, about 1 to 10"
+
+    def __init__(self, clip: str, head: str) -> None:
+        super().__init__(resolve(clip))
+        del self._clip.text_model, self._clip.text_projection
+        self._head = read_head(resolve(head))
+        self.value_range = self._head.bounds()
+        self.source = f"CLIP image tower {clip}, head {head}"
+        given, wanted = self._head.weight.shape[0], self._clip.config.projection_dim
+        if given != wanted:
+            raise UserError(
+                f"aesthetic head {head!r}",
+                f"is made for embeddings of width {given}, and {clip!r} has {wanted}",
+                "give the head that was trained on this CLIP",
+            )
+
+    def modules(self) -> list[nn.Module]:
+        """Return CLIP, its preprocessing and the head."""
+        return [*super().modules(), self._head]
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Judge ``video`` [B, F, 3, H, W] in [0, 1]."""
+        check_video(self.name, video, prompts)
+        rating: Tensor = self._head(self._embed(video)).mean(1)
+        return Judgement(rating, rating)
+
+
+@REWARDS.register("hps")
+class HumanPreference(_ClipReward):
+    """How well the pictures meet their prompt in people's eyes: a CLIP tuned on human choices.
+
+    Score = cosine of image and text embedding, averaged over frames, without a logit scale; from -1 to 1,
+    with the released models about 0.2 to 0.35. Source: Human Preference Score v2 (arXiv:2306.09341,
+    weights under Apache-2.0). Prompts longer than the text tower takes are cut, as that code does.
+
+    Args:
+        model: weights of a transformers ``CLIPModel`` folder with its tokenizer files.
+
+    Raises:
+        UserError: weights are missing or faulty, or the tokenizer is not this model's.
+    """
+
+    name = "hps"
+    units = "cosine similarity"
+    value_range = (-1.0, 1.0)
+
+    def __init__(self, model: str) -> None:
+        folder = resolve(model)
+        super().__init__(folder)
+        self.source = f"CLIP {model}"
+        self._tokenizer = _load_tokenizer(folder, self._clip)
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Judge ``video`` [B, F, 3, H, W] in [0, 1], one prompt a video."""
+        check_video(self.name, video, prompts)
+        score = cosine(self._embed(video), self._embed_text(prompts)[:, None]).mean(1)
+        return Judgement(score, score)
+
+    @torch.no_grad()
+    def _embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """Return text embeddings [B, D], of any length.
+
+        They are padded to full length, so that the work does not depend on the prompts; the causal mask
+        keeps the padding, which comes after the end token, out of the result.
+        """
+        tokens = self._tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self._clip.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        embeddings: Tensor = self._clip.get_text_features(tokens["input_ids"].to(self._clip.device))
+        return embeddings
+
+
+def _load_tokenizer(folder: Path, clip: CLIPModel) -> CLIPTokenizer:
+    """Return the tokenizer in ``folder``, after checking that ``clip`` will find its end token.
+
+    CLIP reads a sentence at its end token. A config that names another one makes it read every sentence
+    at the same wrong place, without an error. Old configs say 2 and mean the highest token.
+    """
+    from transformers import CLIPTokenizer
+
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file():
+            remedy = "copy the files of the CLIPTokenizer that belongs to the model there"
+            raise UserError(str(folder), f"has no {name}", remedy)
+    with quiet_transformers():
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    said = clip.config.text_config.eos_token_id
+    end = len(tokenizer) - 1 if said == 2 else said
+    if tokenizer.eos_token_id != end:
+        raise UserError(
+            str(folder),
+            f"the tokenizer ends sentences with token {tokenizer.eos_token_id}, the model looks for {end}",
+            "give the tokenizer that the model was trained with",
+        )
+    return tokenizer

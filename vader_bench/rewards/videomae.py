@@ -1,0 +1,128 @@
+"""The action reward: a video classifier's probability of what the prompt says happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vader_bench.errors import UserError
+from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.preprocess import check_video, read_preprocess
+from vader_bench.rewards.pretrained import load_frozen
+from vader_bench.weights import resolve
+
+__all__ = ["Action", "ClassFinder", "class_log_probability"]
+
+_SHOWN_LABELS = 20
+
+
+class ClassFinder:
+    """Finds the class that a prompt speaks of.
+
+    The prompt's class is, in this order: the label that is the prompt; the label of the first keyword
+    that the prompt contains; the longest label that the prompt contains. Case and punctuation do not
+    matter, and only whole words count.
+
+    Args:
+        labels: class names, in the classifier's order.
+        keywords: labels by keyword, in order of precedence; e.g. ``{"piano": "playing piano"}`` lets
+            "a girl playing the piano" count as Kinetics' "playing piano".
+
+    Raises:
+        UserError: a keyword stands for no label.
+    """
+
+    def __init__(self, labels: Sequence[str], keywords: Mapping[str, str] | None = None) -> None:
+        self.labels = list(labels)
+        index = {_words(label): i for i, label in enumerate(self.labels)}
+        self._exact = index
+        self._phrases = []
+        for keyword, label in (keywords or {}).items():
+            if _words(label) not in index:
+                raise UserError(f"keyword {keyword!r}: {label!r}", "is not a class", self._known())
+            self._phrases.append((_words(keyword), index[_words(label)]))
+        self._phrases += sorted(index.items(), key=lambda entry: -len(entry[0]))
+
+    def find(self, prompt: str) -> int:
+        """Return the index of the prompt's class.
+
+        Raises:
+            UserError: the prompt speaks of no class; the labels are named.
+        """
+        words = _words(prompt)
+        if words in self._exact:
+            return self._exact[words]
+        for phrase, index in self._phrases:
+            if phrase in words:
+                return index
+        raise UserError(f"prompt {prompt!r}", "names no action that the classifier knows", self._known())
+
+    def _known(self) -> str:
+        shown = ", ".join(self.labels[:_SHOWN_LABELS])
+        more = len(self.labels) - _SHOWN_LABELS
+        return f"use one of: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _words(text: str) -> str:
+    """Return the words of ``text``, each with a blank on both sides, so that ``in`` finds whole words."""
+    return f" {' '.join(re.findall(r'[a-z0-9]+', text.lower()))} "
+
+
+def class_log_probability(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return log softmax(logits)[class], at most 0: logits [B, C] and integer classes [B] to [B]."""
+    return functional.log_softmax(logits, dim=-1).gather(1, classes[:, None])[:, 0]
+
+
+@REWARDS.register("action")
+class Action(Reward):
+    """How sure a video classifier is that the prompt's action happens.
+
+    Score = softmax probability of the prompt's class, 0 to 1. Objective = its logarithm (the negative
+    cross-entropy), because a saturated probability has no gradient. Source: VideoMAE (arXiv:2203.12602);
+    the VADER paper uses MCG-NJU/videomae-base-finetuned-kinetics (CC BY-NC 4.0).
+
+    Args:
+        model: weights of a transformers ``VideoMAEForVideoClassification`` folder; its config names
+            the classes (``id2label``) and the number of frames that a video must have.
+        keywords: see ``ClassFinder``.
+
+    Raises:
+        UserError: weights are missing or faulty; a keyword stands for no class.
+    """
+
+    name = "action"
+    units = "probability"
+    value_range = (0.0, 1.0)
+
+    def __init__(self, model: str, keywords: Mapping[str, str] | None = None) -> None:
+        # transformers takes seconds to import, and listing the rewards should not
+        from transformers import VideoMAEForVideoClassification
+
+        folder = resolve(model)
+        self._model = load_frozen(VideoMAEForVideoClassification, folder)
+        config = self._model.config
+        self._preprocess = read_preprocess(folder, config.image_size)
+        labels: dict[int, str] = config.id2label or {}
+        self._finder = ClassFinder([labels[i] for i in range(len(labels))], keywords)
+        self.frames = config.num_frames
+        self.source = f"VideoMAE {model}"
+
+    def modules(self) -> list[nn.Module]:
+        """Return the classifier and its preprocessing."""
+        return [self._model, self._preprocess]
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Judge ``video`` [B, frames, 3, H, W] in [0, 1], one prompt a video.
+
+        Raises:
+            UserError: a prompt names no class, or the videos have another number of frames.
+        """
+        check_video(self.name, video, prompts, self.frames)
+        classes = torch.tensor([self._finder.find(prompt) for prompt in prompts], device=video.device)
+        logits = self._model(self._preprocess(video)).logits
+        objective = class_log_probability(logits, classes)
+        return Judgement(objective.exp(), objective)
