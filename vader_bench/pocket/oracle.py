@@ -1,0 +1,148 @@
+"""What a clip of the pocket world shows, measured on its pixels without any learned network.
+
+The actor is the saturated part of the picture. Its colour is the nearest hue of the palette, its scene
+the nearest empty background, its noun and action the best of 12 x 8 drawn silhouette sequences, laid over
+the clip at the actor's own mean place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import shift
+
+from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption
+from vader_bench.pocket.world import FRAMES, PALETTE, SIZE, Clip, Field, poses, render_background, render_mask
+
+__all__ = ["Sighting", "gold", "look"]
+
+_RADIUS = 15.5
+_SATURATED = 0.5
+_VISIBLE = 0.14
+_SMALLEST_ACTOR = 12.0
+"""Mean saturated pixels a frame below which nothing is there to be named."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What was seen; an empty word where nothing could be made out."""
+
+    colour: str
+    colour_share: dict[str, float]
+    """Share of the actor's pixels by nearest colour word."""
+    noun: str
+    action: str
+    scene: str
+    overlap: float
+    """Agreement of the actor with the best silhouette sequence, at most 1."""
+
+
+def look(video: Field) -> Sighting:
+    """Return what ``video`` [F, H, W, 3] in [0, 1] shows."""
+    actor = _actor(video)
+    scene = _nearest_scene(video, actor)
+    weight = actor.sum()
+    if weight < _SMALLEST_ACTOR * len(video):
+        return Sighting("", dict.fromkeys(COLOURS, 0.0), "", "", scene, 0.0)
+    share = _colour_share(video, actor)
+    colour = max(share, key=lambda word: share[word])
+    # A prop or a stray blot of another colour is not part of the actor.
+    own = actor * (_nearest_colour(video) == COLOURS.index(colour))
+    noun, action, overlap = _best_sequence(own, _brightness(video, own))
+    return Sighting(colour, share, noun, action, scene, overlap)
+
+
+def gold(video: Field, asked: Caption) -> float:
+    """Return how much of ``asked`` is seen in ``video`` [F, H, W, 3]: in [0, 1].
+
+    The mean of four parts: the share of the actor in the asked colour, and one point each for noun,
+    action and scene.
+    """
+    seen = look(video)
+    hits = (seen.noun == asked.noun) + (seen.action == asked.action) + (seen.scene == asked.scene)
+    return (seen.colour_share[asked.colour] + hits) / 4
+
+
+def _actor(video: Field) -> Field:
+    """Return 1 where a pixel is saturated and not black, else 0 [F, H, W]."""
+    high, low = video.max(axis=-1), video.min(axis=-1)
+    saturation = (high - low) / np.maximum(high, 1e-6)
+    mask: Field = ((saturation > _SATURATED) & (high > _VISIBLE)).astype(np.float32)
+    return mask
+
+
+def _nearest_colour(video: Field) -> NDArray[np.intp]:
+    """Return the index of the colour word nearest in hue and saturation [F, H, W], whatever the brightness."""
+    palette = np.asarray([PALETTE[word] for word in COLOURS], np.float32)
+    palette = palette / palette.max(axis=1, keepdims=True)
+    pixels = video / np.maximum(video.max(axis=-1, keepdims=True), 1e-6)
+    distances = np.square(pixels[..., None, :] - palette).sum(axis=-1)
+    return distances.argmin(axis=-1)
+
+
+def _colour_share(video: Field, actor: Field) -> dict[str, float]:
+    nearest = _nearest_colour(video)
+    total = float(actor.sum())
+    return {word: float((actor * (nearest == i)).sum()) / total for i, word in enumerate(COLOURS)}
+
+
+def _nearest_scene(video: Field, actor: Field) -> str:
+    empty = 1 - actor[..., None]
+    error = [float((np.abs(video - picture) * empty).sum()) for picture in _backgrounds()]
+    return SCENES[int(np.argmin(error))]
+
+
+@cache
+def _backgrounds() -> list[Field]:
+    return [render_background(scene, SIZE * 0.55) for scene in SCENES]
+
+
+def _brightness(video: Field, actor: Field) -> NDArray[np.float64]:
+    """Return the actor's brightness a frame over its largest [F]; 1 in a frame without the actor."""
+    weight = actor.sum(axis=(1, 2))
+    mean = (video.max(axis=-1) * actor).sum(axis=(1, 2)) / np.maximum(weight, 1)
+    level = np.where(weight > 0, mean, mean.max())
+    return level / max(float(level.max()), 1e-6)
+
+
+def _best_sequence(actor: Field, brightness: NDArray[np.float64]) -> tuple[str, str, float]:
+    """Return the noun, the action and the agreement of the best silhouette sequence."""
+    masks, sizes, levels = _sequences()
+    flat = _centre(actor).reshape(FRAMES, -1, 1)
+    # Soft intersection over union with every noun, action and frame at once.
+    both = (masks @ flat)[..., 0]
+    union = sizes + flat.sum(axis=1) - both
+    overlap = (both / np.maximum(union, 1e-6)).mean(axis=0).reshape(len(NOUNS), len(ACTIONS))
+    off_beat = np.abs(levels - brightness).mean(axis=-1)
+    agreement = overlap - off_beat[None]
+    noun, action = np.unravel_index(int(agreement.argmax()), agreement.shape)
+    return NOUNS[noun], ACTIONS[action], float(agreement.max())
+
+
+def _centre(masks: Field) -> Field:
+    """Return ``masks`` [F, H, W] moved so that the mean of their points over the clip is the middle."""
+    total = max(float(masks.sum()), 1e-6)
+    rows, columns = np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5
+    dy = SIZE / 2 - float((masks.sum(axis=(0, 2)) * rows).sum()) / total
+    dx = SIZE / 2 - float((masks.sum(axis=(0, 1)) * columns).sum()) / total
+    moved: Field = shift(masks, (0, round(dy), round(dx)), order=0)
+    return moved
+
+
+@cache
+def _sequences() -> tuple[Field, Field, NDArray[np.float64]]:
+    """Return silhouettes [F, nouns * actions, H * W], their sizes [F, nouns * actions], and brightness
+    levels [actions, F]."""
+    masks = np.zeros((FRAMES, len(NOUNS), len(ACTIONS), SIZE * SIZE), np.float32)
+    levels = np.ones((len(ACTIONS), FRAMES))
+    for n, noun in enumerate(NOUNS):
+        for a, action in enumerate(ACTIONS):
+            caption = Caption(COLOURS[0], noun, action, SCENES[0])
+            path = poses(Clip(caption, SIZE / 2, SIZE / 2, _RADIUS, tone=1.0, horizon=SIZE * 0.55))
+            masks[:, n, a] = _centre(render_mask(noun, _RADIUS, path)).reshape(FRAMES, -1)
+            levels[a] = [pose.brightness for pose in path]
+    masks = masks.reshape(FRAMES, -1, SIZE * SIZE)
+    return masks, masks.sum(axis=-1), levels

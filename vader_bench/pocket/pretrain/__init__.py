@@ -1,0 +1,1 @@
+"""Trains every model of the pocket suite from nothing: `nox -s pretrain-pocket`."""

@@ -1,0 +1,154 @@
+"""Last stage: measures the finished models on held-out data, draws samples, writes the model card."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.config import SamplerConfig, SuiteConfig, load_suite
+from vader_bench.data.prompts import load_prompts
+from vader_bench.evaluation.generate import Evaluator
+from vader_bench.files import read_json, write_bytes, write_json, write_text
+from vader_bench.pocket.oracle import look
+from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.vae import to_pictures
+from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
+from vader_bench.rewards.oracle import Oracle
+
+__all__ = ["measure_samples", "write_card"]
+
+Videos = NDArray[np.float32]
+_SHOWN = 8
+"""Rows of a contact sheet."""
+
+
+def write_card(work: Path, out: Path) -> None:
+    """Write ``MODEL_CARD.md``, ``measured.json`` and the contact sheets to ``out``."""
+    suite = load_suite("pocket")
+    backbone = BACKBONES.get("modelscope").load(out / "text-to-video", frames=8)
+    prompts = load_prompts("pocket").splits["heldout"] + load_prompts("pocket").splits["train"]
+    videos = _sample(backbone, suite.sampler, prompts)
+    measured = {
+        **read_json(work / "measured-vae.json"),
+        **read_json(work / "measured-clip.json"),
+        **read_json(work / "measured-videomae.json"),
+        **measure_samples(videos, prompts),
+        "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
+    }
+    clips = draw_clips("heldout", _SHOWN)
+    true = rendered("heldout", 512, work)[:_SHOWN].astype(np.float32) / 255
+    autoencoder = AutoencoderKL.from_pretrained(out / "text-to-video", subfolder="vae", torch_dtype=torch.float32)
+    write_bytes(out / "world.png", _sheet(true, captions(clips)))
+    write_bytes(out / "reconstructions.png", _sheet(_reconstruct(autoencoder, true), captions(clips)))
+    write_bytes(out / "samples.png", _sheet(videos[:_SHOWN], prompts[:_SHOWN]))
+    write_json(out / "measured.json", measured)
+    write_text(out / "MODEL_CARD.md", _card(measured, suite))
+
+
+def _sample(backbone: Backbone, sampler: SamplerConfig, prompts: Sequence[str]) -> Videos:
+    evaluator = Evaluator(backbone, sampler, Oracle(), None, "cpu")
+    return evaluator.videos([(prompt, 0) for prompt in prompts]).permute(0, 1, 3, 4, 2).numpy()
+
+
+def measure_samples(videos: Videos, prompts: Sequence[str]) -> dict[str, float | dict[str, float]]:
+    """Return the shares of ``videos`` [N, F, H, W, 3] whose words the oracle sees as their prompts ask."""
+    seen = [look(video) for video in videos]
+    asked = [caption for caption in map(parse_caption, prompts) if caption is not None]
+    words = {
+        word: float(np.mean([getattr(s, word) == getattr(a, word) for s, a in zip(seen, asked, strict=True)]))
+        for word in ("colour", "noun", "action", "scene")
+    }
+    by_action = {
+        action: float(np.mean([s.action == action for s, a in zip(seen, asked, strict=True) if a.action == action]))
+        for action in ACTIONS
+    }
+    return {**{f"base_{word}": value for word, value in words.items()}, "base_by_action": by_action}
+
+
+@torch.no_grad()
+def _reconstruct(model: AutoencoderKL, videos: Videos) -> Videos:
+    parts = []
+    for video in videos:
+        pictures = to_pictures((video * 255).astype(np.uint8))
+        decoded = model.decode(model.encode(pictures).latent_dist.mean).sample
+        parts.append((decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy())
+    return np.stack(parts)
+
+
+def _sheet(videos: Videos, texts: Sequence[str]) -> bytes:
+    """Return a PNG with one row of frames a video [N, F, H, W, 3], its text above."""
+    figure = Figure(figsize=(8, 1.25 * len(videos)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, video, text in zip(figure.subplots(len(videos)), videos, texts, strict=True):
+        axes.imshow(np.concatenate(list(video), axis=1).clip(0, 1), interpolation="nearest")
+        axes.set_title(text, fontsize=9, loc="left", pad=2)
+        axes.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
+    def percent(key: str) -> str:
+        return f"{100 * float(str(measured[key])):.1f} %"
+
+    by_action = measured["base_by_action"]
+    assert isinstance(by_action, dict)
+    actions = "\n".join(f"| {action} | {100 * share:.0f} % |" for action, share in by_action.items())
+    return f"""# Pocket suite: model card
+
+Tiny models that are real: the architectures of the originals, trained from nothing on a procedural world by
+`nox -s pretrain-pocket`, which also measures what stands here and writes this card. They exist so that every
+experiment runs on a laptop; nothing they produce says anything about real videos.
+
+| part | architecture | trained on |
+|---|---|---|
+| `text-to-video` | ModelScope's: `UNet3DConditionModel` (widths 48, 96), `AutoencoderKL`, CLIP text encoder; v-prediction | 10,000 captioned clips |
+| `clip` + `aesthetic` | CLIP (vision width 96, 3 layers, patches of 8), affine head on its image embedding | frames in random styles with captions; simulated ratings |
+| `hps` | the same CLIP, fine-tuned on preference pairs with HPS's loss | simulated preferences |
+| `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
+
+The audience whose ratings and preferences are learnt is simulated (`vader_bench/pocket/taste.py`): it likes
+colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked for and a picture lacks.
+
+## Measured on held-out data
+
+| what | value |
+|---|---|
+| autoencoder, peak signal-to-noise ratio | {float(str(measured["psnr"])):.1f} dB |
+| aesthetic head, correlation with the true rating | {float(str(measured["aesthetic_correlation"])):.3f} |
+| preference model, held-out pairs told right | {percent("hps_pair_accuracy")} |
+| action classifier, real clips named right | {percent("action_accuracy")} |
+| base model ({suite.sampler.steps} DDIM steps): action seen by the oracle as asked | {percent("base_action")} |
+| base model: noun | {percent("base_noun")} |
+| base model: colour | {percent("base_colour")} |
+| base model: scene | {percent("base_scene")} |
+| size of all weights | {float(str(measured["bytes"])) / 1e6:.1f} MB |
+
+Chance is 1/8 for actions, 1/12 for nouns, 1/6 for colours and scenes. The base model by action:
+
+| action | as asked |
+|---|---|
+{actions}
+
+Clips of the world, their reconstructions by the autoencoder, and samples of the base model for held-out
+prompts, one row of eight frames each:
+
+![world](world.png)
+![reconstructions](reconstructions.png)
+![samples](samples.png)
+
+## Limits
+
+Eight frames of 64 x 64 pixels; sentences like "a red cat spinning in the park" and no others; one actor,
+sometimes a resting prop. The base model is meant to leave room for alignment. Licence: Apache-2.0, as the code.
+"""

@@ -1,0 +1,44 @@
+"""World clips as training data, drawn once and kept on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from vader_bench.pocket.vocabulary import format_caption
+from vader_bench.pocket.world import FRAMES, SIZE, Clip, draw_clip, render
+from vader_bench.seeding import numpy_stream
+
+__all__ = ["ROOT_SEED", "captions", "draw_clips", "rendered"]
+
+ROOT_SEED = 20240711
+"""Seed of everything the pretraining draws."""
+
+
+def draw_clips(split: str, count: int) -> list[Clip]:
+    """Return the first ``count`` clips of ``split``; clip i does not depend on ``count``."""
+    return [draw_clip(numpy_stream(ROOT_SEED, "world", split, i)) for i in range(count)]
+
+
+def captions(clips: list[Clip]) -> list[str]:
+    """Return the sentence of every clip."""
+    return [format_caption(clip.caption) for clip in clips]
+
+
+def rendered(split: str, count: int, folder: Path) -> NDArray[np.uint8]:
+    """Return the clips [N, F, H, W, 3] as bytes, memory-mapped from ``folder``, rendering them once."""
+    path = folder / f"clips-{split}-{count}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npy")
+        store = np.lib.format.open_memmap(
+            partial, mode="w+", dtype=np.uint8, shape=(count, FRAMES, SIZE, SIZE, 3)
+        )
+        for i, clip in enumerate(track(draw_clips(split, count), f"drawing {split} clips")):
+            store[i] = np.round(render(clip) * 255).clip(0, 255)
+        store.flush()
+        partial.rename(path)
+    return np.load(path, mmap_mode="r")

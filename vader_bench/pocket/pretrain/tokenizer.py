@@ -1,0 +1,45 @@
+"""A small real CLIP tokenizer: byte-pair encoding learnt on the words of the pocket world."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer
+from transformers.models.clip.tokenization_clip import bytes_to_unicode
+
+from vader_bench.files import write_text
+from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES
+
+__all__ = ["MAX_TOKENS", "STYLE_WORDS", "make_tokenizer"]
+
+MAX_TOKENS = 24
+"""Tokens of a prompt with its start and end, padding included."""
+STYLE_WORDS = ("vivid", "dull", "bright", "dark", "sharp", "blurry")
+"""Words for how a picture looks; only the reward models' captions use them."""
+_END_OF_WORD = "</w>"
+
+
+def make_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write ``vocab.json`` and ``merges.txt`` to ``folder`` and return the tokenizer that reads them.
+
+    Every word of the world becomes one token; any other text falls back to pieces and bytes.
+    """
+    words = sorted({w for phrase in (*COLOURS, *NOUNS, *ACTIONS, *SCENES) for w in phrase.split()})
+    corpus = [*words, *STYLE_WORDS, "a", "an", "and", "beside", "the", "of", "with"]
+    learner = Tokenizer(models.BPE(end_of_word_suffix=_END_OF_WORD))
+    learner.pre_tokenizer = pre_tokenizers.Whitespace()
+    learner.train_from_iterator(
+        corpus, trainers.BpeTrainer(vocab_size=100_000, end_of_word_suffix=_END_OF_WORD, show_progress=False)
+    )
+    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(letter + _END_OF_WORD for letter in letters), *("".join(m) for m in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    write_text(folder / "vocab.json", json.dumps(vocabulary, ensure_ascii=False))
+    write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *(" ".join(m) for m in merges), ""]))
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_TOKENS
+    )
