@@ -1,0 +1,176 @@
+"""A file is whole or absent, whatever the disk says."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vader_bench import files
+from vader_bench.errors import UserError
+
+NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise NO_SPACE
+
+
+def test_write_replaces_and_makes_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "text"
+    files.write_text(path, "old")
+    files.write_text(path, "größer\n")
+    assert path.read_bytes() == "größer\n".encode()
+    assert names(path.parent) == ["text"]
+
+
+def test_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    files.write_text(tmp_path / "written", "x")
+    assert (tmp_path / "written").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("call", ["os.replace", "os.fsync"])
+def test_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "record.json"
+    files.write_json(path, {"old": 1})
+    monkeypatch.setattr(call, refuse)
+    with pytest.raises(UserError, match=r"record\.json: cannot be written \(No space left.*free some disk"):
+        files.write_json(path, {"new": 2})
+    monkeypatch.undo()
+    assert files.read_json(path) == {"old": 1}
+    assert names(tmp_path) == ["record.json"]
+
+
+def test_full_disk_while_the_bytes_are_written(tmp_path: Path) -> None:
+    # /dev/full refuses every byte; a link to it stands for a file on a full disk
+    (tmp_path / "metrics").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left"):
+        files.append_line(tmp_path / "metrics", "{}")
+
+
+def test_append_takes_a_partial_line_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics"
+    files.append_line(path, "first")
+    write: Callable[[int, bytes], int] = os.write
+    calls = 0
+
+    def half(handle: int, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise NO_SPACE
+        return write(handle, data[:3])
+
+    monkeypatch.setattr("os.write", half)
+    with pytest.raises(UserError, match="No space left"):
+        files.append_line(path, "second")
+    assert path.read_text() == "first\n"
+
+
+def test_append_writes_all_even_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write: Callable[[int, bytes], int] = os.write
+    monkeypatch.setattr("os.write", lambda handle, data: write(handle, data[:2]))
+    files.append_line(tmp_path / "metrics", "a long line")
+    assert (tmp_path / "metrics").read_text() == "a long line\n"
+
+
+def test_append_refuses_two_lines(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not one line"):
+        files.append_line(tmp_path / "metrics", "one\ntwo")
+    assert not (tmp_path / "metrics").exists()
+
+
+def test_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.replace", _denied)
+    with pytest.raises(UserError, match="write permission"):
+        files.write_text(tmp_path / "text", "x")
+
+
+def _denied(*_: Any) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    with pytest.raises(UserError, match="file of that name"):
+        files.make_folder(tmp_path / "results")
+    with pytest.raises(UserError, match="file of that name"):
+        files.write_text(tmp_path / "results" / "x", "x")
+
+
+def test_json_is_sorted_and_readable(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "x.json", {"b": [1], "a": "ä"})
+    assert (tmp_path / "x.json").read_text("utf-8") == '{\n  "a": "ä",\n  "b": [\n    1\n  ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "nan.json", {"reward": float("nan")})
+    assert not (tmp_path / "nan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist; check the path"),
+        (b'{"a": 1,\n oops}', r"is not JSON \(line 2: "),
+        (b'{"a": "\xff"}', r"is not UTF-8 text \(byte 7\)"),
+    ],
+)
+def test_unreadable_json(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        files.read_json(path)
+
+
+def test_folder_where_a_file_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_text(tmp_path)
+    with pytest.raises(UserError, match="cannot be read"):
+        files.sha256_file(tmp_path)
+
+
+def test_canonical_json_does_not_depend_on_order() -> None:
+    assert files.canonical_json({"b": 1.5, "a": "ä"}) == files.canonical_json({"a": "ä", "b": 1.5})
+    assert files.canonical_json({"a": 1}) != files.canonical_json({"a": 1.0})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.canonical_json(float("inf"))
+
+
+def test_digests_are_sha256(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "x", "abc")
+    # FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256_text("abc") == files.sha256_file(tmp_path / "x") == expected
+    assert files.sha256_text("ä") == hashlib.sha256("ä".encode()).hexdigest()
+    with pytest.raises(UserError, match="does not exist"):
+        files.sha256_file(tmp_path / "y")
+
+
+def test_cut_shortens(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "x", "abcdef")
+    files.cut(tmp_path / "x", 2)
+    assert (tmp_path / "x").read_text() == "ab"
+
+
+def test_remove_temporaries_takes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_text(tmp_path / "x", "x")
+    # a process killed between writing and renaming never reaches the clean-up
+    monkeypatch.setattr(Path, "replace", lambda *_: None)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    files.write_text(tmp_path / "y", "half")
+    monkeypatch.undo()
+    assert len(names(tmp_path)) == 2
+    files.remove_temporaries(tmp_path)
+    assert names(tmp_path) == ["x"]

@@ -1,0 +1,202 @@
+"""Files that are whole or absent: atomic writes, durable appends, digests."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vader_bench.errors import UserError
+
+__all__ = [
+    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "read_json", "read_text",
+    "remove_temporaries", "sha256_file", "sha256_text", "write_bytes", "write_json", "write_text",
+]  # fmt: skip
+
+TEMPORARY_SUFFIX = ".writing"
+"""Ending of a file being written; one that is still there was left by a killed process."""
+
+_REMEDIES = {
+    errno.ENOSPC: "free some disk space and run the same command again",
+    errno.EDQUOT: "free some of your disk quota and run the same command again",
+    errno.EACCES: "give yourself write permission there or choose another folder",
+    errno.EPERM: "give yourself write permission there or choose another folder",
+    errno.EEXIST: "move the file of that name away or choose another folder",
+    errno.ENOTDIR: "move the file of that name away or choose another folder",
+    errno.EROFS: "choose a folder on a disk that can be written to",
+}
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` at once: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        UserError: the disk is full or refuses; the old file is as it was and nothing is left behind.
+    """
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in UTF-8, as ``write_bytes`` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Replace ``path`` by ``obj`` as JSON, keys sorted, two spaces of indent, a newline at the end.
+
+    Raises:
+        ValueError: ``obj`` holds a NaN or an infinity, which JSON cannot say.
+    """
+    text = json.dumps(obj, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def append_line(path: Path, text: str) -> None:
+    """Append ``text`` and a newline to ``path`` and wait until the disk has it.
+
+    Raises:
+        ValueError: ``text`` has a line break of its own.
+        UserError: the disk is full or refuses; a part of the line is taken back.
+    """
+    if "\n" in text or "\r" in text:
+        raise ValueError(f"not one line: {text!r}")
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            size = os.fstat(handle).st_size
+            try:
+                _write_all(handle, (text + "\n").encode("utf-8"))
+                os.fsync(handle)
+            except OSError:
+                with suppress(OSError):  # the first error is the one to tell; readers pass over half a line
+                    os.ftruncate(handle, size)
+                raise
+        finally:
+            os.close(handle)
+
+
+def cut(path: Path, size: int) -> None:
+    """Shorten ``path`` to its first ``size`` bytes and wait until the disk knows.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    with _told(path), path.open("r+b") as stream:
+        stream.truncate(size)
+        os.fsync(stream.fileno())
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder ``path`` and those above it where they do not exist.
+
+    Raises:
+        UserError: the disk refuses, or a file is in the way.
+    """
+    with _told(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Return the UTF-8 text of ``path``.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, or it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        remedy = "save the file as UTF-8"
+        raise UserError(str(path), f"is not UTF-8 text (byte {error.start})", remedy) from error
+    except FileNotFoundError as error:
+        raise UserError(str(path), "does not exist", "check the path") from error
+    except OSError as error:
+        remedy = "give the path of a file that you may read"
+        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what the JSON file ``path`` holds.
+
+    Raises:
+        UserError: there is no such file, it is not UTF-8, or it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        wrong = f"is not JSON (line {error.lineno}: {error.msg})"
+        raise UserError(str(path), wrong, "mend the file or delete it to have it written again") from error
+
+
+def canonical_json(obj: Any) -> str:
+    """Return the one text that stands for ``obj`` in a digest: sorted keys, no blanks, ASCII, no NaN."""
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of ``text`` in UTF-8, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of the bytes of ``path``, as 64 hexadecimal digits.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise UserError(str(path), "does not exist", "check the path") from error
+    except OSError as error:
+        remedy = "give the path of a file that you may read"
+        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a killed process left half written directly in ``folder``."""
+    for left in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn a refusal of the operating system into a sentence that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "mend the cause and run the same command again")
+        wrong = f"cannot be written ({error.strerror or error})"
+        raise UserError(str(path), wrong, remedy) from error
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
