@@ -75,7 +75,7 @@ def _actor(video: Field) -> Field:
 
 
 def _nearest_colour(video: Field) -> NDArray[np.intp]:
-    """Return the index of the colour word nearest in hue and saturation [F, H, W], whatever the brightness."""
+    """Return the index of the colour word nearest in hue and saturation [F, H, W], at any brightness."""
     palette = np.asarray([PALETTE[word] for word in COLOURS], np.float32)
     palette = palette / palette.max(axis=1, keepdims=True)
     pixels = video / np.maximum(video.max(axis=-1, keepdims=True), 1e-6)
@@ -134,8 +134,10 @@ def _centre(masks: Field) -> Field:
 
 @cache
 def _sequences() -> tuple[Field, Field, NDArray[np.float64]]:
-    """Return silhouettes [F, nouns * actions, H * W], their sizes [F, nouns * actions], and brightness
-    levels [actions, F]."""
+    """Return the silhouettes, their sizes and their brightness levels.
+
+    Shapes [F, nouns * actions, H * W], [F, nouns * actions] and [actions, F].
+    """
     masks = np.zeros((FRAMES, len(NOUNS), len(ACTIONS), SIZE * SIZE), np.float32)
     levels = np.ones((len(ACTIONS), FRAMES))
     for n, noun in enumerate(NOUNS):

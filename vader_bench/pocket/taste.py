@@ -85,7 +85,9 @@ def rate(pictures: Pictures) -> NDArray[np.float64]:
     # Edges are few and high, noise is everywhere and low: the quantiles tell them apart.
     edges = np.quantile(steps, 0.98, axis=(1, 2))
     grain = np.quantile(steps, 0.5, axis=(1, 2))
-    liking = 0.5 * _soft(colourful / 0.35) + 0.25 * _soft(grey.std(axis=(1, 2)) / 0.25) + 0.25 * _soft(edges / 0.3)
+    liking = (
+        0.5 * _soft(colourful / 0.35) + 0.25 * _soft(grey.std(axis=(1, 2)) / 0.25) + 0.25 * _soft(edges / 0.3)
+    )
     rating: NDArray[np.float64] = np.clip(1 + 9 * liking - 20 * grain, 1, 10)
     return rating
 
@@ -102,6 +104,8 @@ def agreement(shown: Caption, asked: Caption) -> float:
 
 
 def utility(shown: Caption, asked: Caption, rating: float) -> float:
-    """Return how much the audience likes a picture as an answer to ``asked``: a missed word costs two
-    points of rating."""
+    """Return how much the audience likes a picture as an answer to ``asked``.
+
+    A missed word costs two points of rating.
+    """
     return rating + 6 * agreement(shown, asked)

@@ -143,7 +143,7 @@ def render(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> NDArray[np.floa
 
 
 def render_mask(noun: str, radius: float, where: Sequence[Pose]) -> Field:
-    """Return the coverage [N, H, W] in [0, 1] of the parts of ``noun`` painted in its colour, a pose a frame."""
+    """Return the coverage [N, H, W] in [0, 1] of the parts of ``noun`` in its own colour."""
     black = np.zeros((len(where), SIZE, SIZE, 3), np.float32)
     full = [replace(pose, brightness=1.0) for pose in where]
     # Details paint equally over all channels, so red minus green is the visible body alone.
@@ -152,7 +152,11 @@ def render_mask(noun: str, radius: float, where: Sequence[Pose]) -> Field:
 
 
 def _paint(
-    canvas: Field, noun: str, colour: Sequence[float] | NDArray[np.float64], radius: float, where: Sequence[Pose]
+    canvas: Field,
+    noun: str,
+    colour: Sequence[float] | NDArray[np.float64],
+    radius: float,
+    where: Sequence[Pose],
 ) -> Field:
     """Return ``canvas`` [N, H, W, 3] with the shape painted at one pose a frame."""
 
@@ -216,7 +220,10 @@ def _scenery(scene: str, horizon: float) -> list[tuple[tuple[float, float, float
             return [((0.98, 0.98, 1.0), disc(x, y, 1.6)) for x, y in flakes]
         case "at night":
             stars = [(6, 22), (18, 8), (30, 17), (40, 5), (60, 25)]
-            return [((0.90, 0.89, 0.80), disc(52, 11, 6)), *(((0.9, 0.9, 0.9), disc(x, y, 1.0)) for x, y in stars)]
+            return [
+                ((0.90, 0.89, 0.80), disc(52, 11, 6)),
+                *(((0.9, 0.9, 0.9), disc(x, y, 1.0)) for x, y in stars),
+            ]
         case "in the desert":
             return [((0.98, 0.95, 0.88), disc(53, 11, 7)), ((0.76, 0.65, 0.52), disc(14, horizon + 22, 26))]
         case "in a room":

@@ -21,7 +21,9 @@ def test_the_default_style_changes_nothing(pictures: np.ndarray) -> None:
     np.testing.assert_allclose(styled, pictures, atol=1e-6)
 
 
-@pytest.mark.parametrize("worse", [Style(saturation=0.3), Style(contrast=0.5), Style(blur=1.5), Style(noise=0.08)])
+@pytest.mark.parametrize(
+    "worse", [Style(saturation=0.3), Style(contrast=0.5), Style(blur=1.5), Style(noise=0.08)]
+)
 def test_dull_flat_blurred_and_noisy_pictures_are_rated_lower(pictures: np.ndarray, worse: Style) -> None:
     changed = apply_style(pictures, worse, numpy_stream(0, "noise"))
     assert (rate(changed) < rate(pictures)).all()

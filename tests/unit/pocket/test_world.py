@@ -20,7 +20,9 @@ from vader_bench.pocket.world import (
 from vader_bench.seeding import numpy_stream
 
 
-def _clip(noun: str = "bus", action: str = "blinking", scene: str = "in the snow", colour: str = "red") -> Clip:
+def _clip(
+    noun: str = "bus", action: str = "blinking", scene: str = "in the snow", colour: str = "red"
+) -> Clip:
     return Clip(Caption(colour, noun, action, scene), x=32, y=36, radius=15, tone=1.0, horizon=35)
 
 
@@ -49,7 +51,9 @@ def test_every_noun_has_its_own_silhouette() -> None:
     for one in NOUNS:
         for other in NOUNS:
             if one < other:
-                overlap = np.minimum(masks[one], masks[other]).sum() / np.maximum(masks[one], masks[other]).sum()
+                overlap = (
+                    np.minimum(masks[one], masks[other]).sum() / np.maximum(masks[one], masks[other]).sum()
+                )
                 assert overlap < 0.75, (one, other)
 
 

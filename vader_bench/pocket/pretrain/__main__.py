@@ -29,7 +29,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/pretrain"), help="data and checkpoints")
     parser.add_argument("--out", type=Path, default=PACKAGED, help="folder of the finished weights")
     parser.add_argument("--threads", type=int, default=2)
-    stages = {"vae": _vae, "text-to-video": _text_to_video, "clip": _clip, "videomae": _videomae, "card": _card}
+    stages = {
+        "vae": _vae,
+        "text-to-video": _text_to_video,
+        "clip": _clip,
+        "videomae": _videomae,
+        "card": _card,
+    }
     parser.add_argument("--stages", nargs="+", choices=stages, default=list(stages))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -37,7 +43,7 @@ def main() -> None:
         stages[stage](arguments.work, arguments.out)
 
 
-def _vae(work: Path, out: Path) -> None:
+def _vae(work: Path, _: Path) -> None:
     model = vae.build()
     clips = rendered("train", _TRAIN_CLIPS, work)
     vae.train(model, clips, work, steps=2000)
@@ -53,7 +59,7 @@ def _text_to_video(work: Path, out: Path) -> None:
     latents = vae.encoded(autoencoder, rendered("train", _TRAIN_CLIPS, work)[:_LATENT_CLIPS], work)
     model = text_to_video.TextToVideo(tokenizer, vae.LATENT_CHANNELS)
     texts = captions(draw_clips("train", _LATENT_CLIPS))
-    text_to_video.train(model, tokenizer, latents, texts, work, steps=4500)
+    text_to_video.train(model, tokenizer, latents, texts, work, steps=2800)
     text_to_video.save(model.eval(), autoencoder, tokenizer, out / "text-to-video")
 
 

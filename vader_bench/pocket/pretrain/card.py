@@ -46,7 +46,9 @@ def write_card(work: Path, out: Path) -> None:
     }
     clips = draw_clips("heldout", _SHOWN)
     true = rendered("heldout", 512, work)[:_SHOWN].astype(np.float32) / 255
-    autoencoder = AutoencoderKL.from_pretrained(out / "text-to-video", subfolder="vae", torch_dtype=torch.float32)
+    autoencoder = AutoencoderKL.from_pretrained(
+        out / "text-to-video", subfolder="vae", torch_dtype=torch.float32
+    )
     write_bytes(out / "world.png", _sheet(true, captions(clips)))
     write_bytes(out / "reconstructions.png", _sheet(_reconstruct(autoencoder, true), captions(clips)))
     write_bytes(out / "samples.png", _sheet(videos[:_SHOWN], prompts[:_SHOWN]))
@@ -68,7 +70,9 @@ def measure_samples(videos: Videos, prompts: Sequence[str]) -> dict[str, float |
         for word in ("colour", "noun", "action", "scene")
     }
     by_action = {
-        action: float(np.mean([s.action == action for s, a in zip(seen, asked, strict=True) if a.action == action]))
+        action: float(
+            np.mean([s.action == action for s, a in zip(seen, asked, strict=True) if a.action == action])
+        )
         for action in ACTIONS
     }
     return {**{f"base_{word}": value for word, value in words.items()}, "base_by_action": by_action}
@@ -106,19 +110,20 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
     actions = "\n".join(f"| {action} | {100 * share:.0f} % |" for action, share in by_action.items())
     return f"""# Pocket suite: model card
 
-Tiny models that are real: the architectures of the originals, trained from nothing on a procedural world by
-`nox -s pretrain-pocket`, which also measures what stands here and writes this card. They exist so that every
-experiment runs on a laptop; nothing they produce says anything about real videos.
+Tiny models that are real: the architectures of the originals, trained from nothing on a procedural world
+by `nox -s pretrain-pocket`, which also measures what stands here and writes this card. They exist so that
+every experiment runs on a laptop; nothing they produce says anything about real videos.
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope's: `UNet3DConditionModel` (widths 48, 96), `AutoencoderKL`, CLIP text encoder; v-prediction | 10,000 captioned clips |
-| `clip` + `aesthetic` | CLIP (vision width 96, 3 layers, patches of 8), affine head on its image embedding | frames in random styles with captions; simulated ratings |
-| `hps` | the same CLIP, fine-tuned on preference pairs with HPS's loss | simulated preferences |
+| `text-to-video` | ModelScope's: 3D UNet (widths 48, 96), KL autoencoder, CLIP text encoder | 10,000 clips |
+| `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
+| `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
 
-The audience whose ratings and preferences are learnt is simulated (`vader_bench/pocket/taste.py`): it likes
-colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked for and a picture lacks.
+The audience whose ratings and preferences are learnt is simulated (`vader_bench/pocket/taste.py`): it
+likes colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked for and a picture
+lacks.
 
 ## Measured on held-out data
 
@@ -128,7 +133,7 @@ colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked
 | aesthetic head, correlation with the true rating | {float(str(measured["aesthetic_correlation"])):.3f} |
 | preference model, held-out pairs told right | {percent("hps_pair_accuracy")} |
 | action classifier, real clips named right | {percent("action_accuracy")} |
-| base model ({suite.sampler.steps} DDIM steps): action seen by the oracle as asked | {percent("base_action")} |
+| base model ({suite.sampler.steps} DDIM steps): action as asked, by the oracle | {percent("base_action")} |
 | base model: noun | {percent("base_noun")} |
 | base model: colour | {percent("base_colour")} |
 | base model: scene | {percent("base_scene")} |
@@ -149,6 +154,7 @@ prompts, one row of eight frames each:
 
 ## Limits
 
-Eight frames of 64 x 64 pixels; sentences like "a red cat spinning in the park" and no others; one actor,
-sometimes a resting prop. The base model is meant to leave room for alignment. Licence: Apache-2.0, as the code.
+Eight frames of 64 x 64 pixels; sentences like "a red cat spinning in the park" and no others; one
+actor, sometimes a resting prop. The base model is meant to leave room for alignment. Licence:
+Apache-2.0, as the code.
 """

@@ -82,9 +82,7 @@ def _embed(model: CLIPModel, pictures: NDArray[np.float32]) -> Tensor:
 
 def _rated(model: CLIPModel, split: str, count: int) -> tuple[Tensor, Tensor]:
     """Return embeddings [N, D] and ratings [N] of fresh pictures."""
-    pictures = np.stack(
-        [draw_picture(numpy_stream(ROOT_SEED, "ratings", split, i))[2] for i in range(count)]
-    )
+    pictures = np.stack([draw_picture(numpy_stream(ROOT_SEED, "ratings", split, i))[2] for i in range(count)])
     with torch.no_grad():
         embeddings = torch.cat([_embed(model, part) for part in np.array_split(pictures, count // 64)])
     return embeddings.double(), torch.from_numpy(rate(pictures))

@@ -19,7 +19,7 @@ __all__ = ["fit"]
 _CHECKPOINT_SECONDS = 60
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the settings of a stage, by name
     stage: str,
     module: nn.Module,
     loss: Callable[[int], Tensor],
@@ -37,8 +37,14 @@ def fit(
     it needs from streams named by ``step``, so that the resumed run is the same run.
 
     Args:
+        stage: name of the stage.
+        module: what is trained.
         loss: returns the scalar loss of a step.
         folder: where ``<stage>.pt`` is kept.
+        steps: how many steps there are.
+        learning_rate: its peak, after the warm-up.
+        warmup: steps from 0 to the peak.
+        weight_decay: AdamW's.
         ema: decay of the running average of the weights, which ``module`` holds at the end.
     """
     path = folder / f"{stage}.pt"

@@ -40,6 +40,4 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     write_text(folder / "vocab.json", json.dumps(vocabulary, ensure_ascii=False))
     write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *(" ".join(m) for m in merges), ""]))
-    return CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_TOKENS
-    )
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_TOKENS)

@@ -90,8 +90,10 @@ def _whiten(model: AutoencoderKL, clips: NDArray[np.uint8]) -> None:
 
 @torch.no_grad()
 def encoded(model: AutoencoderKL, clips: NDArray[np.uint8], folder: Path) -> Tensor:
-    """Return scaled latents [N, C, F, h, w] in half precision of ``clips`` [N, F, H, W, 3], kept in
-    ``folder``."""
+    """Return the scaled latents [N, C, F, h, w] of ``clips`` [N, F, H, W, 3] in half precision.
+
+    They are kept in ``folder``.
+    """
     path = folder / f"latents-{len(clips)}.safetensors"
     if not path.exists():
         parts = []

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from tests.support.benches import PROMPTS, MakeBench, RedReward
+from vader_bench.errors import UserError
+from vader_bench.methods import METHODS, Method
+
+SMALL = {"batch_size": 2, "lora_rank": 2}
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("learning_rate", 0), ("batch_size", 0), ("lora_rank", 0), ("max_grad_norm", 0), ("momentum", 1)],
+)
+def test_settings_out_of_range_are_refused(name: str, key: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=key):
+        METHODS.get(name).Config(**{key: value})
+
+
+def frames(make_bench: MakeBench, reward_frames: int | None, decode_frames: int | None) -> list[list[int]]:
+    stand = make_bench(RedReward(reward_frames), decode_frames=decode_frames)
+    method = stand.method("vader", **SMALL)
+    return [method.choose_frames() for _ in range(20)]
+
+
+def test_all_frames_are_judged_by_default(make_bench: MakeBench) -> None:
+    assert frames(make_bench, None, None) == [[0, 1, 2, 3]] * 20
+
+
+def test_some_frames_are_drawn_anew_for_each_step(make_bench: MakeBench) -> None:
+    drawn = frames(make_bench, None, 2)
+    assert all(len(set(step)) == 2 and step == sorted(step) for step in drawn)
+    assert {frame for step in drawn for frame in step} == {0, 1, 2, 3}
+    assert len({tuple(step) for step in drawn}) > 2
+    assert drawn == frames(make_bench, None, 2)
+
+
+@pytest.mark.parametrize(("wanted", "chosen"), [(1, [2]), (2, [1, 3]), (4, [0, 1, 2, 3])])
+def test_a_reward_of_fixed_length_gets_evenly_spaced_frames(
+    wanted: int, chosen: list[int], make_bench: MakeBench
+) -> None:
+    assert frames(make_bench, wanted, 3) == [chosen] * 20
+
+
+@pytest.mark.parametrize(("reward_frames", "decode_frames"), [(5, None), (None, 5)])
+def test_more_frames_than_a_video_has_are_refused_at_the_start(
+    reward_frames: int | None, decode_frames: int | None, make_bench: MakeBench
+) -> None:
+    with pytest.raises(UserError, match="5 frames to judge: a video has 4; choose at most 4"):
+        frames(make_bench, reward_frames, decode_frames)
+
+
+def test_pictures_are_clamped_before_they_are_judged(make_bench: MakeBench) -> None:
+    method = make_bench().method("vader", **SMALL)
+    latents = 1000 * torch.randn(2, 4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    score = method.judge(latents, PROMPTS[:2], [0, 1]).score
+    decoded = method.bench.backbone.decode(latents, [0, 1])
+    assert decoded.abs().max() > 1
+    assert torch.equal(score, RedReward().judge(decoded.clamp(0, 1), PROMPTS[:2]).score)
+
+
+def small_method(make_bench: MakeBench, **settings: float) -> Method:
+    return make_bench().method("vader", **SMALL, **settings)
+
+
+def test_an_update_clips_and_returns_the_norm_before(make_bench: MakeBench) -> None:
+    method = small_method(make_bench, max_grad_norm=0.5)
+    loss = torch.stack([100 * weight.sum() for weight in method.lora.parameters()]).sum()
+    norm = method.update(loss)
+    elements = sum(weight.numel() for weight in method.lora.parameters())
+    assert norm == pytest.approx(100 * elements**0.5, rel=1e-4)
+    gradients = [weight.grad for weight in method.lora.parameters()]
+    clipped = torch.cat([g.flatten() for g in gradients if g is not None]).norm().item()
+    assert clipped == pytest.approx(0.5, rel=1e-4)
+
+
+def test_an_update_forgets_older_gradients(make_bench: MakeBench) -> None:
+    method = small_method(make_bench)
+    norms = [method.update(torch.stack([w.sum() for w in method.lora.parameters()]).sum()) for _ in range(2)]
+    assert norms[0] == norms[1]
+
+
+def test_the_optimiser_has_no_weight_decay(make_bench: MakeBench) -> None:
+    for name in METHODS.names():
+        method = make_bench().method(name, lora_rank=2, learning_rate=0.03)
+        (group,) = method.optimizer.param_groups
+        assert (type(method.optimizer), group["lr"], group["betas"], group["weight_decay"]) == (
+            torch.optim.AdamW,
+            0.03,
+            (0.9, 0.999),
+            0.0,
+        )
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_changes_nothing(make_bench: MakeBench) -> None:
+    method = small_method(make_bench, learning_rate=0.25)
+    before = method.adapter()
+    loss = torch.stack([weight.sum() * torch.inf for weight in method.lora.parameters()]).sum()
+    with pytest.raises(UserError, match=r"learning rate 0.25: led to a gradient that is not finite; lower"):
+        method.update(loss)
+    assert all(torch.equal(before[name], weight) for name, weight in method.adapter().items())

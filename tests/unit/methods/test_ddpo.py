@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.benches import PROMPTS, MakeBench
+from vader_bench.errors import UserError
+from vader_bench.methods.ddpo import Ddpo, DdpoConfig
+from vader_bench.methods.ddpo_trainer import RoundSize
+
+SMALL = {"batch_size": 4, "lora_rank": 2, "prompts_per_round": 2, "samples_per_prompt": 2}
+
+
+def make(make_bench: MakeBench, **settings: float) -> Ddpo:
+    return Ddpo(DdpoConfig(**(SMALL | settings)), make_bench().bench)  # type: ignore[arg-type] # settings vary
+
+
+@pytest.mark.parametrize(
+    ("videos", "batch", "updates", "expected"),
+    [
+        (16, 8, 2, (8, 2, 2)),
+        (16, 4, 2, (4, 4, 2)),
+        (16, 16, 1, (16, 1, 1)),
+        (10, 4, 2, (1, 10, 2)),
+        (12, 4, 2, (3, 4, 2)),
+        (7, 4, 2, (1, 7, 1)),
+        (3, 8, 2, (3, 1, 1)),
+        (1, 8, 2, (1, 1, 1)),
+        (2, 8, 5, (1, 2, 2)),
+    ],
+)
+def test_a_round_is_cut_without_a_remainder(
+    videos: int, batch: int, updates: int, expected: tuple[int, int, int]
+) -> None:
+    size = RoundSize.of(videos, batch, updates)
+    assert size == expected
+    assert size.batch * size.batches == videos
+    assert size.batches % size.updates == 0
+
+
+@pytest.mark.parametrize(("allowance", "queries"), [(64, 4), (4, 4), (3, 3), (1, 1)])
+def test_a_round_takes_its_queries_or_what_is_allowed(
+    allowance: int, queries: int, make_bench: MakeBench
+) -> None:
+    stand = make_bench()
+    stand.method("ddpo", **SMALL).step(allowance)
+    assert stand.meter.ledger.reward_queries == queries
+    assert stand.prompts.position == -(-queries // 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "updates", "backwards"),
+    [
+        ({"updates_per_round": 1}, 1, 16),
+        ({"updates_per_round": 2}, 2, 16),
+        ({"updates_per_round": 4}, 4, 16),
+        ({"updates_per_round": 1, "inner_epochs": 3}, 3, 48),
+        ({"updates_per_round": 2, "timestep_fraction": 0.5}, 2, 8),
+        ({"updates_per_round": 2, "batch_size": 1}, 2, 16),
+    ],
+)
+def test_updates_and_passes_are_as_configured(
+    settings: dict[str, float], updates: int, backwards: int, make_bench: MakeBench
+) -> None:
+    method = make(make_bench, **settings)
+    method.step(64)
+    assert method.own_state()["updates"] == updates
+    assert method.optimizer.state_dict()["state"][0]["step"] == updates
+    assert method.bench.backbone._meter.ledger.denoiser_backwards == backwards
+
+
+def test_a_cut_round_is_trained_on_whole(make_bench: MakeBench) -> None:
+    method = make(make_bench)
+    method.step(64)
+    method.step(3)
+    assert method.own_state()["updates"] == 3
+    assert method.bench.backbone._meter.ledger.denoiser_backwards == (4 + 3) * 4
+
+
+def test_samples_of_a_prompt_stay_together_in_its_statistics(make_bench: MakeBench) -> None:
+    method = make(make_bench)
+    method.step(64)
+    method.step(3)
+    counts = {prompt: len(rewards) for prompt, rewards in method.own_state()["statistics"].items()}
+    assert counts == {PROMPTS[0]: 2, PROMPTS[1]: 2, PROMPTS[2]: 2, PROMPTS[3]: 1}
+
+
+def test_before_any_update_the_ratio_is_1(make_bench: MakeBench) -> None:
+    metrics = make(make_bench, updates_per_round=1).step(64)
+    assert metrics["ratio_deviation"] == metrics["clip_fraction"] == metrics["approx_kl"] == 0
+    assert metrics["advantage_std"] > 0
+
+
+def test_later_passes_move_the_ratio_and_are_clipped(make_bench: MakeBench) -> None:
+    metrics = make(make_bench, updates_per_round=1, inner_epochs=3, learning_rate=1e-2).step(64)
+    assert metrics["ratio_deviation"] > 1e-4
+    assert metrics["clip_fraction"] > 0
+
+
+def test_updates_make_better_samples_likelier(make_bench: MakeBench) -> None:
+    """After a round, the log-probability of its samples moved with their advantages."""
+    method = make(make_bench, learning_rate=1e-3, updates_per_round=1, clip_range=1.0)
+    kept: list[dict[str, torch.Tensor]] = []
+    train = method._trainer._train_batched_samples
+
+    def keep(inner: int, epoch: int, step: int, batches: list[dict[str, torch.Tensor]]) -> int:
+        kept.extend(batches)
+        return int(train(inner, epoch, step, batches))
+
+    method._trainer._train_batched_samples = keep
+    method.step(64)
+    (batch,) = kept
+    moved = torch.zeros(4)
+    for i in range(method.bench.steps):
+        latents, timesteps = batch["latents"][:, i], batch["timesteps"][:, i]
+        with torch.no_grad():
+            prediction = method.bench.backbone.denoise(latents, timesteps, batch["prompt_embeds"])
+        after = method.sampler.log_prob(prediction, latents, timesteps, batch["next_latents"][:, i])
+        moved += after - batch["log_probs"][:, i]
+    assert (moved * batch["advantages"]).mean() > 0
+
+
+def test_without_noise_there_is_no_policy(make_bench: MakeBench) -> None:
+    with pytest.raises(UserError, match="gives no log-probability"):
+        make_bench(eta=0.0).method("ddpo")
+
+
+def test_a_fraction_below_one_step_is_refused(make_bench: MakeBench) -> None:
+    with pytest.raises(
+        UserError, match=r"timestep_fraction = 0.2: is no whole step of 4; choose at least 0.25"
+    ):
+        make_bench().method("ddpo", timestep_fraction=0.2)
+
+
+def test_statistics_of_a_round_need_no_tracker(make_bench: MakeBench) -> None:
+    method = make(make_bench, per_prompt_statistics=False)
+    method.step(64)
+    state = method.state()
+    assert state["own"]["statistics"] == {}
+    make(make_bench, per_prompt_statistics=False).load_state(state)
+
+
+def test_nothing_is_written_printed_or_warned_of(
+    make_bench: MakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method = make(make_bench)
+        for _ in range(3):
+            method.step(4)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
