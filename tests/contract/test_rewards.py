@@ -26,6 +26,8 @@ class Case:
 
     settings: dict[str, str] = field(default_factory=dict)
     """Fixture by setting of the factory: the fixture's path is what the factory gets."""
+    shape: tuple[int, int, int, int] = (4, 3, 20, 24)
+    """[F, C, H, W] of its videos; by default neither square nor of a network's size."""
 
 
 CASES = {
@@ -34,6 +36,7 @@ CASES = {
     "brightness": Case(),
     "colourfulness": Case(),
     "hps": Case({"model": "tiny_clip"}),
+    "oracle": Case(shape=(8, 3, 64, 64)),
     "redness": Case(),
 }
 
@@ -53,8 +56,14 @@ def reward(request: pytest.FixtureRequest) -> Reward:
 
 
 def clips(*shape: int) -> Tensor:
-    """Random videos [B, F, 3, H, W], neither square nor of a network's size."""
-    return torch.rand(*(shape or (3, 4, 3, 20, 24)), generator=torch.Generator().manual_seed(4))
+    """Random videos [B, F, 3, H, W]."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.fixture
+def videos(reward: Reward) -> Tensor:
+    """Three videos of a shape that the reward takes."""
+    return clips(3, *CASES[reward.name].shape)
 
 
 def test_says_what_it_measures(reward: Reward) -> None:
@@ -64,46 +73,46 @@ def test_says_what_it_measures(reward: Reward) -> None:
     assert reward.source
 
 
-def test_one_score_a_video(reward: Reward) -> None:
-    judgement = reward.judge(clips(), PROMPTS)
+def test_one_score_a_video(reward: Reward, videos: Tensor) -> None:
+    judgement = reward.judge(videos, PROMPTS)
     assert judgement.score.shape == judgement.objective.shape == (3,)
     assert not judgement.objective.requires_grad
-    torch.testing.assert_close(reward.score(clips(), PROMPTS), judgement.score, rtol=0, atol=0)
+    torch.testing.assert_close(reward.score(videos, PROMPTS), judgement.score, rtol=0, atol=0)
 
 
-def test_tells_videos_apart(reward: Reward) -> None:
-    assert len(set(reward.score(clips(), PROMPTS).tolist())) == 3
+def test_tells_videos_apart(reward: Reward, videos: Tensor) -> None:
+    assert len(set(reward.score(videos, PROMPTS).tolist())) == 3
 
 
-def test_batch_equals_singles(reward: Reward) -> None:
-    together = reward.judge(clips(), PROMPTS)
+def test_batch_equals_singles(reward: Reward, videos: Tensor) -> None:
+    together = reward.judge(videos, PROMPTS)
     for i, prompt in enumerate(PROMPTS):
-        alone = reward.judge(clips()[i : i + 1], [prompt])
+        alone = reward.judge(videos[i : i + 1], [prompt])
         torch.testing.assert_close(together.score[i : i + 1], alone.score, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(together.objective[i : i + 1], alone.objective, rtol=1e-5, atol=1e-6)
 
 
-def test_order_does_not_matter(reward: Reward) -> None:
+def test_order_does_not_matter(reward: Reward, videos: Tensor) -> None:
     order = [2, 0, 1]
-    turned = reward.score(clips()[order], [PROMPTS[i] for i in order])
-    torch.testing.assert_close(turned, reward.score(clips(), PROMPTS)[order], rtol=1e-5, atol=1e-6)
+    turned = reward.score(videos[order], [PROMPTS[i] for i in order])
+    torch.testing.assert_close(turned, reward.score(videos, PROMPTS)[order], rtol=1e-5, atol=1e-6)
 
 
-def test_does_not_depend_on_what_was_judged_before(reward: Reward) -> None:
-    first = reward.score(clips(), PROMPTS)
-    reward.score(1 - clips(), PROMPTS[::-1])
-    assert torch.equal(reward.score(clips(), PROMPTS), first)
+def test_does_not_depend_on_what_was_judged_before(reward: Reward, videos: Tensor) -> None:
+    first = reward.score(videos, PROMPTS)
+    reward.score(1 - videos, PROMPTS[::-1])
+    assert torch.equal(reward.score(videos, PROMPTS), first)
 
 
-def test_leaves_the_video_alone(reward: Reward) -> None:
-    video = clips()
-    reward.judge(video, PROMPTS)
-    assert torch.equal(video, clips())
+def test_leaves_the_video_alone(reward: Reward, videos: Tensor) -> None:
+    before = videos.clone()
+    reward.judge(videos, PROMPTS)
+    assert torch.equal(videos, before)
 
 
 @pytest.mark.parametrize("picture", ["noise", "black", "white", "red"])
-def test_scores_are_finite_and_in_range(reward: Reward, picture: str) -> None:
-    video = clips()
+def test_scores_are_finite_and_in_range(reward: Reward, videos: Tensor, picture: str) -> None:
+    video = videos
     if picture != "noise":
         colour = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "red": (1.0, 0.0, 0.0)}[picture]
         video = torch.tensor(colour)[:, None, None].expand_as(video)
@@ -123,13 +132,13 @@ def float64_by_default() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("float64_by_default")
-def test_gradient_is_the_slope(reward: Reward) -> None:
+def test_gradient_is_the_slope(reward: Reward, videos: Tensor) -> None:
     """Central differences in float64, along random directions, one a video."""
     if not reward.differentiable:
         pytest.skip("black box")
     for module in reward.modules():
         module.double()
-    video = clips().mul(0.8).add(0.1).requires_grad_()
+    video = videos.double().mul(0.8).add(0.1).requires_grad_()
     (gradient,) = torch.autograd.grad(reward.judge(video, PROMPTS).objective.sum(), video)
     direction = torch.randn(video.shape, generator=torch.Generator().manual_seed(5))
     step = 1e-5
@@ -144,14 +153,14 @@ def test_gradient_is_the_slope(reward: Reward) -> None:
 def test_gradient_of_a_grey_video_is_finite(reward: Reward) -> None:
     if not reward.differentiable:
         pytest.skip("black box")
-    video = torch.full((3, 4, 3, 20, 24), 0.5, requires_grad=True)
+    video = torch.full((3, *CASES[reward.name].shape), 0.5, requires_grad=True)
     reward.judge(video, PROMPTS).objective.sum().backward()
     assert video.grad is not None
     assert torch.isfinite(video.grad).all()
 
 
-def test_networks_are_frozen(reward: Reward) -> None:
-    video = clips().requires_grad_()
+def test_networks_are_frozen(reward: Reward, videos: Tensor) -> None:
+    video = videos.requires_grad_(reward.differentiable)
     objective = reward.judge(video, PROMPTS).objective
     if reward.differentiable:
         objective.sum().backward()
@@ -163,7 +172,12 @@ def test_networks_are_frozen(reward: Reward) -> None:
 
 @pytest.mark.parametrize(
     "video",
-    [clips(3, 3, 20, 24), clips(3, 4, 1, 20, 24), clips(0, 4, 3, 20, 24), clips().mul(255).byte()],
+    [
+        clips(3, 3, 20, 24),
+        clips(3, 4, 1, 20, 24),
+        clips(0, 4, 3, 20, 24),
+        clips(3, 4, 3, 20, 24).mul(255).byte(),
+    ],
     ids=["no frames", "one channel", "empty", "integers"],
 )
 def test_refuses_what_is_no_video(reward: Reward, video: Tensor) -> None:
@@ -171,13 +185,13 @@ def test_refuses_what_is_no_video(reward: Reward, video: Tensor) -> None:
         reward.judge(video, PROMPTS[: len(video)])
 
 
-def test_refuses_a_prompt_too_few(reward: Reward) -> None:
+def test_refuses_a_prompt_too_few(reward: Reward, videos: Tensor) -> None:
     with pytest.raises(ValueError, match="3 videos but 2 prompts"):
-        reward.judge(clips(), PROMPTS[:2])
+        reward.judge(videos, PROMPTS[:2])
 
 
 def test_refuses_another_number_of_frames(reward: Reward) -> None:
-    video = clips(3, 5, 3, 20, 24)
+    video = clips(3, 5, *CASES[reward.name].shape[1:])
     if reward.frames is None:
         assert torch.isfinite(reward.score(video, PROMPTS)).all()
         return

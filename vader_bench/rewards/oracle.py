@@ -12,6 +12,7 @@ from vader_bench.pocket.oracle import gold
 from vader_bench.pocket.vocabulary import Caption, parse_caption
 from vader_bench.pocket.world import FRAMES, SIZE
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["Oracle"]
 
@@ -33,11 +34,12 @@ class Oracle(Reward):
         Raises:
             UserError: a prompt is not a sentence of the pocket world, or the video has another size.
         """
-        if video.shape[1:] != (FRAMES, 3, SIZE, SIZE):
+        check_video(self.name, video, prompts, FRAMES)
+        if video.shape[-2:] != (SIZE, SIZE):
             raise UserError(
                 f"video of shape {tuple(video.shape)}",
                 "cannot be measured by the oracle",
-                f"it wants {FRAMES} frames of {SIZE} x {SIZE}: use it with the pocket suite alone",
+                f"it wants frames of {SIZE} x {SIZE}: use it with the pocket suite alone",
             )
         clips = video.detach().cpu().permute(0, 1, 3, 4, 2).numpy()
         scores = [gold(clip, _caption(prompt)) for clip, prompt in zip(clips, prompts, strict=True)]
