@@ -11,6 +11,9 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_synth import (
+    TextToVideoSDPipeline,
+)
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.torch import save_file
 from transformers import (
@@ -25,6 +28,7 @@ from transformers import (
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 from tests.support.benches import MakeBench, Stand, make_stand
+from vader_bench import metering
 from vader_bench.backbones import BACKBONES, Backbone
 
 
@@ -32,13 +36,18 @@ from vader_bench.backbones import BACKBONES, Backbone
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random ``TextToVideoSDPipeline`` folder: latents 4 x 4 x 4 x 4 (C, F, h, w), pictures 8 x 8."""
     folder = tmp_path_factory.mktemp("tiny-pipeline")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        _unet().save_pretrained(folder / "unet")
-        _vae().save_pretrained(folder / "vae")
-        _text_encoder().save_pretrained(folder / "text_encoder")
     _tokenizer(folder / "tokenizer")
     save_scheduler(folder / "scheduler")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet, vae, text_encoder = _unet(), _vae(), _text_encoder()
+    TextToVideoSDPipeline(
+        vae,
+        text_encoder,
+        CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        unet,
+        DDIMScheduler.from_pretrained(folder / "scheduler"),
+    ).save_pretrained(folder)
     return folder
 
 
@@ -81,10 +90,15 @@ def tiny_videomae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_bench(tiny_pipeline: Path) -> MakeBench:
-    """Returns a workbench on a fresh copy of the tiny model; see ``make_stand`` for its arguments."""
+def make_bench(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
+    """Returns a workbench on a fresh copy of the tiny model; see ``make_stand`` for its arguments.
 
-    def make(*args: Any, **changes: Any) -> Stand:
+    FLOPs are made up unless ``count_flops`` is set, since counting takes longer than all else.
+    """
+
+    def make(*args: Any, count_flops: bool = False, **changes: Any) -> Stand:
+        if not count_flops:
+            monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
         return make_stand(BACKBONES.get("modelscope").load(tiny_pipeline, frames=4), *args, **changes)
 
     return make

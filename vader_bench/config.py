@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,6 +66,7 @@ class ComponentConfig(_Config):
 
     family: str
     settings: dict[str, Any] = {}
+    """A value with a slash names weights: ``pocket/clip``, ``./my-model``."""
 
 
 class SuiteConfig(_Config):
@@ -101,6 +102,13 @@ class SuiteConfig(_Config):
     def prompts_for(self, reward: str) -> str:
         """Return the prompt set that goes with ``reward``."""
         return self.prompts[reward] if reward in self.prompts else self.prompts["default"]
+
+    def weights(self, *rewards: str) -> list[str]:
+        """Return the names of the weights of backbone, gold reward and the named ``rewards``, sorted."""
+        components = [self.backbone, *(self.rewards[name] for name in rewards)]
+        if self.gold is not None:
+            components.append(self.gold)
+        return sorted({name for component in components for name in _weight_names(component.settings)})
 
 
 class BudgetConfig(_Config):
@@ -175,6 +183,14 @@ class RunConfig(_Config):
     def name(self) -> str:
         """Return the run's folder name."""
         return f"{self.method}-{self.reward}-seed{self.seed}"
+
+
+def _weight_names(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and "/" in value:
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _weight_names(inner)
 
 
 def suite_names() -> list[str]:

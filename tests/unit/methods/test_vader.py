@@ -46,7 +46,7 @@ def test_k_out_of_range_is_refused(k: int, make_bench: MakeBench) -> None:
 
 def test_k_is_a_number_or_random() -> None:
     with pytest.raises(ValidationError, match="k"):
-        VaderConfig(k="last")  # type: ignore[arg-type] # what is refused
+        VaderConfig(k="last")
 
 
 def test_a_reward_without_gradient_is_refused(make_bench: MakeBench) -> None:

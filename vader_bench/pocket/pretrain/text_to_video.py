@@ -77,7 +77,7 @@ def scheduler() -> DDIMScheduler:
         beta_end=0.012,
         beta_schedule="scaled_linear",
         clip_sample=False,
-        set_alpha_to_one=True,
+        set_alpha_to_one=False,
         prediction_type="v_prediction",
         timestep_spacing="trailing",
     )
