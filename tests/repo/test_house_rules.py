@@ -1,0 +1,124 @@
+"""The repository keeps its own rules."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "vader_bench"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+NO_TORCH = ("stats", "report")
+"""Packages that rebuild every table on a laptop."""
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
+    text = path.read_text("utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 400
+    assert ast.get_docstring(tree), "a module starts with a sentence on what it is"
+    long = [node.name for node in functions(tree) if (node.end_lineno or 0) - node.lineno >= 60]
+    assert long == []
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if not p.name.startswith("__")], ids=named)
+def test_a_module_names_what_it_offers(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    names = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert "__all__" in names
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parent.name in NO_TORCH], ids=named)
+def test_statistics_and_reports_never_import_torch(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not [m for m in modules if m.split(".")[0] in {"torch", "diffusers", "transformers", "trl"}]
+
+
+def test_unit_tests_lie_as_the_package_does() -> None:
+    unit = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    assert [folder for folder in sorted(folders) if not (PACKAGE / folder).is_dir()] == []
+
+
+def requirements() -> Iterator[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    yield from map(Requirement, project["dependencies"])
+    for name in ("test", "dev"):
+        yield from map(Requirement, project["optional-dependencies"][name])
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): pinned for name, pinned in pairs}
+
+
+@pytest.mark.parametrize("requirement", list(requirements()), ids=lambda requirement: requirement.name)
+def test_every_dependency_is_pinned_within_its_range(requirement: Requirement) -> None:
+    pinned = pins()[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(pinned, prereleases=True)
+
+
+@pytest.mark.parametrize("name", ["torch", "trl", "diffusers", "transformers", "peft", "mlflow", "numpy"])
+def test_the_tests_run_with_the_pinned_versions(name: str) -> None:
+    assert version(name).split("+")[0] == pins()[name]
+
+
+def test_the_jobs_that_the_readme_names_exist() -> None:
+    sessions = set(re.findall(r'name="([\w-]+)"', (ROOT / "noxfile.py").read_text("utf-8")))
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    sessions |= {node.name for node in functions(tree) if node.decorator_list}
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run"]
+    named_there = {
+        name for path in documents for name in re.findall(r"nox -s ([\w-]+)", path.read_text("utf-8"))
+    }
+    assert named_there
+    assert named_there <= sessions
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert "nox -s tests" in (ROOT / "README.md").read_text("utf-8")
+    assert "nox -s tests" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_every_metric_that_is_logged_is_explained() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    logged = {"reward", "loss", "grad_norm"}
+    for path in (PACKAGE / "methods").glob("*.py"):
+        for table in re.findall(r"=+ =+\n(.*?)\n\s*=+ =+\n", path.read_text("utf-8"), re.DOTALL):
+            logged |= {line.split()[0] for line in table.splitlines() if re.match(r"    \w+ ", line)}
+    assert len(logged) > 10
+    assert [name for name in sorted(logged) if f"`train/{name}`" not in readme] == []
+
+
+def test_every_field_of_the_ledger_is_explained() -> None:
+    from vader_bench.ledger import Ledger
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    names = {"queries" if name == "reward_queries" else name for name in Ledger().as_dict()}
+    assert [name for name in sorted(names) if f"`ledger/{name}`" not in readme] == []

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.results import Invented, write_results
+
+HEAVY = ("torch", "diffusers", "transformers", "trl", "mlflow")
+
+
+BLOCK = f"""
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+def _run(code: str, *arguments: str) -> str:
+    """Run ``code`` in a fresh process in which heavy packages cannot be imported."""
+    command = [sys.executable, "-c", BLOCK + code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("package", ["vader_bench.stats", "vader_bench.report"])
+def test_statistics_and_reports_import_without_torch(package: str) -> None:
+    _run(f"import {package}")
+
+
+def test_the_block_is_real() -> None:
+    with pytest.raises(AssertionError, match="torch is blocked"):
+        _run("import torch")
+
+
+def test_a_whole_report_is_built_without_torch(tmp_path: Path) -> None:
+    write_results(tmp_path, Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1)))
+    code = (
+        "from pathlib import Path\n"
+        "from vader_bench.report import build_report\n"
+        "print(len(build_report(Path(sys.argv[1]), Path(sys.argv[1])).files))"
+    )
+    assert _run(code, str(tmp_path)).strip() == "8"

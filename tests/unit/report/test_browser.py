@@ -1,0 +1,126 @@
+"""The page in a real browser, opened from disk. Needs Chromium with its driver; skips without."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.results import Invented, write_results
+from vader_bench.evaluation.video import encode_mp4
+from vader_bench.files import write_bytes
+from vader_bench.report import build_report
+
+pytestmark = pytest.mark.slow
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1))
+    folder = write_results(tmp_path_factory.mktemp("page") / "a folder", world)
+    shades = torch.linspace(0, 1, 8).reshape(8, 1, 1, 1).expand(8, 3, 64, 64)
+    for run in folder.glob("runs/*-seed0"):
+        for index in range(4):
+            write_bytes(run / "samples" / f"heldout-{index}.mp4", encode_mp4(shades))
+    build_report(folder, folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium with chromedriver on the path (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1200,900"):
+        options.add_argument(flag)
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def opened(browser: Any, page: Path) -> Any:
+    browser.get(page.as_uri())
+    return browser
+
+
+def _wait(browser: Any, condition: str) -> bool:
+    """Wait up to 20 s until the JavaScript ``condition`` holds."""
+    script = f"""
+      const done = arguments[0];
+      const end = Date.now() + 20000;
+      const look = () => ({condition}) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 50);
+      look();"""
+    browser.set_script_timeout(30)
+    return bool(browser.execute_async_script(script))
+
+
+def test_the_page_opens_from_disk_without_a_complaint(opened: Any) -> None:
+    assert opened.title == "fig7 on tiny"
+    assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_nothing_but_the_videos_is_loaded(opened: Any) -> None:
+    assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.readyState >= 1)")
+    names = opened.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    )
+    assert all(name.startswith(("file:", "data:")) for name in names)
+
+
+def test_every_video_can_be_decoded_and_is_muted_and_loops(opened: Any) -> None:
+    assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.readyState >= 1)")
+    read = "(v) => [v.videoWidth, v.muted, v.loop, v.controls]"
+    shown = opened.execute_script(f"return [...document.querySelectorAll('video')].map({read})")
+    assert shown == [[256, True, True, True]] * (4 * 3)
+
+
+def test_one_button_plays_all_and_stops_all(opened: Any) -> None:
+    button = opened.find_element("id", "play-all")
+    opened.execute_script("arguments[0].click()", button)
+    assert _wait(
+        opened, "[...document.querySelectorAll('video')].every((v) => !v.paused && v.currentTime > 0)"
+    )
+    assert button.text == "Pause all"
+    opened.execute_script("arguments[0].click()", button)
+    assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.paused)")
+    assert button.text == "Play all"
+
+
+@pytest.mark.parametrize("width", [1200, 420])
+def test_the_page_never_scrolls_sideways(opened: Any, width: int) -> None:
+    opened.set_window_size(width, 900)
+    wide, window = opened.execute_script(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= window
+
+
+def test_the_figure_is_drawn(opened: Any) -> None:
+    box = opened.execute_script(
+        "return document.querySelector('.drawing svg').getBoundingClientRect().toJSON()"
+    )
+    assert box["width"] > 300
+    assert box["height"] > 200
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("dark", True), ("light", False)])
+def test_the_colours_follow_the_system(opened: Any, scheme: str, dark: bool) -> None:
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    colour = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+    red = int(colour.split("(")[1].split(",")[0])
+    assert (red < 128) is dark

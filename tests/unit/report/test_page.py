@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.results import Invented, write_results
+from vader_bench.report import Report, build_report
+from vader_bench.report.load import Results, load_results
+from vader_bench.report.page import video_rows
+
+VOID = {"meta", "link", "br", "img", "input", "source", "hr"}
+
+
+class _Page(HTMLParser):
+    """Collects elements and refuses tags that do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def _text(report: Report) -> str:
+    return (report.results.folder / "report.html").read_text("utf-8")
+
+
+def test_tags_close_and_ids_are_linked(report: Report) -> None:
+    page = _Page(_text(report))
+    targets = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
+    links = [attrs["href"] for attrs in page.all("a")]
+    assert len(links) == 8
+    assert all(link is not None and link.removeprefix("#") in targets for link in links)
+
+
+def test_nothing_is_fetched_from_elsewhere(report: Report) -> None:
+    page = _Page(_text(report))
+    sources = [
+        value
+        for tag, attrs in page.elements
+        for key, value in attrs.items()
+        if key in {"src", "href", "xlink:href", "srcset", "action"} and value and not value.startswith("#")
+    ]
+    assert all(value.startswith(("runs/", "data:,")) for value in sources)
+    assert not re.search(r"@import|url\((?!#)", _text(report))
+    assert all("src" not in script for script in page.all("script"))
+
+
+def test_figure_tables_findings_and_agreement_are_on_it(report: Report) -> None:
+    text = _text(report)
+    assert text.count("<svg ") == 1
+    assert "vader is ahead at 64 reward queries" in text
+    assert "Agrees with the reference in all 6 comparisons" in text
+    assert "<code>vader-bench report &amp; more</code>" in text
+    for title in ("Held-out reward at equal queries", "Generalisation", "Pairs of methods", "Spent by a run"):
+        assert f"<figcaption>{title}</figcaption>" in text
+
+
+def test_what_comes_from_files_is_escaped(report: Report) -> None:
+    assert "for the same &lt;budget&gt;?" in _text(report)
+    assert "<budget>" not in _text(report)
+
+
+def test_prompts_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(tmp_path, Invented(rewards=("red",), seeds=(0,)))
+    for path in tmp_path.glob("runs/*/record.json"):
+        hostile = path.read_text().replace(
+            "a heldout prompt, number 0", "<script>alert('x')</script> & \\\"y\\\""
+        )
+        path.write_text(hostile)
+    text = _text(build_report(tmp_path))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &#34;y&#34;" in text
+    _Page(text)
+
+
+def test_videos_stand_side_by_side_from_the_first_seed(results: Results, results_folder: Path) -> None:
+    rows = video_rows(results, "blue")
+    assert [prompt for prompt, _ in rows] == [f"a heldout prompt, number {i}" for i in range(4)]
+    for _, cells in rows:
+        assert [cell.arm for cell in cells] == ["base", "vader", "ddpo", "diffusion-dpo"]
+    record = results.records["ddpo-blue-seed0"]
+    last = [e for e in record.evaluations if e.split == "heldout"][-1]
+    score = next(s for s in last.scores if s.prompt == rows[2][0] and s.sample == 0)
+    assert rows[2][1][2].scores == f"blue {score.reward:.4g}, oracle {score.gold:.2f}"
+
+
+def test_a_video_that_is_there_is_shown_and_one_that_is_not_is_missing(tmp_path: Path) -> None:
+    write_results(tmp_path, Invented(rewards=("red",), seeds=(7,)), skip=["ddpo-red-seed7"])
+    sample = tmp_path / "runs" / "vader-red-seed7" / "samples" / "heldout-1.mp4"
+    sample.parent.mkdir()
+    sample.write_bytes(b"")
+    rows = video_rows(load_results(tmp_path, allow_missing=True), "red")
+    assert rows[1][1][1].source == "runs/vader-red-seed7/samples/heldout-1.mp4"
+    assert rows[0][1][1].source is None
+    assert rows[1][1][2].scores == "score missing"
+    page = _Page(_text(build_report(tmp_path, allow_missing=True)))
+    (video,) = page.all("video")
+    assert video["src"] == "runs/vader-red-seed7/samples/heldout-1.mp4"
+    assert {"controls", "loop", "muted"} <= set(video)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"gold": lambda _: None}, "red 0."), ({"seeds": (0,)}, "One seed")]
+)
+def test_pages_of_poorer_results_are_made_too(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    world = replace(Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1)), **changes)
+    text = _text(build_report(write_results(tmp_path, world)))
+    assert words in text
+    assert "No reference result was given." in text

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.results import Invented, make_record
+from vader_bench.report.verdicts import verdicts
+from vader_bench.stats import Analysis, analyse, build_panel
+
+WORLD = Invented(rewards=("red",))
+METHODS = ("vader", "ddpo", "diffusion-dpo")
+
+
+def _analysis(world: Invented, leave_out: str = "") -> Analysis:
+    runs = [("base", 0), *((m, seed) for m in world.methods for seed in world.seeds)]
+    records = [make_record(world, m, "red", seed) for m, seed in runs if m != leave_out]
+    panel = build_panel(records, world.methods, world.seeds)
+    assert panel is not None
+    return analyse(panel, resamples=2000)
+
+
+def test_a_winner_is_named_with_its_lead() -> None:
+    lines = verdicts(_analysis(WORLD), METHODS)
+    assert lines[0].startswith("vader is ahead at 64 reward queries: held-out reward 0.7")
+    assert lines[0].endswith("above diffusion-dpo, the next best.")
+    assert lines[-1] == "Above best-of-4 of the base model, by interval: vader."
+
+
+def test_no_winner_is_named_where_intervals_overlap() -> None:
+    gains = {"vader": 0.10, "ddpo": 0.09, "diffusion-dpo": 0.0}
+    lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.05)), METHODS)
+    assert lines[0].startswith("No winner at 64 reward queries: the intervals do not separate ")
+    assert "is ahead" not in lines[0]
+
+
+def test_ahead_of_the_others_but_not_of_the_base_model_is_no_win() -> None:
+    gains = {"vader": 0.0, "ddpo": -0.3, "diffusion-dpo": -0.3}
+    lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.0)), METHODS)
+    assert lines[0] == (
+        "No winner at 64 reward queries: vader is ahead of the other methods but not above the base model by "
+        "interval."
+    )
+    assert "below it: ddpo and diffusion-dpo; not told apart from it: vader" in lines[1]
+
+
+def test_one_seed_says_so_and_names_no_winner() -> None:
+    lines = verdicts(_analysis(replace(WORLD, seeds=(0,))), METHODS)
+    assert lines[0].startswith("One seed: the intervals cover prompts only")
+    assert "no winner is named. In this run vader ended highest (" in lines[0]
+
+
+def test_equal_methods_of_one_seed_end_equal() -> None:
+    same = replace(WORLD, seeds=(0,), gains=dict.fromkeys(METHODS, 0.1), seed_noise=0.0, video_noise=0.0)
+    assert "In this run the highest methods ended equal" in verdicts(_analysis(same), METHODS)[0]
+
+
+def test_a_single_method_is_compared_with_nothing() -> None:
+    lines = verdicts(_analysis(replace(WORLD, methods=("ddpo",))), ("ddpo",))
+    assert lines[0].startswith("Only ddpo has results")
+    assert not any("best baseline" in line for line in lines)
+
+
+def test_the_threshold_is_told_for_every_other_method() -> None:
+    lines = verdicts(_analysis(replace(WORLD, seed_noise=0.0, video_noise=0.0)), METHODS)
+    start = (
+        "vader reaches the final reward of diffusion-dpo, the best baseline, after 7 [7, 7] queries, 8.75x "
+    )
+    assert lines[2].startswith(start)
+    assert lines[2].endswith("ddpo does not reach the final reward of diffusion-dpo, the best baseline.")
+
+
+def test_a_baseline_below_the_base_model_sets_no_threshold() -> None:
+    gains = {"vader": 0.4, "ddpo": -0.1, "diffusion-dpo": -0.2}
+    lines = verdicts(_analysis(replace(WORLD, gains=gains)), METHODS)
+    assert (
+        "The best baseline, ddpo, does not end above the base model: there is no threshold to reach." in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("slope", "words"),
+    [
+        (0.2, "rose with vader, ddpo and diffusion-dpo, by interval"),
+        (
+            -0.2,
+            "rose with no method and fell while the reward rose with vader, ddpo and diffusion-dpo, a sign",
+        ),
+        (0.0, "rose with no method, by interval"),
+    ],
+)
+def test_a_hacked_reward_shows_in_the_oracle(slope: float, words: str) -> None:
+    world = replace(WORLD, seed_noise=0.001, gold=lambda gain: 0.5 + slope * gain)
+    assert any(words in line for line in verdicts(_analysis(world), METHODS))
+
+
+def test_without_an_oracle_or_a_base_run_nothing_is_said_of_them() -> None:
+    lines = verdicts(_analysis(replace(WORLD, gold=lambda _: None), leave_out="base"), METHODS)
+    assert not any("oracle" in line or "best-of" in line for line in lines)
+
+
+def test_missing_methods_are_named() -> None:
+    assert verdicts(_analysis(WORLD, leave_out="ddpo"), METHODS)[-1] == "Missing: ddpo."

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from vader_bench.report.words import Kind, cells, columns, estimate_text, number, p_text, quantity
+from vader_bench.stats import Estimate
+
+
+def test_numbers_in_files_have_nine_digits() -> None:
+    assert number(1 / 3) == "0.333333333"
+    assert number(256.0) == "256"
+    assert number(1.5e13) == "1.5e+13"
+    assert number(math.nan) == ""
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.56912, 0.4949, 0.6449), "0.569 [0.495, 0.645]"),
+        (Estimate(5.2345, 4.1, 6.3), "5.2 [4.1, 6.3]"),
+        (Estimate(123.4, 100.0, 150.0), "123 [100, 150]"),
+        (Estimate(0.00012, 0.00011, 0.00013), "0.000120 [0.000110, 0.000130]"),
+        (Estimate(-0.0001, -0.1, 0.1), "0.00 [-0.10, 0.10]"),
+        (Estimate(0.0, 0.0, 0.0), "0 [0, 0]"),
+        (Estimate(0.3, math.nan, math.nan), "0.3"),
+        (Estimate.none("missing"), "missing"),
+    ],
+)
+def test_an_estimate_has_the_digits_that_its_interval_warrants(estimate: Estimate, text: str) -> None:
+    assert estimate_text(estimate) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "estimate", "text"),
+    [
+        ("queries", Estimate(36.4, 17.0, math.inf), "36 [17, not reached]"),
+        ("queries", Estimate(math.inf, 143.0, math.inf), "not reached [143, not reached]"),
+        ("queries", Estimate(256, 256, 256), "256"),
+        ("times", Estimate(7.041, 2.97, math.inf), "7.04x [2.97x, unbounded]"),
+        ("times", Estimate(0, 0, 1.79), "not reached [not reached, 1.79x]"),
+        ("flops", Estimate(1.5e13, 1e13, 2e15), "15 TFLOP [10 TFLOP, 2 PFLOP]"),
+        ("seconds", Estimate(15.94, 119.0, 7199.0), "15.9 s [119 s, 120 min]"),
+        ("ratio", Estimate(0.8, -math.inf, 1.2), "0.8 [unbounded, 1.2]"),
+    ],
+)
+def test_amounts_have_units_and_words_for_never(kind: Kind, estimate: Estimate, text: str) -> None:
+    assert estimate_text(estimate, kind) == text
+
+
+def test_durations_choose_their_unit() -> None:
+    assert [quantity(s, "seconds") for s in (3.0, 120.0, 7200.0)] == ["3 s", "2 min", "2 h"]
+    assert quantity(999.0, "flops") == "999 FLOP"
+
+
+def test_cells_of_a_file_keep_words_out_of_the_limits() -> None:
+    assert cells(Estimate(0.25, 0.125, 0.5), "reward") == ("0.25", "0.125", "0.5")
+    assert cells(Estimate.none("not measured"), "reward") == ("not measured", "", "")
+    assert cells(Estimate(math.inf, 20.0, math.inf), "queries") == ("not reached", "20", "not reached")
+    assert cells(Estimate(0.3, math.nan, math.nan), "reward") == ("0.3", "", "")
+
+
+def test_p_values() -> None:
+    assert [p_text(p) for p in (0.0002, 0.0123, 1.0)] == ["< 0.001", "0.012", "1.000"]
+
+
+def test_columns_are_the_same_for_every_table_but_for_further_splits() -> None:
+    plain = [column.key for column in columns(set())]
+    assert len(plain) == len(set(plain))
+    more = columns({"gain_style", "gain", "area"})
+    assert [column.key for column in more] == [*plain, "gain_style"]
+    assert more[-1].title == "gain, style"

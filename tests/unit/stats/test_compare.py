@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.results import Invented, make_record
+from vader_bench.stats.bootstrap import Estimate, Resampler
+from vader_bench.stats.compare import Pair, compare_pairs, find_winner, holm
+from vader_bench.stats.panel import build_panel
+
+UP, LEVEL = Estimate(0.2, 0.1, 0.3), Estimate(0.0, -0.1, 0.1)
+
+
+def _pairs(world: Invented) -> list[Pair]:
+    records = [make_record(world, m, "red", seed) for m in world.methods for seed in world.seeds]
+    panel = build_panel(records, world.methods, world.seeds)
+    assert panel is not None
+    return compare_pairs(panel, Resampler(world.seeds, resamples=2000))
+
+
+def _pair(first: str, second: str, difference: Estimate, p_holm: float) -> Pair:
+    return Pair(first, second, difference, Estimate.none("needs two seeds"), p_holm, p_holm)
+
+
+def test_holm_by_hand() -> None:
+    # sorted .01 .03 .04: times 3, 2, 1 gives .03 .06 .04, and the last is raised to .06
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_holm_stays_a_probability() -> None:
+    assert holm([0.6, 0.7, 0.8]) == [1.0, 1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_lies_between_the_plain_p_value_and_bonferroni(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for plain, corrected in zip(p_values, adjusted, strict=True):
+        assert plain <= corrected
+        assert corrected <= max(min(1.0, len(p_values) * p) for p in p_values if p <= plain)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+def test_every_pair_is_compared_once_in_order() -> None:
+    pairs = _pairs(Invented())
+    assert [(p.first, p.second) for p in pairs] == [
+        ("vader", "ddpo"), ("vader", "diffusion-dpo"), ("ddpo", "diffusion-dpo"),
+    ]  # fmt: skip
+    assert [p.p_holm for p in pairs] == pytest.approx(holm([p.p_value for p in pairs]))
+
+
+def test_a_clear_difference_is_found() -> None:
+    pair = _pairs(Invented())[0]
+    assert pair.difference.value == pytest.approx(0.36, abs=0.03)
+    assert pair.difference.low < pair.difference.value < pair.difference.high
+    assert pair.improvement.value == 1.0
+    assert pair.ahead == "vader"
+    assert pair.margin("vader") == pair.difference
+    assert pair.margin("ddpo") == Estimate(
+        -pair.difference.value, -pair.difference.high, -pair.difference.low
+    )
+
+
+def test_equal_methods_are_not_told_apart() -> None:
+    gains = {"vader": 0.1, "other": 0.1}
+    world = Invented(methods=("vader", "other"), gains=gains, seed_noise=0.0, video_noise=0.0)
+    (pair,) = _pairs(world)
+    assert pair.difference == Estimate(0.0, 0.0, 0.0)
+    assert pair.improvement.value == 0.5
+    assert (pair.p_value, pair.p_holm, pair.ahead) == (1.0, 1.0, None)
+
+
+def test_one_seed_has_no_probability_of_improvement() -> None:
+    assert _pairs(Invented(seeds=(0,)))[0].improvement.absent == "needs two seeds"
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_holm", "ahead"),
+    [(UP, 0.01, "a"), (Estimate(-0.2, -0.3, -0.1), 0.01, "b"), (UP, 0.05, None), (LEVEL, 0.01, None)],
+)
+def test_ahead_takes_interval_and_corrected_p_value(
+    difference: Estimate, p_holm: float, ahead: str | None
+) -> None:
+    assert _pair("a", "b", difference, p_holm).ahead == ahead
+
+
+def test_a_winner_is_ahead_of_every_other_and_of_the_base_model() -> None:
+    pairs = [_pair("a", "b", UP, 0.01), _pair("a", "c", UP, 0.01), _pair("b", "c", LEVEL, 0.9)]
+    assert find_winner(pairs, {"a": UP, "b": LEVEL, "c": LEVEL}, 3) == "a"
+    assert find_winner(pairs, {"a": LEVEL, "b": LEVEL, "c": LEVEL}, 3) is None
+    undecided = [pairs[0], _pair("a", "c", UP, 0.2), pairs[2]]
+    assert find_winner(undecided, {"a": UP, "b": LEVEL, "c": LEVEL}, 3) is None
+
+
+def test_no_winner_from_one_seed_or_without_an_opponent() -> None:
+    assert find_winner([_pair("a", "b", UP, 0.01)], {"a": UP, "b": LEVEL}, 1) is None
+    assert find_winner([], {"a": UP}, 5) is None

@@ -1,0 +1,150 @@
+"""Does a run of one's own agree with the reference result? Decided by interval, method by method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vader_bench.records import Evaluation, Record
+from vader_bench.report.load import Results
+from vader_bench.stats import HELDOUT, LEVEL, Estimate, Resampler
+from vader_bench.stats.aggregate import FloatArray
+
+__all__ = ["Agreement", "agreement_lines", "compare_results"]
+
+_MISSING = Estimate.none("missing")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One method on one reward, here and in the reference."""
+
+    reward: str
+    method: str
+    queries: int = 0
+    """The reward queries at which both are compared: the most that both were looked at after."""
+    own: Estimate = _MISSING
+    """Held-out reward here, with its own 95 % interval."""
+    reference: Estimate = _MISSING
+    difference: Estimate = _MISSING
+    """``own`` minus ``reference``. Its interval is widened for the number of comparisons (Bonferroni), so
+    that all of them hold together with 95 %. Where one side has a single seed, the spread of the other
+    side's runs stands for it."""
+    seeds: tuple[int, int] = (0, 0)
+    """Number of seeds here and in the reference."""
+    same_seeds: int = 0
+    """Seeds that both have."""
+    identical_seeds: int = 0
+    """Those of them whose scores at this look are equal to the last bit."""
+    unlike: str = ""
+    """Why the two cannot be compared; empty where they were."""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the interval of the difference holds zero; ``None`` where nothing was compared."""
+        if self.unlike:
+            return None
+        return self.difference.low <= 0 <= self.difference.high
+
+
+def compare_results(own: Results, reference: Results) -> list[Agreement]:
+    """Return the comparison for every reward and method of ``own``, by held-out reward."""
+    pairs = [(reward, method) for reward in own.experiment.rewards for method in own.methods]
+    return [
+        _compare(reward, method, own.of(reward, method), reference.of(reward, method), len(pairs))
+        for reward, method in pairs
+    ]
+
+
+def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
+    """Return what the comparison allows to be said."""
+    compared = [a for a in agreements if a.agrees is not None]
+    apart = [a for a in compared if not a.agrees]
+    lines = []
+    if compared and not apart:
+        lines.append(f"Agrees with the reference in all {len(compared)} comparisons, by interval.")
+    if apart:
+        names = ", ".join(f"{a.method} on {a.reward}" for a in apart)
+        lines.append(f"Differs from the reference in {len(apart)} of {len(compared)} comparisons: {names}.")
+    same, identical = sum(a.same_seeds for a in compared), sum(a.identical_seeds for a in compared)
+    if same:
+        lines.append(
+            f"{identical} of {same} runs with a seed of the reference have the same scores, bit for bit."
+        )
+    if any(a.seeds == (1, 1) for a in compared):
+        lines.append(
+            "With one seed on either side the intervals cover prompts only, not another training run."
+        )
+    lines += [f"{a.method} on {a.reward} was not compared: {a.unlike}." for a in agreements if a.unlike]
+    return lines
+
+
+def _compare(
+    reward: str, method: str, own: Sequence[Record], reference: Sequence[Record], comparisons: int
+) -> Agreement:
+    unlike = _unlike(own, reference)
+    if unlike:
+        return Agreement(reward, method, unlike=unlike)
+    looks = [_looks(record) for record in (*own, *reference)]
+    queries = max(set.intersection(*(set(look) for look in looks)), default=0)
+    if queries == 0:
+        return Agreement(reward, method, unlike="there is no number of queries after which both were judged")
+    at = [_by_video(look[queries]) for look in looks]
+    videos = [video for video in at[0] if all(video in scores for scores in at)]
+    if not videos:
+        return Agreement(reward, method, unlike="they were judged on other videos")
+    here, there = _scores(at[: len(own)], videos), _scores(at[len(own) :], videos)
+    seeds = [record.seed for record in own], [record.seed for record in reference]
+    prompts = tuple(dict.fromkeys(prompt for prompt, _ in videos))
+    scores = _by_prompt(here, videos), _by_prompt(there, videos)
+    ours, theirs = (
+        Resampler(seeds[side], for_one_run=len(seeds[1 - side]) == 1).seeds_and_prompts(scores[side], prompts)
+        for side in (0, 1)
+    )
+    same = [(seeds[0].index(seed), seeds[1].index(seed)) for seed in seeds[0] if seed in seeds[1]]
+    return Agreement(
+        reward,
+        method,
+        queries=queries,
+        own=Resampler(seeds[0]).seeds_and_prompts(scores[0], prompts).estimate(),
+        reference=Resampler(seeds[1]).seeds_and_prompts(scores[1], prompts).estimate(),
+        difference=(ours - theirs).estimate(1 - (1 - LEVEL) / comparisons),
+        seeds=(len(own), len(reference)),
+        same_seeds=len(same),
+        identical_seeds=sum(np.array_equal(here[a], there[b]) for a, b in same),
+    )
+
+
+def _unlike(own: Sequence[Record], reference: Sequence[Record]) -> str:
+    """Return why two sets of runs cannot be compared; empty where they can."""
+    if not own:
+        return "it is missing here"
+    if not reference:
+        return "it is missing in the reference"
+    mine, other = own[0].digests, reference[0].digests
+    names = sorted(
+        name for name in mine.keys() | other.keys() if name != "code" and mine.get(name) != other.get(name)
+    )
+    return f"{', '.join(names)} differ" if names else ""
+
+
+def _looks(record: Record) -> dict[int, Evaluation]:
+    return {e.queries: e for e in record.evaluations if e.split == HELDOUT}
+
+
+def _by_video(evaluation: Evaluation) -> dict[tuple[str, int], float]:
+    return {(score.prompt, score.sample): score.reward for score in evaluation.scores}
+
+
+def _scores(looks: Sequence[dict[tuple[str, int], float]], videos: Sequence[tuple[str, int]]) -> FloatArray:
+    """Return [S, V]."""
+    return np.asarray([[look[video] for video in videos] for look in looks], dtype=np.float64)
+
+
+def _by_prompt(scores: FloatArray, videos: Sequence[tuple[str, int]]) -> FloatArray:
+    """Return means over the videos of a prompt, [S, V] to [S, P], in order of first appearance."""
+    prompts = [prompt for prompt, _ in videos]
+    columns = [[i for i, p in enumerate(prompts) if p == prompt] for prompt in dict.fromkeys(prompts)]
+    return np.stack([scores[:, column].mean(axis=1) for column in columns], axis=1)

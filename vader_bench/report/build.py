@@ -1,0 +1,128 @@
+"""From a results folder to its report: figure, tables, page and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vader_bench.files import write_bytes, write_json
+from vader_bench.provenance import code_digest, git_state, package_versions
+from vader_bench.records import Record
+from vader_bench.report.agreement import Agreement, compare_results
+from vader_bench.report.curves import curves_frame, frame_csv
+from vader_bench.report.figure import draw
+from vader_bench.report.load import Results, load_results
+from vader_bench.report.notes import reading_notes
+from vader_bench.report.page import page_html
+from vader_bench.report.summary import pairs_frame, summary_frame, summary_markdown
+from vader_bench.stats import LEVEL, RESAMPLES, Analysis
+
+__all__ = ["PROVENANCE_NAME", "Report", "build_report"]
+
+PROVENANCE_NAME = "provenance.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was found and what was written."""
+
+    results: Results
+    analyses: dict[str, Analysis]
+    """By reward, without rewards of which no seed is complete."""
+    agreements: list[Agreement] | None
+    """The comparison with the reference; ``None`` where none was given."""
+    files: tuple[Path, ...]
+
+    @property
+    def not_improved(self) -> list[str]:
+        """Return the methods whose held-out gain is not above zero by interval, as ``method on reward``."""
+        return [
+            f"{arm.name} on {reward}"
+            for reward, analysis in self.analyses.items()
+            for arm in analysis.arms
+            if "gain" in arm.statistics and not arm.statistics["gain"].above_zero
+        ]
+
+
+def build_report(
+    results_dir: Path,
+    reference_dir: Path | None = None,
+    allow_missing: bool = False,
+    *,
+    command: str | None = None,
+) -> Report:
+    """Write the report of ``results_dir`` into it, each file whole or not at all.
+
+    The figure (``<experiment>.png``, ``.svg``), ``curves.csv``, ``summary.csv``, ``pairs.csv``,
+    ``summary.md``, ``report.html`` and, last, ``provenance.json`` with the digests of all others.
+
+    Args:
+        results_dir: ``results/<experiment>/<suite>``.
+        reference_dir: the results folder to agree with.
+        allow_missing: report although records are missing, and say ``missing`` where they are.
+        command: the command to name in the report.
+
+    Raises:
+        UserError: see ``load_results``; or runs that cannot be compared; or the disk refuses.
+    """
+    results = load_results(results_dir, allow_missing=allow_missing)
+    reference = None if reference_dir is None else load_results(reference_dir, allow_missing=True)
+    analyses = results.analyses()
+    agreements = None if reference is None else compare_results(results, reference)
+    provenance = _provenance(results, reference, command or f"vader-bench report {results_dir}")
+    notes = reading_notes(results, analyses)
+    figure = draw(results, analyses)
+    name = results.experiment.experiment
+    page = page_html(
+        results, analyses, svg=figure["svg"], agreements=agreements, notes=notes, provenance=provenance
+    )
+    outputs = {
+        f"{name}.png": figure["png"],
+        f"{name}.svg": figure["svg"],
+        "curves.csv": frame_csv(curves_frame(results)).encode(),
+        "summary.csv": frame_csv(summary_frame(results, analyses)).encode(),
+        "pairs.csv": frame_csv(pairs_frame(analyses)).encode(),
+        "summary.md": summary_markdown(results, analyses, notes).encode(),
+        "report.html": page.encode(),
+    }
+    provenance["outputs"] = {file: hashlib.sha256(data).hexdigest() for file, data in outputs.items()}
+    for file, data in outputs.items():
+        write_bytes(results_dir / file, data)
+    write_json(results_dir / PROVENANCE_NAME, provenance)
+    written = tuple(results_dir / file for file in (*outputs, PROVENANCE_NAME))
+    return Report(results=results, analyses=analyses, agreements=agreements, files=written)
+
+
+def _provenance(results: Results, reference: Results | None, command: str) -> dict[str, Any]:
+    """Return where the numbers come from; several values where runs differ."""
+    records = list(results.records.values())
+    return {
+        "version": 1,
+        "experiment": results.experiment.experiment,
+        "suite": results.suite,
+        "command": command,
+        "records": results.digests,
+        "missing": list(results.missing),
+        "unused": list(results.unused),
+        "reference": None if reference is None else reference.digests,
+        "runs": {
+            "git": _distinct([record.git for record in records]),
+            "code": _distinct([record.digests.get("code") for record in records]),
+            "packages": _distinct([record.packages for record in records]),
+            "machines": _distinct([record.machine for record in records]),
+            "digests": _distinct([_inputs(record) for record in records]),
+        },
+        "report": {"git": git_state(), "code": code_digest(), "packages": package_versions()},
+        "statistics": {"resamples": RESAMPLES, "level": LEVEL, "root_seed": 0},
+    }
+
+
+def _inputs(record: Record) -> dict[str, str]:
+    return {name: digest for name, digest in record.digests.items() if name != "code"}
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    return [value for index, value in enumerate(values) if value not in values[:index]]

@@ -1,0 +1,136 @@
+"""A results folder as records: what the experiment asked for, what is there, what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vader_bench.config import ExperimentConfig
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.files import sha256_file
+from vader_bench.records import Record
+from vader_bench.runs import read_record
+from vader_bench.stats import BASELINES, Analysis, analyse, build_panel
+from vader_bench.yamlfile import parse, raise_faults, read_mapping
+
+__all__ = ["Results", "load_results"]
+
+BASE = "base"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What an experiment found."""
+
+    folder: Path
+    experiment: ExperimentConfig
+    records: dict[str, Record]
+    """By run name, in the order rewards, base and methods, seeds; only runs the experiment asks for."""
+    digests: dict[str, str]
+    """SHA-256 of each record's file, by run name."""
+    missing: tuple[str, ...]
+    """Names of runs that have no record."""
+    unused: tuple[str, ...]
+    """Names of runs that have a record and are no part of the experiment."""
+
+    @property
+    def suite(self) -> str:
+        """Return the suite's name."""
+        return next(iter(self.records.values())).suite
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Return the methods in the order they are shown: VADER, the baselines, others by name."""
+        known = [name for name in ("vader", *BASELINES) if name in self.experiment.methods]
+        return (*known, *sorted(set(self.experiment.methods) - set(known)))
+
+    def of(self, reward: str, method: str | None = None) -> list[Record]:
+        """Return the records on ``reward``, all or those of one ``method`` (``base`` is one)."""
+        return [r for r in self.records.values() if r.reward == reward and method in {None, r.method}]
+
+    def analyses(self) -> dict[str, Analysis]:
+        """Return the statistics by reward, without rewards that have no complete seed."""
+        found = {}
+        for reward in self.experiment.rewards:
+            panel = build_panel(self.of(reward), self.methods, self.experiment.seeds)
+            if panel is not None:
+                found[reward] = analyse(panel)
+        return found
+
+
+def load_results(folder: Path, *, allow_missing: bool = False) -> Results:
+    """Return what ``folder`` holds.
+
+    Args:
+        folder: a results folder: ``experiment.yaml`` and ``runs/<method>-<reward>-seed<n>/record.json``.
+        allow_missing: accept that runs have no record; tables then say ``missing``.
+
+    Raises:
+        UserError: no results folder, a record of another version or of another experiment, or records
+            missing (exit code 3), naming them.
+    """
+    experiment = _experiment(folder / "experiment.yaml")
+    names = _run_names(experiment)
+    paths = {path.parent.name: path for path in sorted((folder / "runs").glob("*/record.json"))}
+    missing = tuple(name for name in names if name not in paths)
+    if missing and (not allow_missing or len(missing) == len(names)):
+        raise UserError(
+            str(folder),
+            f"{len(missing)} of {len(names)} records are missing: {', '.join(missing)}",
+            "finish the runs by giving the run command again, or report with --allow-missing",
+            exit_code=ExitCode.MISSING,
+        )
+    present = {name: paths[name] for name in names if name in paths}
+    records = {name: _record(path, name) for name, path in present.items()}
+    _require_one_suite(list(records.values()), paths)
+    return Results(
+        folder=folder,
+        experiment=experiment,
+        records=records,
+        digests={name: sha256_file(path) for name, path in present.items()},
+        missing=missing,
+        unused=tuple(name for name in paths if name not in names),
+    )
+
+
+def _experiment(path: Path) -> ExperimentConfig:
+    if not path.is_file():
+        remedy = "give the folder that a run wrote, results/<experiment>/<suite>"
+        raise UserError(str(path), "does not exist", remedy, exit_code=ExitCode.MISSING)
+    data, faults = read_mapping(path)
+    experiment, more = parse(ExperimentConfig, data)
+    raise_faults(str(path), [*faults, *more])
+    assert experiment is not None
+    return experiment
+
+
+def _run_names(experiment: ExperimentConfig) -> list[str]:
+    """Return the names of all runs of the experiment, the base model's first for each reward."""
+    return [
+        name
+        for reward in experiment.rewards
+        for name in (
+            f"{BASE}-{reward}-seed{experiment.seeds[0]}",
+            *(f"{method}-{reward}-seed{seed}" for method in experiment.methods for seed in experiment.seeds),
+        )
+    ]
+
+
+def _record(path: Path, name: str) -> Record:
+    record = read_record(path)
+    if f"{record.method}-{record.reward}-seed{record.seed}" != name:
+        wrong = f"is the record of {record.method}-{record.reward}-seed{record.seed}"
+        raise UserError(str(path), wrong, "put every record back into the folder of its own run")
+    return record
+
+
+def _require_one_suite(records: Sequence[Record], paths: dict[str, Path]) -> None:
+    for record in records:
+        if (record.experiment, record.suite) != (records[0].experiment, records[0].suite):
+            name = f"{record.method}-{record.reward}-seed{record.seed}"
+            wrong = (
+                f"is of {record.experiment}/{record.suite}, not {records[0].experiment}/{records[0].suite}"
+            )
+            remedy = "keep every experiment in a results folder of its own"
+            raise UserError(str(paths[name]), wrong, remedy)

@@ -1,0 +1,100 @@
+"""How to read the numbers: the definitions behind a report, in sentences."""
+
+from __future__ import annotations
+
+from vader_bench.report.load import Results
+from vader_bench.stats import BASELINES, RESAMPLES, Analysis
+from vader_bench.stats.aggregate import FEW_SEEDS, aggregate_name
+
+__all__ = ["reading_notes"]
+
+
+def reading_notes(results: Results, analyses: dict[str, Analysis]) -> list[str]:
+    """Return the notes that belong under the tables and the figure of ``results``."""
+    notes = [_seeds(analyses), *_fixed(), _curve(analyses), *_left_out(results, analyses)]
+    return [note for note in notes if note]
+
+
+def _seeds(analyses: dict[str, Analysis]) -> str:
+    counts = sorted({len(analysis.panel.seeds) for analysis in analyses.values()})
+    if not counts:
+        return ""
+    if counts == [1]:
+        return (
+            "One seed: intervals come from resampling prompts only. They say how sure the number is for this "
+            "one training run, and nothing about another; no winner is named."
+        )
+    what = " or ".join(dict.fromkeys(aggregate_name(count) for count in counts))
+    seeds = " or ".join(map(str, counts))
+    return (
+        f"Numbers are the {what} over {seeds} seeds (the interquartile mean from {FEW_SEEDS} seeds on) of "
+        "the mean over prompts."
+    )
+
+
+def _fixed() -> list[str]:
+    return [
+        (
+            f"Brackets hold 95 % intervals: percentiles of {RESAMPLES} resamples of seeds and, within each "
+            "split, prompts, the same for all methods and looks. Deviations that come from resampling seeds "
+            "are widened to Student's t for the number of seeds."
+        ),
+        (
+            "A winner is named where it lies above the base model by interval and, after Holm's correction "
+            "over the pairs of methods on a reward, above every other method. P-values are those of the "
+            "paired bootstrap."
+        ),
+        (
+            "Base is the untrained model on the same prompts and noise. Best-of-N is the expected reward of "
+            "the best of N videos of the base model, estimated without bias from its samples; it costs N "
+            "queries for every video that is used, and no training."
+        ),
+        (
+            f"The threshold is the final held-out reward of the best baseline ({' or '.join(BASELINES)}). "
+            "Amounts until it is reached are read off the curves, which are straight between looks. 'Not "
+            "reached': the curve stays below it. 'Unbounded': in some resamples the threshold is not above "
+            "the base model. 'Undefined': the best baseline does not end above the base model."
+        ),
+        "Held-out gain over train gain is undefined where the train gain's interval is not above zero.",
+        (
+            "The probability of improvement is that of a run of the one method ending above a run of the "
+            "other, over all pairs of seeds. With few seeds its interval can shrink to a point; it decides "
+            "nothing here."
+        ),
+        (
+            "A query whose score is differentiated tells a method more than a plain score does. The budget "
+            "counts both as one query; the ledger counts gradient queries apart."
+        ),
+        (
+            "Device time covers sampling, scoring and updating; loading, evaluation and logging are left "
+            "out. It compares methods only where all runs were made on the same machine."
+        ),
+    ]
+
+
+def _curve(analyses: dict[str, Analysis]) -> str:
+    if not any(a.panel.prompts != a.panel.splits["heldout"].prompts for a in analyses.values()):
+        return ""
+    return (
+        "Curves, and the amounts read off them, use only the held-out prompts judged at every look; final "
+        "numbers use all prompts judged at the end."
+    )
+
+
+def _left_out(results: Results, analyses: dict[str, Analysis]) -> list[str]:
+    notes = []
+    if results.missing:
+        notes.append(f"Missing runs: {', '.join(results.missing)}.")
+    for reward, analysis in analyses.items():
+        out = [seed for seed in results.experiment.seeds if seed not in analysis.panel.seeds]
+        if out:
+            seeds = ", ".join(map(str, out))
+            notes.append(
+                f"{reward}: seeds {seeds} are left out, because not every method has finished them and "
+                "methods are compared seed by seed."
+            )
+    if results.unused:
+        notes.append(
+            f"Runs that are no part of the experiment and were not used: {', '.join(results.unused)}."
+        )
+    return notes

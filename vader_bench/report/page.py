@@ -1,0 +1,175 @@
+"""The page: findings, figure, tables, videos side by side, agreement, settings, provenance; one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vader_bench.records import Record
+from vader_bench.report.agreement import Agreement, agreement_lines
+from vader_bench.report.load import BASE, Results
+from vader_bench.report.summary import Table, overview_table, pairs_table, statistics_tables
+from vader_bench.report.verdicts import verdicts
+from vader_bench.report.words import estimate_text, quantity
+from vader_bench.stats import HELDOUT, Analysis
+
+__all__ = ["SAMPLES", "Cell", "page_html", "video_rows"]
+
+SAMPLES = 4
+"""Videos a run leaves: the first held-out prompts, in evaluation order."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One video of a row."""
+
+    arm: str
+    source: str | None
+    """Path relative to the results folder; ``None`` where the file is missing."""
+    scores: str
+
+
+def page_html(
+    results: Results,
+    analyses: dict[str, Analysis],
+    *,
+    svg: bytes,
+    agreements: Sequence[Agreement] | None,
+    notes: Sequence[str],
+    provenance: dict[str, Any],
+) -> str:
+    """Return the page. It opens from disk and needs nothing but the videos beside it.
+
+    Args:
+        results: what was run.
+        analyses: the statistics by reward.
+        svg: the figure.
+        agreements: the comparison with a reference, or ``None`` where none was given.
+        notes: how to read the numbers.
+        provenance: what ``provenance.json`` says.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    drawing = svg.decode()
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        sections=[_section(results, reward, analyses.get(reward)) for reward in results.experiment.rewards],
+        overview=overview_table(results, analyses),
+        figure=Markup(drawing[drawing.index("<svg") :]),  # noqa: S704 -- drawn by this package
+        agreement=None if agreements is None else _agreement(agreements),
+        settings=_settings(results),
+        spending=_spending(results),
+        notes=notes,
+        provenance=provenance,
+    )
+
+
+def video_rows(results: Results, reward: str) -> list[tuple[str, list[Cell]]]:
+    """Return for each prompt the videos of the base model and of every method, from the same noise.
+
+    They are those of the first seed of the experiment.
+    """
+    seed = results.experiment.seeds[0]
+    arms = [BASE, *results.methods]
+    records = {arm: results.records.get(f"{arm}-{reward}-seed{seed}") for arm in arms}
+    prompts = next((_final_scores(record) for record in records.values() if record is not None), {})
+    return [
+        (prompt, [_cell(results.folder, reward, seed, arm, records[arm], prompt, index) for arm in arms])
+        for index, prompt in enumerate(list(prompts)[:SAMPLES])
+    ]
+
+
+def _cell(
+    folder: Path, reward: str, seed: int, arm: str, record: Record | None, prompt: str, index: int
+) -> Cell:
+    source = f"runs/{arm}-{reward}-seed{seed}/samples/{HELDOUT}-{index}.mp4"
+    score = None if record is None else _final_scores(record).get(prompt)
+    if score is None:
+        words = "score missing"
+    else:
+        gold = "" if score[1] is None else f", oracle {score[1]:.2f}"
+        words = f"{reward} {score[0]:.4g}{gold}"
+    return Cell(arm, source if (folder / source).is_file() else None, words)
+
+
+def _final_scores(record: Record) -> dict[str, tuple[float, float | None]]:
+    """Return reward and oracle score of the first sample of each held-out prompt, at the end."""
+    looks = [evaluation for evaluation in record.evaluations if evaluation.split == HELDOUT]
+    last = max(looks, key=lambda evaluation: evaluation.queries)
+    return {score.prompt: (score.reward, score.gold) for score in last.scores if score.sample == 0}
+
+
+def _section(results: Results, reward: str, analysis: Analysis | None) -> dict[str, Any]:
+    tables: list[Table] = []
+    if analysis is not None:
+        tables = [*statistics_tables(results, analysis), pairs_table(analysis.pairs)]
+    return {
+        "reward": reward,
+        "verdicts": ["missing"] if analysis is None else verdicts(analysis, results.methods),
+        "tables": [table for table in tables if table.rows],
+        "videos": video_rows(results, reward),
+    }
+
+
+def _agreement(agreements: Sequence[Agreement]) -> dict[str, Any]:
+    head = ["", "queries", "here", "reference", "difference", "seeds", "agrees"]
+    rows = [
+        [
+            f"{a.method}, {a.reward}",
+            str(a.queries),
+            estimate_text(a.own),
+            estimate_text(a.reference),
+            estimate_text(a.difference),
+            f"{a.seeds[0]} and {a.seeds[1]}",
+            "yes" if a.agrees else "no",
+        ]
+        for a in agreements
+        if a.agrees is not None
+    ]
+    return {"lines": agreement_lines(agreements), "table": Table("Agreement", head, rows)}
+
+
+def _settings(results: Results) -> Table:
+    """Return the settings of every method, by reward where they differ."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for reward in results.experiment.rewards:
+        for method in results.methods:
+            for record in results.of(reward, method)[:1]:
+                settings = ", ".join(f"{key} {value}" for key, value in record.config["settings"].items())
+                found.setdefault((method, settings), []).append(reward)
+    rows = [[method, ", ".join(rewards), settings] for (method, settings), rewards in sorted(found.items())]
+    return Table("Settings", ["method", "rewards", "settings"], rows)
+
+
+def _spending(results: Results) -> Table:
+    """Return what a run of each method spends, its ledger averaged over seeds."""
+    head = [
+        "", "reward queries", "of them with gradient", "frames scored", "denoiser forwards",
+        "denoiser backwards", "frames decoded", "FLOPs", "device time",
+    ]  # fmt: skip
+    counts = (
+        "reward_queries", "gradient_queries", "frames_scored", "denoiser_forwards", "denoiser_backwards",
+        "vae_decodes",
+    )  # fmt: skip
+    rows = []
+    for reward in results.experiment.rewards:
+        for method in results.methods:
+            ledgers = [record.ledger for record in results.of(reward, method)]
+            if not ledgers:
+                continue
+            mean = {key: sum(ledger[key] for ledger in ledgers) / len(ledgers) for key in ledgers[0]}
+            measured = [quantity(mean["flops"], "flops"), quantity(mean["device_seconds"], "seconds")]
+            rows.append([f"{method}, {reward}", *(f"{mean[key]:.0f}" for key in counts), *measured])
+    return Table("Spent by a run", head, rows)

@@ -1,0 +1,226 @@
+"""The summary: one row a reward and method, the pairs of methods, and both as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vader_bench.report.load import BASE, Results
+from vader_bench.report.verdicts import verdicts
+from vader_bench.report.words import Column, cells, columns, estimate_text, number, p_text
+from vader_bench.stats import Analysis, Arm, Estimate, Pair
+from vader_bench.stats.aggregate import aggregate_name
+
+__all__ = [
+    "Table",
+    "arm_names",
+    "overview_table",
+    "pairs_frame",
+    "pairs_table",
+    "spending",
+    "statistic",
+    "statistics_tables",
+    "summary_frame",
+    "summary_markdown",
+]
+
+MISSING = Estimate.none("missing")
+
+PAIR_COLUMNS = (
+    "reward", "first", "second", "difference", "difference_low", "difference_high", "improvement",
+    "improvement_low", "improvement_high", "p_value", "p_holm", "ahead",
+)  # fmt: skip
+
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "Reward at equal budget",
+        (
+            "heldout_reward",
+            "gain",
+            "margin_over_best_of",
+            "area",
+            "reward_at_equal_flops",
+            "reward_at_equal_device_seconds",
+        ),
+    ),
+    (
+        "Spent until the best baseline's final reward is reached",
+        (
+            "queries_to_threshold",
+            "queries_speed_up",
+            "flops_speed_up",
+            "device_seconds_to_threshold",
+            "device_seconds_speed_up",
+        ),
+    ),
+    (
+        "Generalisation",
+        ("gain_train", "gain", "gain_composition", "gain_noun", "heldout_over_train"),
+    ),
+    ("Oracle and diversity", ("gold", "gold_gain", "diversity")),
+)
+_KNOWN = {key for _, keys in _GROUPS for key in keys}
+
+
+class Table(NamedTuple):
+    """A table for reading; the first column names the rows."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def arm_names(results: Results, analysis: Analysis | None) -> list[str]:
+    """Return the rows of a reward's table: base model, best-of-N, then every method asked for."""
+    sizes = [n for n in results.experiment.evaluation.best_of if n > 1]
+    untrained = [BASE, *(f"best-of-{n}" for n in sizes)]
+    more = [arm.name for arm in analysis.arms] if analysis is not None else []
+    return list(
+        dict.fromkeys([*untrained, *(name for name in more if name not in results.methods), *results.methods])
+    )
+
+
+def statistic(analysis: Analysis | None, name: str, key: str) -> Estimate | None:
+    """Return a statistic of a row: ``missing`` where its runs are; ``None`` where it has no such number."""
+    arm: Arm | None = None if analysis is None else analysis.arm(name)
+    if arm is None:
+        return MISSING
+    return arm.statistics.get(key)
+
+
+def spending(results: Results, reward: str, name: str) -> dict[str, str]:
+    """Return what a run of the method spends on average over its seeds; empty for untrained rows."""
+    ledgers = [record.ledger for record in results.of(reward, name)] if name in results.methods else []
+    keys = ("reward_queries", "gradient_queries", "flops", "device_seconds")
+    if not ledgers:
+        return dict.fromkeys(keys, "")
+    return {key: number(float(np.mean([ledger[key] for ledger in ledgers]))) for key in keys}
+
+
+def summary_frame(results: Results, analyses: dict[str, Analysis]) -> pd.DataFrame:
+    """Return one row a reward and method, base model and best-of-N among them.
+
+    A statistic has three columns: its name for the value, ``_low`` and ``_high`` for the limits of its
+    95 % interval. ``aggregate`` says how seeds were put together; ``missing`` stands where a run is.
+    """
+    keys = {key for analysis in analyses.values() for arm in analysis.arms for key in arm.statistics}
+    rows = [
+        _row(results, analyses.get(reward), reward, name, columns(keys))
+        for reward in results.experiment.rewards
+        for name in arm_names(results, analyses.get(reward))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _row(
+    results: Results, analysis: Analysis | None, reward: str, name: str, wanted: Sequence[Column]
+) -> dict[str, str | int]:
+    arm = None if analysis is None else analysis.arm(name)
+    row: dict[str, str | int] = {
+        "suite": results.suite,
+        "reward": reward,
+        "method": name,
+        "seeds": 0 if arm is None else arm.seeds,
+        "prompts": 0 if arm is None else arm.prompts,
+        "aggregate": aggregate_name(arm.seeds) if arm is not None and arm.seeds else "",
+        **spending(results, reward, name),
+    }
+    for column in wanted:
+        found = statistic(analysis, name, column.key)
+        value, low, high = ("", "", "") if found is None else cells(found, column.kind)
+        row |= {column.key: value, f"{column.key}_low": low, f"{column.key}_high": high}
+    return row | {"winner": "yes" if analysis is not None and analysis.winner == name else ""}
+
+
+def pairs_frame(analyses: dict[str, Analysis]) -> pd.DataFrame:
+    """Return one row a pair of methods: difference, probability of improvement, p-values."""
+    rows = [_pair_row(reward, pair) for reward, analysis in analyses.items() for pair in analysis.pairs]
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+
+
+def _pair_row(reward: str, pair: Pair) -> dict[str, str]:
+    row = {"reward": reward, "first": pair.first, "second": pair.second}
+    for key, estimate in (("difference", pair.difference), ("improvement", pair.improvement)):
+        value, low, high = cells(estimate, "reward")
+        row |= {key: value, f"{key}_low": low, f"{key}_high": high}
+    return row | {"p_value": number(pair.p_value), "p_holm": number(pair.p_holm), "ahead": pair.ahead or ""}
+
+
+def overview_table(results: Results, analyses: dict[str, Analysis]) -> Table:
+    """Return the held-out reward of every row under every reward, for reading."""
+    column = columns(set())[0]
+    rewards = results.experiment.rewards
+    names = dict.fromkeys(name for r in rewards for name in arm_names(results, analyses.get(r)))
+    rows = [[name, *(_text(analyses.get(r), name, column) for r in rewards)] for name in names]
+    return Table("Held-out reward at equal queries", ["", *rewards], rows)
+
+
+def statistics_tables(results: Results, analysis: Analysis) -> list[Table]:
+    """Return the tables of a reward for reading; rows and columns without any entry are left out."""
+    keys = {key for arm in analysis.arms for key in arm.statistics}
+    more = tuple(key for key in sorted(keys) if key.startswith("gain_") and key not in _KNOWN)
+    groups = [(title, (*group, *more) if title == "Generalisation" else group) for title, group in _GROUPS]
+    by_key = {column.key: column for column in columns(keys)}
+    return [_table(results, analysis, title, [by_key[key] for key in group]) for title, group in groups]
+
+
+def _table(results: Results, analysis: Analysis, title: str, wanted: Sequence[Column]) -> Table:
+    names = arm_names(results, analysis)
+    rows = {name: [_text(analysis, name, column) for column in wanted] for name in names}
+    filled = [i for i in range(len(wanted)) if any(row[i] for row in rows.values())]
+    return Table(
+        title=title,
+        head=["", *(wanted[i].title for i in filled)],
+        rows=[[name, *(row[i] for i in filled)] for name, row in rows.items() if any(row)],
+    )
+
+
+def _text(analysis: Analysis | None, name: str, column: Column) -> str:
+    found = statistic(analysis, name, column.key)
+    return "" if found is None else estimate_text(found, column.kind)
+
+
+def pairs_table(pairs: Sequence[Pair]) -> Table:
+    """Return the pairs for reading."""
+    head = ["", "difference", "probability of improvement", "p", "p (Holm)", "ahead"]
+    rows = [
+        [
+            f"{pair.first} - {pair.second}",
+            estimate_text(pair.difference),
+            estimate_text(pair.improvement),
+            p_text(pair.p_value),
+            p_text(pair.p_holm),
+            pair.ahead or "neither",
+        ]
+        for pair in pairs
+    ]
+    return Table("Pairs of methods", head, rows)
+
+
+def summary_markdown(results: Results, analyses: dict[str, Analysis], notes: Sequence[str]) -> str:
+    """Return the summary for reading: by reward the findings, then the tables; at the end the notes."""
+    lines = [f"# {results.experiment.experiment} on {results.suite}", "", results.experiment.question, ""]
+    overview = overview_table(results, analyses)
+    lines += [f"## {overview.title}", "", *_markdown(overview), ""]
+    for reward in results.experiment.rewards:
+        analysis = analyses.get(reward)
+        lines += [f"## {reward}", ""]
+        if analysis is None:
+            lines += ["missing", ""]
+            continue
+        lines += [*(f"* {line}" for line in verdicts(analysis, results.methods)), ""]
+        for table in [*statistics_tables(results, analysis), pairs_table(analysis.pairs)]:
+            lines += [f"### {table.title}", "", *_markdown(table), ""] if table.rows else []
+    lines += ["## How to read this", "", *(f"* {note}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(table: Table) -> list[str]:
+    def line(values: Sequence[str]) -> str:
+        return f"| {' | '.join(value.replace('|', '/') for value in values)} |"
+
+    rule = ["---"] + ["---:"] * (len(table.head) - 1)
+    return [line(table.head), line(rule), *map(line, table.rows)]

@@ -1,0 +1,121 @@
+"""What the numbers of one reward allow to be said, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vader_bench.report.words import estimate_text, quantity
+from vader_bench.stats import Analysis, Arm
+
+__all__ = ["verdicts"]
+
+
+def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
+    """Return the findings on one reward, the comparison of methods first.
+
+    Args:
+        analysis: the statistics.
+        asked: the methods of the experiment; those without results are named as missing.
+    """
+    arms = [arm for name in analysis.panel.methods if (arm := analysis.arm(name)) is not None]
+    lines = [_comparison(analysis, arms), _over_base(arms), _threshold(analysis, arms)]
+    lines += [_gold(arms), _best_of(analysis, arms)]
+    missing = [name for name in asked if name not in analysis.panel.methods]
+    if missing:
+        lines.append(f"Missing: {_list(missing)}.")
+    return [line for line in lines if line]
+
+
+def _comparison(analysis: Analysis, arms: list[Arm]) -> str:
+    queries = int(analysis.panel.looks[-1])
+    ranked = sorted(arms, key=lambda arm: arm.statistics["heldout_reward"].value, reverse=True)
+    top = ranked[0]
+    reward = estimate_text(top.statistics["heldout_reward"])
+    if len(arms) < 2:
+        return f"Only {top.name} has results ({reward}); nothing is compared."
+    if len(analysis.panel.seeds) == 1:
+        return (
+            "One seed: the intervals cover prompts only and say nothing about another training run, so no "
+            f"winner is named. In this run {_highest(ranked)} at {queries} reward queries."
+        )
+    if analysis.winner is None:
+        return f"No winner at {queries} reward queries: {_undecided(analysis, ranked)}."
+    second = ranked[1]
+    pair = next(p for p in analysis.pairs if {p.first, p.second} == {top.name, second.name})
+    return (
+        f"{top.name} is ahead at {queries} reward queries: held-out reward {reward}, "
+        f"{estimate_text(pair.margin(top.name))} above {second.name}, the next best."
+    )
+
+
+def _highest(ranked: list[Arm]) -> str:
+    values = [arm.statistics["heldout_reward"].value for arm in ranked]
+    if values[0] == values[1]:
+        return "the highest methods ended equal"
+    return f"{ranked[0].name} ended highest ({estimate_text(ranked[0].statistics['heldout_reward'])})"
+
+
+def _undecided(analysis: Analysis, ranked: list[Arm]) -> str:
+    top = ranked[0]
+    open_pairs = [p for p in analysis.pairs if top.name in {p.first, p.second} and p.ahead != top.name]
+    others = [p.second if p.first == top.name else p.first for p in open_pairs]
+    if not others:
+        return f"{top.name} is ahead of the other methods but not above the base model by interval"
+    return f"the intervals do not separate {top.name} from {_list(others)}"
+
+
+def _over_base(arms: list[Arm]) -> str:
+    above = [arm.name for arm in arms if arm.statistics["gain"].above_zero]
+    below = [arm.name for arm in arms if arm.statistics["gain"].below_zero]
+    level = [arm.name for arm in arms if arm.name not in above + below]
+    parts = [f"above it: {_list(above)}" if above else "", f"below it: {_list(below)}" if below else ""]
+    parts.append(f"not told apart from it: {_list(level)}" if level else "")
+    return f"Against the base model on held-out prompts, by interval, {'; '.join(p for p in parts if p)}."
+
+
+def _threshold(analysis: Analysis, arms: list[Arm]) -> str:
+    best = analysis.best_baseline
+    others = [arm for arm in arms if arm.name != best]
+    if best is None or not others:
+        return ""
+    if others[0].statistics["queries_speed_up"].absent:
+        return (
+            f"The best baseline, {best}, does not end above the base model: there is no threshold to reach."
+        )
+    return " ".join(_reached(arm, best) for arm in others)
+
+
+def _reached(arm: Arm, best: str) -> str:
+    needed, ratio = arm.statistics["queries_to_threshold"], arm.statistics["queries_speed_up"]
+    if quantity(ratio.value, "times") == "not reached":
+        return f"{arm.name} does not reach the final reward of {best}, the best baseline."
+    return (
+        f"{arm.name} reaches the final reward of {best}, the best baseline, after "
+        f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer."
+    )
+
+
+def _gold(arms: list[Arm]) -> str:
+    measured = [arm for arm in arms if not arm.statistics["gold_gain"].absent]
+    hacked = [
+        a.name for a in measured if a.statistics["gain"].above_zero and a.statistics["gold_gain"].below_zero
+    ]
+    rose = [a.name for a in measured if a.statistics["gold_gain"].above_zero]
+    if not measured:
+        return ""
+    parts = [f"rose with {_list(rose)}" if rose else "rose with no method"]
+    if hacked:
+        parts.append(f"fell while the reward rose with {_list(hacked)}, a sign of a hacked reward")
+    return f"The oracle score, which no method trains on, {' and '.join(parts)}, by interval."
+
+
+def _best_of(analysis: Analysis, arms: list[Arm]) -> str:
+    base = analysis.panel.base
+    if base is None or not base.best_of:
+        return ""
+    above = [arm.name for arm in arms if arm.statistics["margin_over_best_of"].above_zero]
+    return f"Above best-of-{max(base.best_of)} of the base model, by interval: {_list(above) or 'no method'}."
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,0 +1,162 @@
+"""Numbers and findings in words: what tables, figure and page have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, TypeAlias
+
+from vader_bench.stats import Estimate
+
+__all__ = ["Column", "Kind", "cells", "columns", "estimate_text", "number", "p_text", "quantity"]
+
+Kind: TypeAlias = Literal["reward", "queries", "flops", "seconds", "times", "ratio"]
+
+NOT_REACHED = "not reached"
+UNBOUNDED = "unbounded"
+
+
+class Column(NamedTuple):
+    """A statistic as a column of a table."""
+
+    key: str
+    title: str
+    kind: Kind
+    meaning: str
+
+
+_COLUMNS = (
+    Column(
+        "heldout_reward", "held-out reward", "reward", "final reward on held-out prompts, at equal queries"
+    ),
+    Column("gain", "gain", "reward", "final held-out reward minus that of the base model"),
+    Column("area", "mean over budget", "reward", "area under the held-out curve divided by the budget"),
+    Column(
+        "reward_at_equal_flops",
+        "at equal FLOPs",
+        "reward",
+        "held-out reward after the FLOPs that every method has spent",
+    ),
+    Column(
+        "reward_at_equal_device_seconds",
+        "at equal device time",
+        "reward",
+        "held-out reward after the device time that every method has spent",
+    ),
+    Column("threshold", "threshold", "reward", "final held-out reward of the best baseline, on the curve"),
+    Column(
+        "queries_to_threshold",
+        "queries to threshold",
+        "queries",
+        "reward queries until the curve first reaches the final reward of the best baseline",
+    ),
+    Column("queries_speed_up", "fewer queries", "times", "queries of the best baseline divided by these"),
+    Column("flops_to_threshold", "FLOPs to threshold", "flops", "the same in FLOPs"),
+    Column("flops_speed_up", "fewer FLOPs", "times", "FLOPs of the best baseline divided by these"),
+    Column("device_seconds_to_threshold", "device time to threshold", "seconds", "the same in device time"),
+    Column(
+        "device_seconds_speed_up",
+        "less device time",
+        "times",
+        "device time of the best baseline divided by this",
+    ),
+    Column("gain_train", "gain, train", "reward", "final reward minus base on training prompts"),
+    Column("gain_composition", "gain, new compositions", "reward", "the same on new compositions"),
+    Column("gain_noun", "gain, new nouns", "reward", "the same on new nouns"),
+    Column(
+        "heldout_over_train",
+        "held-out / train gain",
+        "ratio",
+        "held-out gain divided by train gain; undefined unless the train gain is above zero",
+    ),
+    Column("gold", "oracle", "reward", "score of the final held-out videos by the oracle, in [0, 1]"),
+    Column("gold_gain", "oracle gain", "reward", "final oracle score minus that of the base model"),
+    Column("diversity", "diversity", "reward", "distance between videos of one held-out prompt, at the end"),
+    Column(
+        "margin_over_best_of",
+        "above best-of-N",
+        "reward",
+        "final held-out reward minus best-of-N of the base model, for the largest N",
+    ),
+)
+
+
+def columns(keys: set[str]) -> list[Column]:
+    """Return the columns of a table, those for further splits found in ``keys`` at the end."""
+    known = {column.key for column in _COLUMNS}
+    more = sorted(key for key in keys - known if key.startswith("gain_"))
+    extra = [Column(k, f"gain, {k.removeprefix('gain_')}", "reward", "the same on that split") for k in more]
+    return [*_COLUMNS, *extra]
+
+
+def number(value: float) -> str:
+    """Return ``value`` with nine significant digits, for files; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.9g}"
+
+
+def cells(estimate: Estimate, kind: Kind) -> tuple[str, str, str]:
+    """Return value and limits for a file; where there is no number, the reason stands for the value."""
+    if estimate.absent:
+        return estimate.absent, "", ""
+    value, low, high = (_special(x, kind) or number(x) for x in (estimate.value, estimate.low, estimate.high))
+    return value, low, high
+
+
+def estimate_text(estimate: Estimate, kind: Kind = "reward") -> str:
+    """Return ``value [low, high]`` for reading, to the digits that the interval warrants."""
+    if estimate.absent:
+        return estimate.absent
+    half = (estimate.high - estimate.low) / 2
+    digits = max(0, 1 - math.floor(math.log10(half))) if 0 < half < math.inf else None
+    value, low, high = (quantity(x, kind, digits) for x in (estimate.value, estimate.low, estimate.high))
+    by_definition = kind not in {"reward", "ratio"} and estimate.low == estimate.value == estimate.high
+    return value if by_definition or math.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
+    """Return one number with its unit, for reading.
+
+    Args:
+        value: the number; infinite or zero where a threshold is never reached.
+        kind: what it counts.
+        digits: decimals of a plain number; ``None`` for four significant digits.
+    """
+    special = _special(value, kind)
+    if special is not None:
+        return special
+    if kind == "queries":
+        return f"{value:.0f}"
+    if kind == "times":
+        return f"{value:.3g}x"
+    if kind == "flops":
+        return _flops(value)
+    if kind == "seconds":
+        return _duration(value)
+    # adding 0.0 makes a zero of what rounds to minus zero
+    return f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value for reading."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _special(value: float, kind: Kind) -> str | None:
+    """Return what a zero or an infinity means for ``kind``; ``None`` where it is a plain number."""
+    if kind == "times" and value == 0:
+        return NOT_REACHED
+    if not math.isinf(value):
+        return None
+    return NOT_REACHED if kind in {"queries", "flops", "seconds"} else UNBOUNDED
+
+
+def _flops(value: float) -> str:
+    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}FLOP"
+    return f"{value:.3g} FLOP"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

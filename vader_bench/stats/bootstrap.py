@@ -1,0 +1,172 @@
+"""Intervals by a paired bootstrap over seeds and prompts, with generators that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vader_bench.seeding import numpy_stream
+from vader_bench.stats.aggregate import FloatArray, over_seeds
+
+__all__ = ["LEVEL", "RESAMPLES", "Estimate", "Resampler", "Sampled"]
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, or the reason why there is none."""
+
+    value: float
+    low: float
+    high: float
+    absent: str = ""
+    """Why there is no number (``missing``, ``not measured``, ``undefined``); empty where there is one."""
+
+    @classmethod
+    def none(cls, reason: str) -> Estimate:
+        """Return the estimate that does not exist, for ``reason``."""
+        return cls(np.nan, np.nan, np.nan, reason)
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval is above zero; false where there is no number."""
+        return self.low > 0
+
+    @property
+    def below_zero(self) -> bool:
+        """Whether the whole interval is below zero; false where there is no number."""
+        return self.high < 0
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A statistic of any shape [...] on the data, and on each of B resamples."""
+
+    point: FloatArray
+    """On the data, [...]."""
+    draws: FloatArray
+    """On the resamples, [B, ...]."""
+
+    @classmethod
+    def of(cls, function: Callable[..., FloatArray], *parts: Sampled) -> Sampled:
+        """Return ``function`` of the parts, on the data and on every resample.
+
+        ``function`` must leave leading axes alone: it sees [...] once and [B, ...] once.
+        """
+        point = function(*(part.point for part in parts))
+        return cls(np.asarray(point), np.asarray(function(*(part.draws for part in parts))))
+
+    def __getitem__(self, index: int | tuple[int, ...]) -> Sampled:
+        """Return the statistic at ``index`` of its leading axes."""
+        where = index if isinstance(index, tuple) else (index,)
+        everywhere: tuple[slice | int, ...] = (slice(None), *where)
+        return Sampled(np.asarray(self.point[where]), self.draws[everywhere])
+
+    def __sub__(self, other: Sampled) -> Sampled:
+        """Return the difference, paired: both sides see the same resample."""
+        return Sampled.of(np.subtract, self, other)
+
+    def bounds(self, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
+        """Return the lower and upper percentile limits [...].
+
+        Limits are values that were drawn (no interpolation), so that infinities stay what they are.
+        """
+        tail = (1 - level) / 2
+        low, high = np.quantile(self.draws, [tail, 1 - tail], axis=0, method="inverted_cdf")
+        return np.asarray(low), np.asarray(high)
+
+    def estimate(self, level: float = LEVEL) -> Estimate:
+        """Return the scalar statistic with its percentile interval."""
+        low, high = self.bounds(level)
+        return Estimate(float(self.point), float(low), float(high))
+
+    def p_value(self) -> float:
+        """Return the two-sided p-value of a scalar statistic being zero.
+
+        Twice the smaller share of resamples on either side of zero, zero counting on both, one added to
+        count and total so that it is never 0 (Davison and Hinkley 1997, section 4.2), at most 1.
+        """
+        below = int((self.draws <= 0).sum())
+        above = int((self.draws >= 0).sum())
+        return min(1.0, 2 * (min(below, above) + 1) / (len(self.draws) + 1))
+
+
+class Resampler:
+    """Draws resamples of seeds and prompts, the same ones for everything that shares them.
+
+    Two levels, crossed as the data are: every seed sees every prompt, so a resample draws seeds and,
+    once for all seeds, prompts. The draws depend on the seeds and on the prompts alone; two methods, two
+    looks or two splits with the same prompts are therefore paired. Splits are strata: each is drawn
+    within itself.
+
+    A bootstrap over S seeds is too narrow for small S (with three it covers some 72 % where it claims
+    95 %), so the deviation that comes from resampling seeds is scaled by sqrt(S / Q), Q drawn from a
+    chi-squared distribution with S - 1 degrees of freedom, the same for everything in a resample. That
+    undoes the shrinkage (S - 1) / S and turns the normal shape into Student's t. With one seed only
+    prompts are drawn, and intervals say nothing about another seed.
+
+    Args:
+        seeds: the seeds on the data's seed axis, S of them.
+        resamples: B.
+        root: root seed of the named streams.
+        for_one_run: widen the deviation by sqrt(S + 1), so that a difference from one further run, which
+            shows no spread of its own, has the prediction interval for such a run.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        *,
+        resamples: int = RESAMPLES,
+        root: int = 0,
+        for_one_run: bool = False,
+    ) -> None:
+        self.resamples = resamples
+        self._root = root
+        count = len(seeds)
+        generator = numpy_stream(root, "bootstrap", "seeds", *seeds)
+        self._picks = generator.integers(count, size=(resamples, count))
+        self._scale = np.zeros(resamples)
+        if count > 1:
+            self._scale = np.sqrt(count / generator.chisquare(count - 1, size=resamples))
+            self._scale *= np.sqrt(count + 1) if for_one_run else 1.0
+
+    def seeds_and_prompts(self, values: FloatArray, prompts: Sequence[str]) -> Sampled:
+        """Return scores aggregated over seeds and prompts: [..., S, P] to [...]."""
+        runs = self._means(values, prompts)
+        point = over_seeds(values.mean(axis=-1))
+        return Sampled(point, self._rescaled(over_seeds(runs), over_seeds(self._pick(runs))))
+
+    def seeds(self, values: FloatArray) -> Sampled:
+        """Return what has no prompts (an amount spent) aggregated over seeds: [..., S] to [...]."""
+        point = over_seeds(values)
+        runs = np.broadcast_to(values, (self.resamples, *values.shape))
+        return Sampled(point, self._rescaled(point[None], over_seeds(self._pick(runs))))
+
+    def prompts(self, values: FloatArray, prompts: Sequence[str]) -> Sampled:
+        """Return what has no seeds (the base model) averaged over prompts: [..., P] to [...]."""
+        return Sampled(np.asarray(values.mean(axis=-1)), self._means(values, prompts))
+
+    def runs(self, values: FloatArray, prompts: Sequence[str]) -> Sampled:
+        """Return the run means, not aggregated over seeds: [..., S, P] to [..., S]; not rescaled."""
+        return Sampled(values.mean(axis=-1), self._pick(self._means(values, prompts)))
+
+    def _means(self, values: FloatArray, prompts: Sequence[str]) -> FloatArray:
+        """Return means over resampled prompts: [..., P] to [B, ...]."""
+        count = len(prompts)
+        generator = numpy_stream(self._root, "bootstrap", "prompts", *prompts)
+        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples) / count
+        return np.moveaxis(values @ weights.T, -1, 0)
+
+    def _pick(self, runs: FloatArray) -> FloatArray:
+        """Return ``runs`` [B, ..., S] with the seeds of each resample."""
+        shape = (self.resamples, *[1] * (runs.ndim - 2), -1)
+        return np.take_along_axis(runs, self._picks.reshape(shape), axis=-1)
+
+    def _rescaled(self, all_seeds: FloatArray, picked: FloatArray) -> FloatArray:
+        scale = self._scale.reshape(-1, *[1] * (picked.ndim - 1))
+        return np.asarray(all_seeds + scale * (picked - all_seeds))

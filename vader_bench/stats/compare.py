@@ -1,0 +1,107 @@
+"""Pairs of methods: differences, probability of improvement, Holm's correction, and who is ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from vader_bench.stats.aggregate import probability_of_improvement
+from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
+from vader_bench.stats.panel import HELDOUT, Panel
+
+__all__ = ["Pair", "compare_pairs", "find_winner", "holm"]
+
+SIGNIFICANT = 0.05
+"""A corrected p-value below it tells two methods apart."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods on one reward, at equal queries, on held-out prompts."""
+
+    first: str
+    second: str
+    difference: Estimate
+    """Final reward of ``first`` minus that of ``second``, paired by prompts and seeds."""
+    improvement: Estimate
+    """Probability that a run of ``first`` ends above a run of ``second``; absent with one seed."""
+    p_value: float
+    """Two-sided, by the paired bootstrap, of no difference."""
+    p_holm: float
+    """The same after Holm's correction over the pairs of this reward."""
+
+    @property
+    def ahead(self) -> str | None:
+        """Return the method that is ahead by interval and by corrected p-value, if one is."""
+        if self.p_holm >= SIGNIFICANT:
+            return None
+        if self.difference.above_zero:
+            return self.first
+        return self.second if self.difference.below_zero else None
+
+    def margin(self, method: str) -> Estimate:
+        """Return the final reward of ``method``, one of the two, minus that of the other."""
+        gap = self.difference
+        return gap if method == self.first else Estimate(-gap.value, -gap.high, -gap.low)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values after Holm's step-down correction (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def compare_pairs(panel: Panel, resampler: Resampler) -> list[Pair]:
+    """Return every pair of methods of ``panel`` in the experiment's order, Holm-corrected together."""
+    scores = panel.splits[HELDOUT]
+    final = scores.reward[:, 1]
+    together = resampler.seeds_and_prompts(final, scores.prompts)
+    runs = resampler.runs(final, scores.prompts)
+    indices = list(combinations(range(len(panel.methods)), 2))
+    differences = [together[a] - together[b] for a, b in indices]
+    p_values = [difference.p_value() for difference in differences]
+    return [
+        Pair(
+            first=panel.methods[a],
+            second=panel.methods[b],
+            difference=difference.estimate(),
+            improvement=_improvement(runs[a], runs[b]),
+            p_value=p_value,
+            p_holm=p_holm,
+        )
+        for (a, b), difference, p_value, p_holm in zip(
+            indices, differences, p_values, holm(p_values), strict=True
+        )
+    ]
+
+
+def find_winner(pairs: Sequence[Pair], gains: dict[str, Estimate], seeds: int) -> str | None:
+    """Return the method that is ahead of every other and of the base model, or ``None``.
+
+    None is named from one seed, whose interval says nothing about another training run, nor where a
+    method has nobody to be compared with.
+
+    Args:
+        pairs: all pairs of the methods in ``gains``.
+        gains: held-out gain over the base model by method.
+        seeds: number of seeds.
+    """
+    if seeds < 2 or len(gains) < 2:
+        return None
+    for method, gain in gains.items():
+        own = [pair for pair in pairs if method in (pair.first, pair.second)]
+        if gain.above_zero and all(pair.ahead == method for pair in own):
+            return method
+    return None
+
+
+def _improvement(first: Sampled, second: Sampled) -> Estimate:
+    if first.point.shape[-1] < 2:
+        return Estimate.none("needs two seeds")
+    return Sampled.of(probability_of_improvement, first, second).estimate()

@@ -1,0 +1,257 @@
+"""The headline numbers of one reward, with intervals: what the summary, the figure and the page show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vader_bench.stats.aggregate import (
+    FloatArray,
+    area_under_curve,
+    expected_best,
+    first_reach,
+    over_seeds,
+    speed_up,
+    value_at,
+)
+from vader_bench.stats.bootstrap import RESAMPLES, Estimate, Resampler, Sampled
+from vader_bench.stats.compare import Pair, compare_pairs, find_winner
+from vader_bench.stats.panel import AXES, HELDOUT, Panel
+
+__all__ = ["BASELINES", "Analysis", "Arm", "Band", "analyse"]
+
+BASELINES = ("ddpo", "diffusion-dpo")
+"""The methods whose best final reward is the threshold that all are measured against."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the summary: a method, the base model, or best-of-N of the base model."""
+
+    name: str
+    seeds: int
+    """0 where nothing is trained."""
+    prompts: int
+    statistics: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A method's curve over the looks, [T] each."""
+
+    spent: dict[str, FloatArray]
+    """Aggregated over seeds, by axis."""
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    runs: FloatArray
+    """[S, T]: every seed by itself."""
+    runs_spent: dict[str, FloatArray]
+    """[S, T] by axis."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that is said about one reward."""
+
+    panel: Panel
+    arms: list[Arm]
+    """Base, best-of-N, then the methods."""
+    bands: dict[str, Band]
+    pairs: list[Pair]
+    winner: str | None
+    best_baseline: str | None
+    cuts: dict[str, float]
+    """The largest amount that every method has spent, by axis."""
+    curve_lines: dict[str, float]
+    """Reward of ``base`` and ``best-of-N`` on the prompts of the curve."""
+
+    def arm(self, name: str) -> Arm | None:
+        """Return the row called ``name``, if there is one."""
+        return next((arm for arm in self.arms if arm.name == name), None)
+
+
+def analyse(panel: Panel, *, resamples: int = RESAMPLES, root: int = 0) -> Analysis:
+    """Return every headline number of ``panel``.
+
+    Args:
+        panel: runs on one reward.
+        resamples: bootstrap resamples.
+        root: root seed of the bootstrap.
+    """
+    return _Analyst(panel, Resampler(panel.seeds, resamples=resamples, root=root)).analysis()
+
+
+class _Analyst:
+    """Holds one panel's resampled arrays while its statistics are read off them."""
+
+    def __init__(self, panel: Panel, resampler: Resampler) -> None:
+        self.panel = panel
+        self.resampler = resampler
+        self.curve = resampler.seeds_and_prompts(panel.curve, panel.prompts)
+        self.spent = {axis: self._spent(axis) for axis in AXES}
+        self.cuts = {axis: float(spent.point[:, -1].min()) for axis, spent in self.spent.items()}
+        self.ends = {
+            name: resampler.seeds_and_prompts(split.reward, split.prompts)
+            for name, split in panel.splits.items()
+        }
+        self.final = panel.splits[HELDOUT]
+
+    def analysis(self) -> Analysis:
+        """Return everything."""
+        methods = [self._method(index) for index in range(len(self.panel.methods))]
+        pairs = compare_pairs(self.panel, self.resampler)
+        gains = {arm.name: arm.statistics["gain"] for arm in methods}
+        best = self.best_baseline
+        return Analysis(
+            panel=self.panel,
+            arms=[*self._untrained(), *methods],
+            bands={name: self._band(index) for index, name in enumerate(self.panel.methods)},
+            pairs=pairs,
+            winner=find_winner(pairs, gains, len(self.panel.seeds)),
+            best_baseline=None if best is None else self.panel.methods[best],
+            cuts=self.cuts,
+            curve_lines=self._curve_lines(),
+        )
+
+    @cached_property
+    def best_baseline(self) -> int | None:
+        """Index of the baseline with the highest final reward; chosen once, on the data."""
+        found = [index for index, name in enumerate(self.panel.methods) if name in BASELINES]
+        return max(found, key=lambda index: float(self.curve.point[index, -1]), default=None)
+
+    def _spent(self, axis: str) -> Sampled:
+        """Return [M, T], kept from falling along the curve, which rescaled resamples could do."""
+        spent = self.resampler.seeds(self.panel.spent[axis])
+        return Sampled.of(lambda x: np.maximum.accumulate(np.maximum(x, 0.0), axis=-1), spent)
+
+    def _method(self, index: int) -> Arm:
+        held = self.ends[HELDOUT][index]
+        gains = {name: (ends[index, 1] - ends[index, 0]) for name, ends in self.ends.items()}
+        statistics = {
+            "heldout_reward": held[1].estimate(),
+            "gain": gains[HELDOUT].estimate(),
+            "area": Sampled.of(lambda y: area_under_curve(self.panel.looks, y), self.curve[index]).estimate(),
+            **{f"reward_at_equal_{axis}": self._at_cut(index, axis) for axis in AXES if axis != "queries"},
+            **self._threshold(index),
+            **{f"gain_{name}": gain.estimate() for name, gain in gains.items() if name != HELDOUT},
+            "heldout_over_train": _transfer(gains),
+            **self._gold(index),
+            "diversity": self._diversity(index),
+            "margin_over_best_of": self._margin(index),
+        }
+        return Arm(self.panel.methods[index], len(self.panel.seeds), len(self.final.prompts), statistics)
+
+    def _at_cut(self, index: int, axis: str) -> Estimate:
+        cut = self.cuts[axis]
+        x, y = self.spent[axis][index], self.curve[index]
+        return Sampled.of(lambda spent, reward: value_at(spent, reward, cut), x, y).estimate()
+
+    def _threshold(self, index: int) -> dict[str, Estimate]:
+        """Return the best baseline's final reward, and the amounts and speed-ups until it is reached."""
+        keys = [f"{axis}_{what}" for axis in AXES for what in ("to_threshold", "speed_up")]
+        best = self.best_baseline
+        if best is None:
+            return dict.fromkeys(["threshold", *keys], Estimate.none("no baseline"))
+        level = self.curve[best, -1]
+        found = {"threshold": level.estimate()}
+        if float(level.point) <= float(self.curve.point[best, 0]):
+            return found | dict.fromkeys(keys, Estimate.none("undefined"))
+        for axis in AXES:
+            x = self.spent[axis]
+            total = x[best, -1]
+            amount = total if index == best else Sampled.of(first_reach, x[index], self.curve[index], level)
+            found[f"{axis}_to_threshold"] = amount.estimate()
+            found[f"{axis}_speed_up"] = Sampled.of(speed_up, total, amount).estimate()
+        return found
+
+    def _gold(self, index: int) -> dict[str, Estimate]:
+        gold = self.final.gold
+        if gold is None:
+            return dict.fromkeys(("gold", "gold_gain"), Estimate.none("not measured"))
+        ends = self.resampler.seeds_and_prompts(gold[index], self.final.prompts)
+        return {"gold": ends[1].estimate(), "gold_gain": (ends[1] - ends[0]).estimate()}
+
+    def _diversity(self, index: int) -> Estimate:
+        if self.panel.diversity is None:
+            return Estimate.none("not measured")
+        if len(self.panel.seeds) == 1:
+            value = float(self.panel.diversity[index, 0])
+            return Estimate(value, np.nan, np.nan)
+        return self.resampler.seeds(self.panel.diversity[index]).estimate()
+
+    def _margin(self, index: int) -> Estimate:
+        """Return the final reward minus best-of-N of the base model for the largest N."""
+        base = self.panel.base
+        if base is None:
+            return Estimate.none("missing")
+        if not base.best_of or base.prompts != self.final.prompts:
+            return Estimate.none("not measured")
+        best = self._best_of(max(base.best_of), base.reward, base.reward)
+        return (self.ends[HELDOUT][index, 1] - best).estimate()
+
+    def _best_of(self, count: int, selector: FloatArray, value: FloatArray) -> Sampled:
+        base = self.panel.base
+        prompts = () if base is None else base.prompts
+        return self.resampler.prompts(expected_best(selector, value, count), prompts)
+
+    def _untrained(self) -> list[Arm]:
+        """Return the base model, measured on the videos it shares with the methods, and best-of-N."""
+        start = self.resampler.seeds_and_prompts(self.final.reward[0, 0], self.final.prompts)
+        statistics = {"heldout_reward": start.estimate()}
+        gold = self.final.gold
+        if gold is not None:
+            start = self.resampler.seeds_and_prompts(gold[0, 0], self.final.prompts)
+            statistics["gold"] = start.estimate()
+        base = self.panel.base
+        if base is None:
+            return [Arm("base", 0, len(self.final.prompts), statistics)]
+        if base.diversity is not None:
+            statistics["diversity"] = Estimate(base.diversity, np.nan, np.nan)
+        arms = [Arm("base", 0, len(self.final.prompts), statistics)]
+        for count in base.best_of:
+            best = {"heldout_reward": self._best_of(count, base.reward, base.reward).estimate()}
+            if base.gold is not None:
+                best["gold"] = self._best_of(count, base.reward, base.gold).estimate()
+            arms.append(Arm(f"best-of-{count}", 0, len(base.prompts), best))
+        return arms
+
+    def _band(self, index: int) -> Band:
+        low, high = self.curve[index].bounds()
+        return Band(
+            spent={axis: spent.point[index] for axis, spent in self.spent.items()},
+            value=self.curve.point[index],
+            low=low,
+            high=high,
+            runs=self.panel.curve[index].mean(axis=-1).T,
+            runs_spent={axis: self.panel.spent[axis][index].T for axis in AXES},
+        )
+
+    def _curve_lines(self) -> dict[str, float]:
+        start = self.panel.curve[:, 0].mean(axis=-1)
+        lines = {"base": float(over_seeds(start).mean())}
+        base = self.panel.base
+        if base is None or not set(self.panel.prompts) <= set(base.prompts):
+            return lines
+        rows = [base.prompts.index(prompt) for prompt in self.panel.prompts]
+        scores = base.reward[rows]
+        return lines | {f"best-of-{n}": float(expected_best(scores, scores, n).mean()) for n in base.best_of}
+
+
+def _transfer(gains: dict[str, Sampled]) -> Estimate:
+    """Return held-out gain divided by train gain; undefined unless the train gain is above zero."""
+    train = gains.get("train")
+    if train is None:
+        return Estimate.none("not measured")
+    if not train.estimate().above_zero:
+        return Estimate.none("undefined")
+    return Sampled.of(_ratio, gains[HELDOUT], train).estimate()
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Return the ratio; where the denominator is not above zero, an infinity with the numerator's sign."""
+    positive = denominator > 0
+    finite = numerator / np.where(positive, denominator, 1.0)
+    return np.where(positive, finite, np.copysign(np.inf, numerator))

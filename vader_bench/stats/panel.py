@@ -1,0 +1,276 @@
+"""Records of one reward as arrays whose axes are checked to mean the same for every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from vader_bench.errors import UserError
+from vader_bench.records import Evaluation, Record
+from vader_bench.stats.aggregate import FloatArray
+
+__all__ = ["AXES", "HELDOUT", "BaseScores", "Panel", "SplitScores", "build_panel", "run_curve"]
+
+HELDOUT = "heldout"
+"""The split that curves and headline numbers are measured on."""
+
+AXES = ("queries", "flops", "device_seconds")
+"""What a run can spend."""
+
+
+Video: TypeAlias = tuple[str, int]
+"""A prompt and the index of its evaluation noise."""
+
+_Scores: TypeAlias = dict[str, list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitScores:
+    """One split before training and at the end, over the same prompts."""
+
+    prompts: tuple[str, ...]
+    reward: FloatArray
+    """[M, 2, S, Q]: method, start or end, seed, prompt; mean over the samples of a prompt."""
+    gold: FloatArray | None
+    """The same by the oracle; ``None`` where a score is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseScores:
+    """Many samples of the untrained model for each held-out prompt."""
+
+    prompts: tuple[str, ...]
+    reward: FloatArray
+    """[Q, n]."""
+    gold: FloatArray | None
+    """[Q, n]; ``None`` where a score is missing."""
+    diversity: float | None
+    best_of: tuple[int, ...]
+    """The sizes N above 1 for which best-of-N is asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """All runs on one reward; M methods, S seeds, T looks, P prompts."""
+
+    suite: str
+    reward: str
+    methods: tuple[str, ...]
+    """Those with records, in the experiment's order."""
+    seeds: tuple[int, ...]
+    """Those that every one of ``methods`` has finished."""
+    prompts: tuple[str, ...]
+    """Held-out prompts judged at every look."""
+    curve: FloatArray
+    """[M, T, S, P]; mean over the videos of a prompt that were judged at every look."""
+    spent: dict[str, FloatArray]
+    """[M, T, S] for each of ``AXES``; the queries are the same for all methods and seeds."""
+    splits: dict[str, SplitScores]
+    """The splits judged both before training and at the end."""
+    diversity: FloatArray | None
+    """[M, S], held-out at the end; ``None`` where it was not measured."""
+    base: BaseScores | None
+
+    @property
+    def looks(self) -> FloatArray:
+        """Return the reward queries [T] at which every run was looked at."""
+        return self.spent["queries"][0, :, 0]
+
+
+def build_panel(records: Sequence[Record], methods: Sequence[str], seeds: Sequence[int]) -> Panel | None:
+    """Return the panel of ``records``, all of one reward; ``None`` where no seed is complete.
+
+    A seed counts only where every method that has any record has finished it, so that methods stay
+    paired; a method without any record is left out.
+
+    Raises:
+        UserError: two records were looked at after different queries, or on other prompts.
+    """
+    runs = {(record.method, record.seed): record for record in records}
+    present = [m for m in methods if any((m, seed) in runs for seed in seeds)]
+    complete = [seed for seed in seeds if present and all((m, seed) in runs for m in present)]
+    if not complete:
+        return None
+    grid = [[runs[method, seed] for seed in complete] for method in present]
+    _require_alike([record for row in grid for record in row])
+    looks = [[_by_queries(record, HELDOUT) for record in row] for row in grid]
+    videos = _shared_videos(list(looks[0][0].values()))
+    base = next((r for r in records if r.method == "base"), None)
+    return Panel(
+        suite=records[0].suite,
+        reward=records[0].reward,
+        methods=tuple(present),
+        seeds=tuple(complete),
+        prompts=_prompts(videos),
+        curve=_curve(looks, videos),
+        spent={axis: _spent(looks, axis) for axis in AXES},
+        splits=_splits(grid),
+        diversity=_diversity(looks),
+        base=None if base is None else _base_scores(base),
+    )
+
+
+def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
+    """Return a run's held-out looks in order of queries, each with its mean reward.
+
+    The mean is over the videos that were judged at every look, every prompt with the same weight, so that
+    no step in the curve comes from a change of videos.
+
+    Raises:
+        UserError: the run has no held-out look, or two after the same queries.
+    """
+    looks = list(_by_queries(record, HELDOUT).values())
+    videos = _shared_videos(looks)
+    means = [_means(look, videos) for look in looks]
+    return [(look, float(np.mean(values))) for look, values in zip(looks, means, strict=True) if values]
+
+
+def _by_queries(record: Record, split: str) -> dict[int, Evaluation]:
+    found = [e for e in record.evaluations if e.split == split]
+    by_queries = {e.queries: e for e in sorted(found, key=lambda e: e.queries)}
+    if not found:
+        raise UserError(
+            f"record {_name(record)}",
+            f"has no evaluation of split {split!r}",
+            f"name {split!r} in the experiment's evaluation.splits and final_splits, and run it again",
+        )
+    if len(by_queries) != len(found):
+        raise UserError(
+            f"record {_name(record)}",
+            f"has two evaluations of split {split!r} after the same queries",
+            "delete the run's folder and run it again",
+        )
+    return by_queries
+
+
+def _name(record: Record) -> str:
+    return f"{record.method}-{record.reward}-seed{record.seed}"
+
+
+def _scores(evaluation: Evaluation, videos: Sequence[Video], which: str = "reward") -> _Scores | None:
+    """Return the scores of ``videos`` by prompt, in their order; ``None`` where one is missing."""
+    found = {(s.prompt, s.sample): s.reward if which == "reward" else s.gold for s in evaluation.scores}
+    scores: _Scores = {}
+    for video in videos:
+        value = found[video]
+        if value is None:
+            return None
+        scores.setdefault(video[0], []).append(value)
+    return scores
+
+
+def _means(evaluation: Evaluation, videos: Sequence[Video], which: str = "reward") -> list[float] | None:
+    """Return the mean score of each prompt over its ``videos``; ``None`` where one is missing."""
+    scores = _scores(evaluation, videos, which)
+    return None if scores is None else [float(np.mean(values)) for values in scores.values()]
+
+
+def _shared_videos(evaluations: Sequence[Evaluation]) -> list[Video]:
+    """Return the videos that every one of ``evaluations`` has, in the order of the first."""
+    sets = [{(score.prompt, score.sample) for score in e.scores} for e in evaluations]
+    first = [(score.prompt, score.sample) for score in evaluations[0].scores]
+    shared = [video for video in first if all(video in others for others in sets)]
+    if not shared:
+        split = evaluations[0].split
+        remedy = "judge the first prompts of the split at every look"
+        raise UserError(f"split {split!r}", "has no video that was judged at every look", remedy)
+    return shared
+
+
+def _prompts(videos: Sequence[Video]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(prompt for prompt, _ in videos))
+
+
+def _require_alike(records: Sequence[Record]) -> None:
+    """Refuse runs that were not looked at after the same queries, on the same prompts and samples."""
+    first, wanted = records[0], _videos(records[0])
+    for record in records[1:]:
+        videos = _videos(record)
+        if videos.keys() != wanted.keys():
+            odd = min(videos.keys() ^ wanted.keys())
+            wrong = f"and {_name(first)} differ: one alone was judged on {odd[0]!r} after {odd[1]} queries"
+        elif videos != wanted:
+            odd = min(key for key in videos if videos[key] != wanted[key])
+            wrong = f"was judged on other {odd[0]!r} videos than {_name(first)} after {odd[1]} queries"
+        else:
+            continue
+        remedy = "run both with the same prompts, budget and evaluation settings"
+        raise UserError(f"record {_name(record)}", wrong, remedy)
+
+
+def _videos(record: Record) -> dict[tuple[str, int], list[Video]]:
+    """Return which videos were judged, by split and queries."""
+    return {(e.split, e.queries): [(s.prompt, s.sample) for s in e.scores] for e in record.evaluations}
+
+
+def _curve(looks: list[list[dict[int, Evaluation]]], videos: Sequence[Video]) -> FloatArray:
+    """Return [M, T, S, P]."""
+    values = [[[_means(e, videos) for e in run.values()] for run in row] for row in looks]
+    return np.asarray(values, dtype=np.float64).swapaxes(1, 2)
+
+
+def _spent(looks: list[list[dict[int, Evaluation]]], axis: str) -> FloatArray:
+    """Return [M, T, S]."""
+    values = [[[float(getattr(e, axis)) for e in run.values()] for run in row] for row in looks]
+    return np.asarray(values).swapaxes(1, 2)
+
+
+def _splits(grid: list[list[Record]]) -> dict[str, SplitScores]:
+    """Return the splits that were judged before training and after it; held-out is one of them."""
+    first = grid[0][0]
+    names = [name for name in dict.fromkeys(e.split for e in first.evaluations) if _both_ends(first, name)]
+    if HELDOUT not in names:
+        wrong = f"has no evaluation of split {HELDOUT!r} both before training and at the end"
+        raise UserError(f"record {_name(first)}", wrong, "delete the run's folder and run it again")
+    return {name: _split_scores([[_ends(r, name) for r in row] for row in grid]) for name in names}
+
+
+def _ends(record: Record, split: str) -> list[Evaluation]:
+    """Return the first and the last evaluation of ``split``."""
+    looks = list(_by_queries(record, split).values())
+    return [looks[0], looks[-1]]
+
+
+def _both_ends(record: Record, split: str) -> bool:
+    first, last = _ends(record, split)
+    return first.queries == 0 and last.queries > 0
+
+
+def _split_scores(ends: list[list[list[Evaluation]]]) -> SplitScores:
+    videos = _shared_videos(ends[0][0])
+    reward = [[[_means(e, videos) for e in run] for run in row] for row in ends]
+    gold = [[[_means(e, videos, "gold") for e in run] for run in row] for row in ends]
+    complete = all(scores is not None for row in gold for run in row for scores in run)
+    return SplitScores(
+        prompts=_prompts(videos),
+        reward=np.asarray(reward, dtype=np.float64).swapaxes(1, 2),
+        gold=np.asarray(gold, dtype=np.float64).swapaxes(1, 2) if complete else None,
+    )
+
+
+def _diversity(looks: list[list[dict[int, Evaluation]]]) -> FloatArray | None:
+    values = [[list(run.values())[-1].diversity for run in row] for row in looks]
+    if any(value is None for row in values for value in row):
+        return None
+    return np.asarray(values, dtype=np.float64)
+
+
+def _base_scores(record: Record) -> BaseScores:
+    evaluation = next(iter(_by_queries(record, HELDOUT).values()))
+    videos = _shared_videos([evaluation])
+    reward = _scores(evaluation, videos) or {}
+    if len({len(scores) for scores in reward.values()}) != 1:
+        wrong = "has a different number of samples for different prompts"
+        raise UserError(f"record {_name(record)}", wrong, "delete the run's folder and run it again")
+    gold = _scores(evaluation, videos, "gold")
+    sizes = record.config["evaluation"]["best_of"]
+    return BaseScores(
+        prompts=tuple(reward),
+        reward=np.asarray(list(reward.values()), dtype=np.float64),
+        gold=None if gold is None else np.asarray(list(gold.values()), dtype=np.float64),
+        diversity=evaluation.diversity,
+        best_of=tuple(n for n in sizes if n > 1),
+    )
