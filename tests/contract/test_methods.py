@@ -63,7 +63,7 @@ def test_the_ledger_is_what_was_used(name: str, make_bench: MakeBench) -> None:
 
     judged: list[torch.Size] = []
     denoised: list[int] = []
-    stand = make_bench(Counting(), guidance=2.0, decode_frames=3)
+    stand = make_bench(Counting(), guidance=2.0, decode_frames=3, count_flops=True)
 
     def count(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         if not counting_flops():

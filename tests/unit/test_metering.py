@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.benches import MakeBench, RedReward
+from vader_bench import ledger
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.ledger import BudgetExceededError
@@ -48,31 +49,31 @@ PROMPTS = ["a", "b", "c"]
 
 def test_calls_are_counted_by_video_and_frame(make_bench: MakeBench) -> None:
     stand = make_bench()
-    backbone, ledger = stand.bench.backbone, stand.meter.ledger
+    backbone, spent = stand.bench.backbone, stand.meter.ledger
     with torch.no_grad():
         backbone.denoise(LATENTS, TIMES, backbone.encode(PROMPTS))
         video = backbone.decode(LATENTS, [0, 3])
         stand.bench.reward.judge(video, PROMPTS)
-    assert (ledger.denoiser_forwards, ledger.denoiser_backwards) == (3, 0)
-    assert ledger.vae_decodes == ledger.frames_scored == 6
-    assert (ledger.reward_queries, ledger.gradient_queries) == (3, 0)
+    assert (spent.denoiser_forwards, spent.denoiser_backwards) == (3, 0)
+    assert spent.vae_decodes == spent.frames_scored == 6
+    assert (spent.reward_queries, spent.gradient_queries) == (3, 0)
     backbone.decode(LATENTS)
-    assert ledger.vae_decodes == 6 + 12
+    assert spent.vae_decodes == 6 + 12
 
 
 def test_a_backward_is_charged_when_it_happens(make_bench: MakeBench) -> None:
     stand = make_bench()
-    backbone, ledger = stand.bench.backbone, stand.meter.ledger
+    backbone, spent = stand.bench.backbone, stand.meter.ledger
     output = backbone.denoise(LATENTS.clone().requires_grad_(), TIMES, backbone.encode(PROMPTS))
-    forward = ledger.flops
-    assert ledger.denoiser_backwards == 0
+    forward = spent.flops
+    assert spent.denoiser_backwards == 0
     output.sum().backward()
-    assert ledger.denoiser_backwards == 3
-    assert ledger.flops > forward
+    assert spent.denoiser_backwards == 3
+    assert spent.flops > forward
 
 
 def test_flops_are_those_of_the_counter_of_pytorch(make_bench: MakeBench) -> None:
-    stand = make_bench(Linear())
+    stand = make_bench(Linear(), count_flops=True)
     backbone, reward = stand.bench.backbone, stand.bench.reward
     Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
     encoded = backbone.encode(PROMPTS)
@@ -92,34 +93,36 @@ def test_flops_are_those_of_the_counter_of_pytorch(make_bench: MakeBench) -> Non
 
 
 def test_a_denoiser_without_its_adapters_is_counted_as_what_it_is(make_bench: MakeBench) -> None:
-    stand = make_bench()
-    backbone, ledger = stand.bench.backbone, stand.meter.ledger
+    stand = make_bench(count_flops=True)
+    backbone, spent = stand.bench.backbone, stand.meter.ledger
     lora = Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
     encoded = backbone.encode(PROMPTS)
     with torch.no_grad():
         backbone.denoise(LATENTS, TIMES, encoded)
-        adapted = ledger.flops
+        adapted = spent.flops
         with lora.disabled():
             backbone.denoise(LATENTS, TIMES, encoded)
-    assert 0 < ledger.flops - adapted < adapted
+    assert 0 < spent.flops - adapted < adapted
 
 
 def test_counting_is_neither_charged_nor_timed(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand = make_bench()
-    seconds: list[float] = []
+    stand = make_bench(count_flops=True)
+    calls: list[int] = []
 
     def denoise(*args: Tensor) -> Tensor:
-        seconds.append(stand.meter.ledger.device_seconds)
+        calls.append(len(args[0]))
         return args[0]
 
     monkeypatch.setattr(stand.backbone, "denoise", denoise)
+    monkeypatch.setattr(ledger, "perf_counter", lambda: float(len(calls)))  # a call takes a second
     with stand.meter.running():
         stand.bench.backbone.denoise(LATENTS, TIMES, torch.zeros(3, 1, 1))
         stand.bench.backbone.denoise(LATENTS, TIMES, torch.zeros(3, 1, 1))
-    assert len(seconds) == 3  # once to count, twice for the method
+    assert calls == [1, 3, 3]  # one video to count, then the method's calls
     assert stand.meter.ledger.denoiser_forwards == 6
+    assert stand.meter.ledger.device_seconds == 2.0
 
 
 def test_a_judgement_without_gradient_is_no_gradient_query(make_bench: MakeBench) -> None:

@@ -1,0 +1,134 @@
+"""The command line as a whole: its options, and what becomes of wrong input."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from tests.unit.cli.conftest import call, experiment_data, write_yaml
+from vader_bench import __version__, files
+from vader_bench.cli import app, main
+from vader_bench.yamlfile import read_mapping
+
+OPTIONS = {
+    "list": set(),
+    "check": {"experiment", "--suite", "--quick"},
+    "tune": {"tuning", "--suite", "--out", "--workers", "--tracking"},
+    "run": {"experiment", "--suite", "--quick", "--out", "--workers", "--tracking"},
+    "report": {"results", "--allow-missing"},
+    "compare": {"own", "reference"},
+    "sync": {"results", "--tracking"},
+}
+
+
+def test_the_options_are_these_and_none_is_a_hyper_parameter() -> None:
+    group = typer.main.get_command(app)
+    commands: dict[str, Any] = group.commands  # type: ignore[attr-defined]
+    found = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands.items()
+    }
+    assert found == OPTIONS
+    assert list(found) == list(OPTIONS), "verbs are listed in order of use"
+
+
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in OPTIONS:
+        assert main([verb, "--help"]) == 0
+        assert f"vader-bench {verb}" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vader-bench {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["run"], ["run", "x.yaml", "--learning-rate", "1"]])
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def wrong(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Return the error that a command ends with, after checking that it is told as it should be."""
+    code = main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    assert code == 2, said.err
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert "Traceback" not in said.err
+    return said.err
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_all_faults_of_a_file_are_told_at_once(
+    verb: str, experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+    data = experiment_data() | {"sead": [1], "rewards": ["red", "blue"], "budget": {"reward_queries": "many"}}
+    data["methods"] = {"wader": {}, "vader": {"kay": 1}}
+    told = wrong(capsys, verb, write_yaml(experiment, data))
+    assert len(told.splitlines()) == 5
+    for part in ("sead", "'blue'", "reward_queries", "wader", "kay"):
+        assert part in told
+    assert not (experiment.parent / "results").exists()
+
+
+def test_missing_weights_are_told_before_anything_runs(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+    suite, _ = read_mapping(experiment.parent / "tiny.yaml")
+    suite["backbone"]["settings"]["weights"] = "./nowhere"
+    write_yaml(experiment.parent / "tiny.yaml", suite)
+    told = wrong(capsys, "run", experiment)
+    assert told.startswith("error: weights './nowhere': are neither a folder nor a file here; ")
+    assert len(told.splitlines()) == 1
+    assert not (experiment.parent / "results").exists()
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    told = wrong(capsys, "run", experiment)
+    assert "cannot be written (No space left on device); free some disk space" in told
+    assert [path for path in (experiment.parent / "results").rglob("*") if path.is_file()] == []
+
+
+def test_a_wrong_tracking_address_is_told_before_anything_runs(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+    told = wrong(capsys, "run", experiment, "--tracking", "mlflow.example:5000")
+    assert told.startswith("error: tracking address 'mlflow.example:5000': is not one; give http://")
+    assert not list(experiment.parent.rglob("metrics.jsonl"))
+
+
+def test_an_interrupt_is_exit_code_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vader_bench.config.suite_names", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "interrupted; give the same command again to go on\n"
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_the_code_and_the_line(tmp_path: Path) -> None:
+    done = call("check", "nowhere.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "error: nowhere.yaml: does not exist; check the path\n"

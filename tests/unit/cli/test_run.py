@@ -1,0 +1,231 @@
+"""``vader-bench run``, for real, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
+
+from tests.unit.cli.conftest import COMMAND, ENVIRONMENT, call, experiment_data, write_project, write_yaml
+from vader_bench.runs import read_metrics, read_record
+from vader_bench.yamlfile import read_mapping
+
+pytestmark = pytest.mark.slow
+
+RUNS = [
+    "base-red-seed1",
+    "diffusion-dpo-red-seed1",
+    "diffusion-dpo-red-seed2",
+    "vader-red-seed1",
+    "vader-red-seed2",
+]
+Finished = tuple[Path, str]
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    """Return the records below ``folder`` without what is measured."""
+    records = {}
+    for name in RUNS:
+        data = read_record(folder / "runs" / name / "record.json").model_dump(mode="json")
+        del data["ledger"]["device_seconds"], data["machine"], data["git"], data["digests"]["code"]
+        for evaluation in data["evaluations"]:
+            del evaluation["device_seconds"]
+        records[name] = data
+    return records
+
+
+def timeless(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str).drop(columns="device_seconds")
+
+
+def test_everything_is_there_at_the_end(finished: Finished) -> None:
+    folder, said = finished
+    results = folder / "results" / "small" / "tiny"
+    assert sorted(path.name for path in (results / "runs").iterdir()) == RUNS
+    names = {path.name for path in results.iterdir() if path.is_file()}
+    assert names == {
+        *("small.png", "small.svg", "curves.csv", "summary.csv", "summary.md", "pairs.csv", "report.html"),
+        *("provenance.json", "experiment.yaml", "tracking.json"),
+    }
+    assert "5 of 5 runs, time left 0:00" in said
+    assert "red (tiny)" in said
+    assert str(Path("results/small/tiny/report.html")) in said
+    assert "mlflow ui --backend-store-uri sqlite:///" in said
+    assert json.loads((results / "provenance.json").read_text())["command"].startswith("vader-bench run ")
+
+
+def test_every_ledger_equals_the_budget(finished: Finished) -> None:
+    for name in RUNS:
+        record = read_record(finished[0] / "results" / "small" / "tiny" / "runs" / name / "record.json")
+        assert record.ledger["reward_queries"] == (0 if record.method == "base" else 8)
+
+
+def test_mlflow_has_every_run_with_the_points_of_the_curves(finished: Finished) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{finished[0] / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("small/tiny")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == sorted([*RUNS, "report"])
+    curves = pd.read_csv(finished[0] / "results" / "small" / "tiny" / "curves.csv")
+    for name in RUNS[1:]:
+        method, _, seed = name.rpartition("-red-seed")
+        rows = curves[(curves.method == method) & (curves.seed == int(seed))]
+        found = client.get_metric_history(runs[name].info.run_id, "reward")
+        assert {point.step: point.value for point in found} == pytest.approx(
+            dict(zip(rows.queries, rows.reward_mean, strict=True))
+        )
+        assert runs[name].info.status == "FINISHED"
+    files = {file.path for file in client.list_artifacts(runs["report"].info.run_id)}
+    assert {"small.png", "report.html", "summary.csv"} <= files
+
+
+def test_the_same_command_elsewhere_gives_the_same_curves(
+    finished: Finished, tmp_path: Path, tiny_pipeline: Path
+) -> None:
+    experiment = write_project(tmp_path, tiny_pipeline)
+    done = call("run", experiment, "--out", "other", "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here, there = finished[0] / "results" / "small" / "tiny", tmp_path / "other" / "small" / "tiny"
+    pd.testing.assert_frame_equal(timeless(here / "curves.csv"), timeless(there / "curves.csv"))
+    assert comparable(here) == comparable(there)
+
+
+def test_the_same_command_again_runs_nothing(finished: Finished, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    before = {path: path.read_bytes() for path in folder.rglob("runs/*/*.json*")}
+    done = call("run", "small.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert before == {path: path.read_bytes() for path in folder.rglob("runs/*/*.json*")}
+
+
+def test_another_experiment_in_the_same_folder_is_refused(finished: Finished, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    write_yaml(folder / "small.yaml", experiment_data() | {"budget": {"reward_queries": 4}})
+    before = {path: path.read_bytes() for path in (folder / "results").rglob("*") if path.is_file()}
+    done = call("run", "small.yaml", cwd=folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "holds a run of another configuration (reward_queries 8, not 4)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert before == {path: path.read_bytes() for path in (folder / "results").rglob("*") if path.is_file()}
+
+
+def start(experiment: Path) -> subprocess.Popen[str]:
+    command = [*COMMAND, "run", str(experiment), "--workers", "2"]
+    return subprocess.Popen(
+        command,
+        cwd=experiment.parent,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_metrics(folder: Path, lines: int) -> None:
+    """Wait until the runs below ``folder`` have ``lines`` metrics in all."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        if sum(len(read_metrics(path)) for path in folder.rglob("metrics.jsonl")) >= lines:
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"fewer than {lines} metrics in {folder}")
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_records(experiment: Path, finished: Finished) -> None:
+    moments = random.Random(20240711)
+    results = experiment.parent / "results" / "small" / "tiny"
+    for lines in (1, 5, 12):
+        process = start(experiment)
+        wait_for_metrics(results, lines)
+        time.sleep(moments.random())
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    done = call("run", experiment, cwd=experiment.parent)
+    assert done.returncode == 0, done.stderr
+    assert comparable(results) == comparable(finished[0] / "results" / "small" / "tiny")
+
+
+def test_an_interrupt_ends_it_cleanly_and_it_goes_on(experiment: Path, finished: Finished) -> None:
+    results = experiment.parent / "results" / "small" / "tiny"
+    process = start(experiment)
+    wait_for_metrics(results, 3)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; give the same command again to go on" in said
+    assert "Traceback" not in said
+    assert not list(results.rglob("*.writing"))
+    done = call("run", experiment, cwd=experiment.parent)
+    assert done.returncode == 0, done.stderr
+    assert comparable(results) == comparable(finished[0] / "results" / "small" / "tiny")
+
+
+def test_a_tracking_server_that_is_away_stops_nothing(experiment: Path) -> None:
+    away = "http://127.0.0.1:9"
+    done = call("run", experiment, "--quick", "--tracking", away, cwd=experiment.parent)
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    results = Path("results") / "small-quick" / "tiny"
+    assert f"`vader-bench sync {results}` sends them later" in warnings[0]
+    done = call("sync", results, "--tracking", away, cwd=experiment.parent)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    done = call("sync", results, cwd=experiment.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("sent 3 runs to sqlite:///")
+    curves = pd.read_csv(experiment.parent / results / "curves.csv")
+    assert set(curves.queries) == {0, 4}
+
+
+def test_a_reward_that_is_not_a_number_is_one_line_and_leaves_no_record(
+    experiment: Path, tiny_clip: Path, tiny_head: Path
+) -> None:
+    head = {name: weight * float("nan") for name, weight in load_file(tiny_head).items()}
+    save_file(head, experiment.parent / "head.safetensors")
+    suite, _ = read_mapping(experiment.parent / "tiny.yaml")
+    settings = {"clip": str(tiny_clip), "head": str(experiment.parent / "head.safetensors")}
+    suite["rewards"]["rating"] = {"family": "aesthetic", "settings": settings}
+    write_yaml(experiment.parent / "tiny.yaml", suite)
+    write_yaml(experiment, experiment_data() | {"rewards": ["rating"], "seeds": [1]})
+    done = call("run", experiment, cwd=experiment.parent)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "3 of 3 runs failed" in errors[0]
+    assert "a missing score is never replaced" in errors[0]
+    assert "what is done is kept" in errors[0]
+    assert not list(experiment.parent.rglob("record.json"))
+    assert not list(experiment.parent.rglob("*.png"))
+
+
+def test_a_crash_is_told_with_its_log_and_the_others_finish(experiment: Path) -> None:
+    folder = experiment.parent / "results" / "small" / "tiny" / "runs" / "vader-red-seed1"
+    process = start(experiment)
+    wait_for_metrics(folder, 1)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for pid in workers:
+        if any(
+            str(folder) in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()
+        ):
+            os.kill(int(pid), signal.SIGKILL)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "1 of 5 runs failed: vader-red-seed1: stopped with exit code -9; see" in said
+    assert len(list(experiment.parent.rglob("record.json"))) == 4

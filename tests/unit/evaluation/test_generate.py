@@ -1,0 +1,83 @@
+"""Evaluation videos: fixed by model, prompt and sample index."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vader_bench.backbones import Backbone
+from vader_bench.config import SamplerConfig
+from vader_bench.errors import UserError
+from vader_bench.evaluation.generate import Evaluator
+from vader_bench.rewards.closed_form import Redness
+
+SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=1.0)
+
+
+@pytest.fixture
+def evaluator(tiny_backbone: Backbone) -> Evaluator:
+    return Evaluator(tiny_backbone, SAMPLER, Redness(), None, "cpu", batch=2)
+
+
+def test_videos_are_clamped_and_of_the_full_length(evaluator: Evaluator) -> None:
+    videos = evaluator.videos([("a red cat", 0), ("a blue cat", 0), ("a red cat", 1)])
+    assert videos.shape == (3, 4, 3, 8, 8)
+    assert videos.min() >= 0
+    assert videos.max() <= 1
+    assert not videos.requires_grad
+
+
+def test_a_video_depends_on_prompt_and_sample_and_on_nothing_before(evaluator: Evaluator) -> None:
+    first = evaluator.videos([("a red cat", 0), ("a blue cat", 0)])
+    torch.manual_seed(5)
+    again = evaluator.videos([("a red cat", 0), ("a blue cat", 0)])
+    assert torch.equal(first, again)
+    others = evaluator.videos([("a red cat", 1), ("a blue cat", 1)])
+    assert not torch.allclose(first, others)
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_every_prompt_gets_its_samples_in_order(evaluator: Evaluator) -> None:
+    scores, diversity = evaluator.look(["a red cat", "a blue cat"], 2)
+    assert [(s.prompt, s.sample) for s in scores] == [
+        ("a red cat", 0),
+        ("a red cat", 1),
+        ("a blue cat", 0),
+        ("a blue cat", 1),
+    ]
+    assert all(score.gold is None for score in scores)
+    assert diversity is not None
+    assert 0 < diversity < 1
+
+
+def test_scores_are_those_of_the_videos(tiny_backbone: Backbone) -> None:
+    reward = Redness()
+    evaluator = Evaluator(tiny_backbone, SAMPLER, reward, reward, "cpu")
+    scores, _ = evaluator.look(["a red cat"], 2)
+    videos = evaluator.videos([("a red cat", 0), ("a red cat", 1)])
+    expected = (videos[:, :, 0] - videos[:, :, 1:].mean(2)).mean((1, 2, 3)).tolist()
+    assert [score.reward for score in scores] == pytest.approx(expected)
+    assert [score.gold for score in scores] == [score.reward for score in scores]
+
+
+def test_guidance_changes_the_videos(tiny_backbone: Backbone) -> None:
+    guided = SAMPLER.model_copy(update={"guidance": 5.0})
+    videos = [
+        Evaluator(tiny_backbone, sampler, Redness(), None, "cpu").videos([("a red cat", 0)])
+        for sampler in (SAMPLER, guided)
+    ]
+    assert not torch.allclose(videos[0], videos[1])
+
+
+def test_videos_are_counted_as_they_come(tiny_backbone: Backbone) -> None:
+    counts: list[int] = []
+    Evaluator(tiny_backbone, SAMPLER, Redness(), None, "cpu", counts.append, batch=2).look(["a", "b", "c"], 1)
+    assert counts == [2, 1]
+
+
+def test_a_score_that_is_not_a_number_is_refused(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator.reward, "score", lambda video, _: torch.full((len(video),), float("nan")))
+    with pytest.raises(UserError, match="returned a value that is not finite for 1 of 1 videos"):
+        evaluator.look(["a red cat"], 1)

@@ -1,0 +1,47 @@
+"""Videos as files."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from vader_bench.evaluation.video import encode_mp4
+
+
+def decoded(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+    with av.open(BytesIO(data)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_a_small_video_is_enlarged_and_keeps_its_colours_and_order() -> None:
+    levels = torch.tensor([0.1, 0.5, 0.9])
+    video = levels[:, None, None, None].expand(3, 3, 64, 64)
+    pictures = decoded(encode_mp4(video))
+    assert pictures.shape == (3, 256, 256, 3)
+    np.testing.assert_allclose(pictures.mean((1, 2, 3)) / 255, levels.numpy(), atol=0.03)
+
+
+def test_the_file_plays_in_a_browser() -> None:
+    with av.open(BytesIO(encode_mp4(torch.rand(4, 3, 8, 8), frames_per_second=8))) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.average_rate == 8
+        assert stream.frames == 4
+
+
+@pytest.mark.parametrize(("size", "shape"), [((320, 512), (320, 512)), ((9, 301), (8, 300))])
+def test_a_large_video_keeps_its_size_up_to_an_even_number(
+    size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    assert decoded(encode_mp4(torch.rand(1, 3, *size))).shape == (1, *shape, 3)
+
+
+def test_values_outside_the_range_are_cut() -> None:
+    pictures = decoded(encode_mp4(torch.tensor([-3.0, 4.0])[:, None, None, None].expand(2, 3, 16, 16)))
+    assert pictures[0].max() <= 3
+    assert pictures[1].min() >= 252

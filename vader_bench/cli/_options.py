@@ -1,0 +1,24 @@
+"""Options that several verbs share. None of them is a hyper-parameter: those stand in YAML files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Out", "Suite", "Tracking", "Workers"]
+
+Suite = Annotated[
+    str | None, typer.Option(help="Suite to use in place of the experiment's: a name or a file.")
+]
+Out = Annotated[Path, typer.Option(help="Folder of all results; <experiment>/<suite> is made in it.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Runs at a time; by default one a GPU, else one a core.")
+]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI", help="MLflow store; by default mlflow.db in the results folder."
+    ),
+]

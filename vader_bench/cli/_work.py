@@ -1,0 +1,54 @@
+"""What ``run`` and ``tune`` share: executing jobs with a display, tracking, and a word on failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.launch import Job, launch, worker_devices
+from vader_bench.progress import Failure, make_display
+from vader_bench.runner import execute
+from vader_bench.tracking import Tracker
+
+__all__ = ["failed", "work"]
+
+
+def work(jobs: Sequence[Job], folder: Path, workers: int | None, tracking: str | None) -> Tracker:
+    """Execute ``jobs`` in worker processes and return the tracker that has followed them.
+
+    Args:
+        jobs: the runs, some of them perhaps finished before.
+        folder: folder of the experiment, ``<results>/<experiment>/<suite>``.
+        workers: runs at a time.
+        tracking: address of the MLflow store.
+
+    Raises:
+        UserError: runs failed; all others are done.
+    """
+    console = Console(stderr=True)
+    with make_display(console) as display:
+        tracker = Tracker(folder, tracking, display.note)
+        failures = launch(list(jobs), worker_devices(workers), display, execute, tracker.watch)
+        for job in jobs:
+            tracker.send(job.folder)
+    if failures:
+        raise failed(failures, len(jobs))
+    return tracker
+
+
+def failed(failures: Sequence[Failure], runs: int) -> UserError:
+    """Return the error that names every run that failed; runs with one cause share a line."""
+    causes: dict[str, list[str]] = {}
+    for failure in failures:
+        causes.setdefault(failure.message, []).append(failure.name)
+    lines = [f"{', '.join(names)}: {message}" for message, names in causes.items()]
+    codes = {failure.exit_code for failure in failures}
+    return UserError(
+        f"{len(failures)} of {runs} runs failed",
+        lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines) + "\n",
+        "what is done is kept: mend the cause and give the same command again",
+        exit_code=codes.pop() if len(codes) == 1 else ExitCode.RUN_FAILED,
+    )

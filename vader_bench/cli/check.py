@@ -1,0 +1,31 @@
+"""``vader-bench check``: say whether an experiment can be run and is fair, without running anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vader_bench.cli._options import Suite
+
+__all__ = ["command"]
+
+
+def command(
+    experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
+    suite: Suite = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
+) -> None:
+    """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
+    from vader_bench.planning import make_plan
+
+    plan = make_plan(experiment, suite, quick)
+    arms = Counter(run.method for run in plan.runs)
+    budget = plan.experiment.budget.reward_queries
+    typer.echo(f"{plan.experiment.experiment} on {plan.suite.suite}: {plan.experiment.question}")
+    typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
+    typer.echo(f"  {budget} reward queries a run, rewards {', '.join(plan.experiment.rewards)}")
+    typer.echo(f"  settings: {plan.experiment.tuning or 'not from a tuning result'}")
+    typer.echo("ok: the arms differ in the method with its settings, and in nothing else")

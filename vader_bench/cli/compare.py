@@ -1,0 +1,30 @@
+"""``vader-bench compare``: whether two results of one experiment agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vader_bench.errors import ExitCode
+
+__all__ = ["command"]
+
+
+def command(
+    own: Annotated[Path, typer.Argument(help="Results folder.")],
+    reference: Annotated[Path, typer.Argument(help="Results folder to compare it with.")],
+) -> None:
+    """Say, method by method and by interval, whether two results agree; exit code 1 if they do not."""
+    from vader_bench.report.agreement import agreement_lines, compare_results
+    from vader_bench.report.load import load_results
+
+    found = compare_results(load_results(own), load_results(reference))
+    for one in found:
+        verdict = {True: "agrees", False: "DIFFERS", None: "not compared"}[one.agrees]
+        typer.echo(f"{one.reward:<16}{one.method:<16}{verdict}")
+    for line in agreement_lines(found):
+        typer.echo(line)
+    if any(one.agrees is False for one in found):
+        raise typer.Exit(ExitCode.RUN_FAILED)

@@ -1,0 +1,35 @@
+"""``vader-bench run``: an experiment from its file to its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vader_bench.cli._options import Out, Suite, Tracking, Workers
+
+__all__ = ["command"]
+
+
+def command(
+    experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
+    suite: Suite = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run the experiment's smaller form.")] = False,
+    out: Out = Path("results"),
+    workers: Workers = None,
+    tracking: Tracking = None,
+) -> None:
+    """Run an experiment and write its report. Given again, it goes on where it was interrupted."""
+    from vader_bench.cli._report import show_report
+    from vader_bench.cli._work import work
+    from vader_bench.planning import claim, make_plan, write_experiment
+
+    plan = make_plan(experiment, suite, quick)
+    folder = plan.folder(out)
+    jobs = plan.jobs(out)
+    claim(jobs)
+    write_experiment(plan, folder)
+    tracker = work(jobs, folder, workers, tracking)
+    given = f"vader-bench run {experiment}{' --quick' if quick else ''}"
+    raise typer.Exit(show_report(folder, tracker, command=given))

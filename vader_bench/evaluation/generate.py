@@ -1,0 +1,100 @@
+"""Evaluation videos and their scores: one deterministic sampler, one fixed noise for every video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vader_bench.backbones.base import Backbone
+from vader_bench.config import SamplerConfig
+from vader_bench.diffusion.sampler import Sampler, draw_noise
+from vader_bench.evaluation.metrics import diversity, features
+from vader_bench.metering import refuse_non_finite
+from vader_bench.records import VideoScore
+from vader_bench.rewards.base import Reward
+from vader_bench.seeding import torch_stream
+
+__all__ = ["Evaluator", "Shot"]
+
+Shot = tuple[str, int]
+"""A prompt and the index of its evaluation noise: together they fix a model's video."""
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Looks at a model without spending anything.
+
+    The sampler is DDIM with eta 0. Noise depends on prompt and sample index alone, so that all
+    methods, seeds and looks see the same.
+    """
+
+    backbone: Backbone
+    """With the adapters of the method under test in its denoiser."""
+    sampler: SamplerConfig
+    reward: Reward
+    """The reward the run trains on."""
+    gold: Reward | None
+    """The reward no run trains on."""
+    device: str
+    sampled: Callable[[int], None] = lambda _: None
+    """Called with the number of videos whenever some are ready."""
+    batch: int = 8
+    """Videos sampled at a time."""
+
+    def look(self, prompts: Sequence[str], samples: int) -> tuple[list[VideoScore], float | None]:
+        """Return the scores of ``samples`` videos of each prompt, and their diversity.
+
+        Raises:
+            UserError: a score is not finite.
+        """
+        shots = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+        scores: list[VideoScore] = []
+        vectors = []
+        for video, batch in self._batches(shots):
+            texts = [prompt for prompt, _ in batch]
+            rewards = _scores(self.reward, video, texts)
+            golds = _scores(self.gold, video, texts) if self.gold else [None] * len(batch)
+            scores += [
+                VideoScore(prompt=prompt, sample=sample, reward=reward, gold=gold)
+                for (prompt, sample), reward, gold in zip(batch, rewards, golds, strict=True)
+            ]
+            vectors.append(features(video).cpu())
+        return scores, diversity(torch.cat(vectors), [prompt for prompt, _ in shots])
+
+    def videos(self, shots: Sequence[Shot]) -> Tensor:
+        """Return the videos [N, F, 3, H, W] in [0, 1] of N shots."""
+        return torch.cat([video for video, _ in self._batches(shots)])
+
+    def _batches(self, shots: Sequence[Shot]) -> Iterator[tuple[Tensor, Sequence[Shot]]]:
+        for first in range(0, len(shots), self.batch):
+            batch = shots[first : first + self.batch]
+            yield self._generate(batch), batch
+            self.sampled(len(batch))
+
+    @torch.no_grad()
+    def _generate(self, shots: Sequence[Shot]) -> Tensor:
+        start = torch.cat([self._noise(prompt, sample) for prompt, sample in shots])
+        sampler = Sampler(
+            self.backbone.denoise, self.backbone.schedule, self.sampler.steps, 0.0, self.sampler.guidance
+        )
+        encoded = self.backbone.encode([prompt for prompt, _ in shots])
+        latents = sampler.plain(start, encoded, self.backbone.encode([""]), _no_noise)
+        return self.backbone.decode(latents).clamp(0, 1)
+
+    def _noise(self, prompt: str, sample: int) -> Tensor:
+        stream = torch_stream(0, "evaluation", prompt, sample)
+        return draw_noise((1, *self.backbone.latent_shape), stream, self.device)
+
+
+@torch.no_grad()
+def _scores(reward: Reward, video: Tensor, prompts: Sequence[str]) -> list[float]:
+    score = reward.score(video, prompts)
+    refuse_non_finite(reward.name, score, prompts)
+    return [float(value) for value in score.tolist()]
+
+
+def _no_noise() -> Tensor:
+    raise AssertionError("the evaluation sampler is deterministic")

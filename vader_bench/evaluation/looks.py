@@ -1,0 +1,76 @@
+"""Which videos are looked at, and when: fixed by the configuration, the same for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from vader_bench.config import RunConfig
+from vader_bench.records import Evaluation
+
+__all__ = ["BASE", "HELDOUT", "Look", "curve_mean", "looks", "video_count"]
+
+BASE = "base"
+"""The name of the untrained model among the methods."""
+HELDOUT = "heldout"
+"""The split whose rewards make the curves, and on which best-of-N of the base model is found."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Videos of one split at one moment of a run."""
+
+    queries: int
+    """Reward queries spent before."""
+    split: str
+    prompts: int
+    """At most this many prompts, the first ones of the split."""
+    samples: int
+    """Videos per prompt."""
+
+
+def looks(config: RunConfig) -> list[Look]:
+    """Return every look of a run, in order of queries, then in the order of the configured splits.
+
+    Before training and at the end these are the final splits with ``samples`` videos a prompt; in
+    between the fewer prompts of ``splits`` with one video each. The base model is looked at once, with
+    as many held-out videos a prompt as the largest best-of-N takes.
+    """
+    evaluation = config.evaluation
+    if config.method == BASE:
+        return [
+            Look(0, split, evaluation.final_prompts, max(evaluation.best_of) if split == HELDOUT else 1)
+            for split in evaluation.final_splits
+        ]
+    found = []
+    for queries in range(0, config.reward_queries + 1, evaluation.every):
+        if queries in {0, config.reward_queries}:
+            found += [
+                Look(queries, split, evaluation.final_prompts, evaluation.samples)
+                for split in evaluation.final_splits
+            ]
+        else:
+            found += [Look(queries, split, evaluation.prompts, 1) for split in evaluation.splits]
+    return found
+
+
+def video_count(look: Look, available: int) -> int:
+    """Return the number of videos of ``look`` when its split has ``available`` prompts."""
+    return min(look.prompts, available) * look.samples
+
+
+def curve_mean(evaluation: Evaluation, planned: Sequence[Look]) -> float:
+    """Return the mean reward over those videos of ``evaluation`` that every look at its split has.
+
+    This is the point of the curve: looks of different size are compared on the same videos.
+
+    Args:
+        evaluation: one look that was taken.
+        planned: all looks of the run.
+    """
+    alike = [look for look in planned if look.split == evaluation.split]
+    prompts = list(dict.fromkeys(score.prompt for score in evaluation.scores))
+    shared = set(prompts[: min(look.prompts for look in alike)])
+    samples = min(look.samples for look in alike)
+    return fmean(s.reward for s in evaluation.scores if s.prompt in shared and s.sample < samples)

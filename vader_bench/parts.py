@@ -1,0 +1,64 @@
+"""The models a run works with, loaded as its suite says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.config import ComponentConfig, RunConfig
+from vader_bench.data.prompts import PromptSet, load_prompts
+from vader_bench.errors import UserError
+from vader_bench.rewards import REWARDS, Reward
+from vader_bench.weights import digest, resolve
+
+__all__ = ["Parts", "load_parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a run works with."""
+
+    backbone: Backbone
+    reward: Reward
+    """What the run trains on."""
+    gold: Reward | None
+    """What no run trains on."""
+    prompts: PromptSet
+    digests: dict[str, str]
+    """SHA-256 by name: ``weights/<name>`` and ``prompts/<split>``."""
+
+
+def load_parts(config: RunConfig, device: str) -> Parts:
+    """Return the parts of a run, frozen, on ``device``.
+
+    Raises:
+        UserError: weights or prompts are missing or faulty, or settings do not fit their family.
+    """
+    suite = config.suite
+    prompts = load_prompts(config.prompts)
+    digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward)}
+    digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
+    return Parts(
+        backbone=_load_backbone(suite.backbone, device),
+        reward=_load_reward(suite.rewards[config.reward], device),
+        gold=_load_reward(suite.gold, device) if suite.gold else None,
+        prompts=prompts,
+        digests=digests,
+    )
+
+
+def _load_backbone(component: ComponentConfig, device: str) -> Backbone:
+    settings = dict(component.settings)
+    name = settings.pop("weights", None)
+    if not isinstance(name, str):
+        raise UserError(
+            "backbone.settings", "has no key 'weights'", "name a folder or packaged weights there"
+        )
+    return BACKBONES.get(component.family).load(resolve(name), **settings).to(device)
+
+
+def _load_reward(component: ComponentConfig, device: str) -> Reward:
+    reward = REWARDS.get(component.family)(**component.settings)
+    for module in reward.modules():
+        module.to(device)
+    return reward

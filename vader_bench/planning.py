@@ -1,0 +1,87 @@
+"""From the name of an experiment file to the runs it asks for, checked before any of them starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from vader_bench import files
+from vader_bench.config import ExperimentConfig, RunConfig, SuiteConfig, expand, load_experiment, load_suite
+from vader_bench.launch import Job
+from vader_bench.runs import RunFolder
+from vader_bench.tune import check_tuning
+from vader_bench.weights import resolve
+
+__all__ = ["EXPERIMENT_NAME", "Plan", "claim", "make_plan", "require_weights", "write_experiment"]
+
+EXPERIMENT_NAME = "experiment.yaml"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment on a suite, resolved."""
+
+    experiment: ExperimentConfig
+    suite: SuiteConfig
+    runs: list[RunConfig]
+
+    def folder(self, results: Path) -> Path:
+        """Return the folder of the experiment below the folder of all results."""
+        return results / self.experiment.experiment / self.suite.suite
+
+    def jobs(self, results: Path) -> list[Job]:
+        """Return the runs with their folders."""
+        return [Job(run, self.folder(results) / "runs" / run.name) for run in self.runs]
+
+
+def make_plan(path: Path, suite: str | None = None, quick: bool = False) -> Plan:
+    """Return the runs that the experiment file ``path`` asks for.
+
+    Args:
+        path: the experiment's file.
+        suite: name or file of a suite to use in place of the experiment's own.
+        quick: ask for the experiment's smaller form.
+
+    Raises:
+        UserError: the file or its suite has faults, an arm differs in more than the experiment compares,
+            a setting is not the tuned one, or weights are missing or not what their digests say.
+    """
+    experiment = load_experiment(path, quick)
+    chosen = load_suite(suite or experiment.suite)
+    if suite is not None:
+        experiment = experiment.model_copy(update={"suite": suite})
+    runs = expand(experiment, chosen)
+    if experiment.tuning is not None and suite is None:
+        check_tuning(experiment, path.parent / experiment.tuning, runs)
+    require_weights(chosen, experiment.rewards)
+    return Plan(experiment, chosen, runs)
+
+
+def require_weights(suite: SuiteConfig, rewards: Sequence[str]) -> None:
+    """Refuse a suite of which weights are missing or not what their digests say.
+
+    Raises:
+        UserError: see ``weights.resolve``.
+    """
+    for name in suite.weights(*rewards):
+        resolve(name)
+
+
+def claim(jobs: Sequence[Job]) -> None:
+    """Take the folders of all runs, so that none is refused after others have run for long.
+
+    Raises:
+        UserError: a folder holds something else, is in use, or the disk refuses.
+    """
+    for job in jobs:
+        RunFolder(job.folder).open(job.config).close()
+
+
+def write_experiment(plan: Plan, folder: Path) -> None:
+    """Write the experiment, resolved, to ``experiment.yaml`` in ``folder``, for the report."""
+    resolved = plan.experiment.model_copy(update={"quick": {}}).model_dump(mode="json")
+    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
+    files.write_text(folder / EXPERIMENT_NAME, text)
