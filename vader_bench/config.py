@@ -131,7 +131,7 @@ class EvaluationConfig(_Config):
     final_prompts: int = Field(ge=1)
     """Most prompts per split before training and at the end: the first ones of the split."""
     samples: int = Field(default=1, ge=1)
-    """Videos per prompt."""
+    """Videos per held-out prompt before training and at the end; two or more show diversity."""
     best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_distinct)] = Field(
         default=[1, 2, 4, 8], min_length=1
     )

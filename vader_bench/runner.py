@@ -19,6 +19,7 @@ from vader_bench import files, provenance
 from vader_bench.config import RunConfig, config_digest
 from vader_bench.data.prompts import prompt_stream
 from vader_bench.errors import UserError
+from vader_bench.evaluation.first_look import FirstLooks
 from vader_bench.evaluation.generate import Evaluator
 from vader_bench.evaluation.looks import BASE, HELDOUT, Look, curve_mean, looks, video_count
 from vader_bench.evaluation.video import encode_mp4
@@ -35,6 +36,8 @@ __all__ = ["ADAPTER_NAME", "SAMPLES_FOLDER", "execute", "make_method", "settle_t
 
 ADAPTER_NAME = "lora.safetensors"
 SAMPLES_FOLDER = "samples"
+FIRST_LOOKS_FOLDER = ".first-looks"
+"""Beside the folders of the runs."""
 SAMPLE_PROMPTS = 4
 """Videos of so many held-out prompts are kept of every run."""
 CHECKPOINT_SECONDS = 15.0
@@ -113,6 +116,8 @@ class _Session:
             parts.backbone, config.suite.sampler, parts.reward, parts.gold, device, self._count_videos
         )
         self.evaluations: list[Evaluation] = []
+        shared = run.path.parent / FIRST_LOOKS_FOLDER
+        self._first_looks = FirstLooks(shared, config, parts.digests, device)
         self._looks = looks(config)
         self._looked = 0
         self._saved_at = monotonic()
@@ -170,17 +175,19 @@ class _Session:
 
     def _look(self, look: Look) -> None:
         prompts = self.parts.prompts.split(look.split)[: look.prompts]
-        scores, diversity = self.evaluator.look(prompts, look.samples)
+        take = partial(self.evaluator.look, prompts, look.samples)
+        sight = self._first_looks.get(look, take) if look.queries == 0 else take()
         ledger = self.meter.ledger
         evaluation = Evaluation(
             split=look.split,
             queries=look.queries,
             flops=ledger.flops,
             device_seconds=ledger.device_seconds,
-            scores=scores,
-            diversity=diversity,
+            scores=sight.scores,
+            diversity=sight.diversity,
         )
         self.evaluations.append(evaluation)
+        self._looked = sum(len(evaluation.scores) for evaluation in self.evaluations)
         means = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
         self.run.append_metrics({"kind": "evaluation", "split": look.split, **self._spent(), **means})
         self._tell()

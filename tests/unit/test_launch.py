@@ -131,5 +131,3 @@ def test_gpus_get_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert worker_devices() == ["cuda:0", "cuda:1"]
     assert worker_devices(3) == ["cuda:0", "cuda:1", "cuda:0"]
-
-

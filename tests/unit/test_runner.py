@@ -16,6 +16,7 @@ from tests.support.configs import tiny_run
 from vader_bench import runner
 from vader_bench.config import RunConfig
 from vader_bench.errors import UserError
+from vader_bench.evaluation.generate import Evaluator
 from vader_bench.progress import Progress
 from vader_bench.rewards import REWARDS
 from vader_bench.runner import execute
@@ -78,29 +79,55 @@ def test_a_run_spends_exactly_its_budget(method: str, whole: Whole) -> None:
 def test_looks_come_at_fixed_queries_and_cost_nothing(whole: Whole) -> None:
     record = read_record(whole("vader") / "record.json")
     assert [(e.queries, e.split, len(e.scores)) for e in record.evaluations] == [
-        (0, "train", 6),
+        (0, "train", 3),
         (0, "heldout", 6),
         (4, "heldout", 2),
-        (8, "train", 6),
+        (8, "train", 3),
         (8, "heldout", 6),
     ]
     assert record.evaluations[0].flops == 0
     assert record.evaluations[0].device_seconds == 0
     assert record.evaluations[-1].flops == record.ledger["flops"]
     assert all(score.gold is not None for score in record.evaluations[0].scores)
-    assert record.evaluations[0].diversity is not None
-    assert record.evaluations[2].diversity is None
+    assert [evaluation.diversity is None for evaluation in record.evaluations] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_first_look_is_at_the_base_model(whole: Whole) -> None:
     base, trained = (read_record(whole(method) / "record.json") for method in ("base", "vader"))
-    first = {(s.prompt, s.sample): s.reward for e in trained.evaluations[:2] for s in e.scores}
-    last = {(s.prompt, s.sample): s.reward for e in trained.evaluations[-2:] for s in e.scores}
-    scores = {(s.prompt, s.sample): s.reward for e in base.evaluations for s in e.scores}
-    assert len(scores) == 9
-    # equal up to rounding: the train split is sampled in other batches
-    assert {shot: first[shot] for shot in scores} == pytest.approx(scores, rel=1e-4)
-    assert {shot: last[shot] for shot in scores} != pytest.approx(scores, rel=1e-4)
+    assert trained.evaluations[:2] == base.evaluations
+    assert trained.evaluations[-2:] != base.evaluations
+
+
+@pytest.mark.parametrize("method", ["base", "ddpo"])
+def test_a_first_look_is_the_same_whoever_took_it(
+    method: str, make: Make, whole: Whole, tmp_path: Path
+) -> None:
+    shared, alone = whole(method), tmp_path / method
+    execute(make(method), alone)  # nobody has looked before in this folder
+    assert len(list((tmp_path / ".first-looks").iterdir())) == 2
+    first, second = (read_record(folder / "record.json").evaluations[:2] for folder in (shared, alone))
+    assert first == second
+
+
+def test_a_first_look_is_not_taken_twice(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(make("base"), tmp_path / "base")
+    looks: list[int] = []
+    look = Evaluator.look
+
+    def counted(evaluator: Evaluator, prompts: list[str], samples: int) -> Any:
+        looks.append(len(prompts))
+        return look(evaluator, prompts, samples)
+
+    monkeypatch.setattr(Evaluator, "look", counted)
+    record = execute(make(), tmp_path / "vader")
+    assert looks == [2, 3, 3]
+    assert len(record.evaluations) == 5
 
 
 def test_the_base_model_is_sampled_as_often_as_the_largest_best_of(whole: Whole) -> None:
@@ -213,7 +240,7 @@ def test_the_record_says_where_its_numbers_come_from(whole: Whole, tiny_pipeline
 def test_progress_grows_to_the_whole(make: Make, tmp_path: Path) -> None:
     heard: list[Progress] = []
     execute(make(), tmp_path / "run", report=heard.append)
-    assert {progress.total for progress in heard} == {8 + 26 + 4}
+    assert {progress.total for progress in heard} == {8 + 20 + 4}
     assert [progress.done for progress in heard] == sorted(progress.done for progress in heard)
     assert heard[-1].done == heard[-1].total
     assert "8 queries, held-out " in heard[-1].note

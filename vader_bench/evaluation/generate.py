@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,10 +19,19 @@ from vader_bench.records import VideoScore
 from vader_bench.rewards.base import Reward
 from vader_bench.seeding import torch_stream
 
-__all__ = ["Evaluator", "Shot"]
+__all__ = ["Evaluator", "Shot", "Sight"]
 
 Shot = tuple[str, int]
 """A prompt and the index of its evaluation noise: together they fix a model's video."""
+
+
+class Sight(NamedTuple):
+    """What a look at a model shows."""
+
+    scores: list[VideoScore]
+    """Prompt by prompt, its samples in order."""
+    diversity: float | None
+    """See ``metrics.diversity``."""
 
 
 @dataclass(frozen=True)
@@ -44,35 +55,44 @@ class Evaluator:
     batch: int = 8
     """Videos sampled at a time."""
 
-    def look(self, prompts: Sequence[str], samples: int) -> tuple[list[VideoScore], float | None]:
-        """Return the scores of ``samples`` videos of each prompt, and their diversity.
+    def look(self, prompts: Sequence[str], samples: int) -> Sight:
+        """Return what is seen of ``samples`` videos of each prompt.
+
+        Videos of one sample index are made together, so that a look at more samples or at more prompts
+        makes the same batches first, and its numbers are the same to the last bit.
 
         Raises:
             UserError: a score is not finite.
         """
-        shots = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+        shots = [(prompt, sample) for sample in range(samples) for prompt in prompts]
         scores: list[VideoScore] = []
         vectors = []
         for video, batch in self._batches(shots):
-            texts = [prompt for prompt, _ in batch]
-            rewards = _scores(self.reward, video, texts)
-            golds = _scores(self.gold, video, texts) if self.gold else [None] * len(batch)
-            scores += [
-                VideoScore(prompt=prompt, sample=sample, reward=reward, gold=gold)
-                for (prompt, sample), reward, gold in zip(batch, rewards, golds, strict=True)
-            ]
+            scores += self._judge(video, batch)
             vectors.append(features(video).cpu())
-        return scores, diversity(torch.cat(vectors), [prompt for prompt, _ in shots])
+        spread = diversity(torch.cat(vectors), [prompt for prompt, _ in shots])
+        return Sight(sorted(scores, key=lambda score: prompts.index(score.prompt)), spread)
 
     def videos(self, shots: Sequence[Shot]) -> Tensor:
         """Return the videos [N, F, 3, H, W] in [0, 1] of N shots."""
         return torch.cat([video for video, _ in self._batches(shots)])
 
     def _batches(self, shots: Sequence[Shot]) -> Iterator[tuple[Tensor, Sequence[Shot]]]:
-        for first in range(0, len(shots), self.batch):
-            batch = shots[first : first + self.batch]
-            yield self._generate(batch), batch
-            self.sampled(len(batch))
+        for _, group in groupby(shots, key=lambda shot: shot[1]):
+            alike = list(group)
+            for first in range(0, len(alike), self.batch):
+                batch = alike[first : first + self.batch]
+                yield self._generate(batch), batch
+                self.sampled(len(batch))
+
+    def _judge(self, video: Tensor, shots: Sequence[Shot]) -> list[VideoScore]:
+        prompts = [prompt for prompt, _ in shots]
+        rewards = _scores(self.reward, video, prompts)
+        golds = _scores(self.gold, video, prompts) if self.gold else [None] * len(shots)
+        return [
+            VideoScore(prompt=prompt, sample=sample, reward=reward, gold=gold)
+            for (prompt, sample), reward, gold in zip(shots, rewards, golds, strict=True)
+        ]
 
     @torch.no_grad()
     def _generate(self, shots: Sequence[Shot]) -> Tensor:

@@ -33,26 +33,29 @@ class Look:
 def looks(config: RunConfig) -> list[Look]:
     """Return every look of a run, in order of queries, then in the order of the configured splits.
 
-    Before training and at the end these are the final splits with ``samples`` videos a prompt; in
-    between the fewer prompts of ``splits`` with one video each. The base model is looked at once, with
-    as many held-out videos a prompt as the largest best-of-N takes.
+    Before training and at the end these are the final splits, with ``samples`` videos of each held-out
+    prompt and one of every other; in between the fewer prompts of ``splits`` with one video each. The
+    base model is looked at once, with as many held-out videos as the largest best-of-N takes.
     """
     evaluation = config.evaluation
     if config.method == BASE:
-        return [
-            Look(0, split, evaluation.final_prompts, max(evaluation.best_of) if split == HELDOUT else 1)
-            for split in evaluation.final_splits
-        ]
+        return _final(config, 0, max(evaluation.best_of))
     found = []
     for queries in range(0, config.reward_queries + 1, evaluation.every):
         if queries in {0, config.reward_queries}:
-            found += [
-                Look(queries, split, evaluation.final_prompts, evaluation.samples)
-                for split in evaluation.final_splits
-            ]
+            found += _final(config, queries, evaluation.samples)
         else:
             found += [Look(queries, split, evaluation.prompts, 1) for split in evaluation.splits]
     return found
+
+
+def _final(config: RunConfig, queries: int, samples: int) -> list[Look]:
+    """Return the looks at the final splits, with ``samples`` videos of each held-out prompt."""
+    prompts = config.evaluation.final_prompts
+    return [
+        Look(queries, split, prompts, samples if split == HELDOUT else 1)
+        for split in config.evaluation.final_splits
+    ]
 
 
 def video_count(look: Look, available: int) -> int:

@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_videos(tiny_backbone: Backbone) -> None:
     scores, _ = evaluator.look(["a red cat"], 2)
     videos = evaluator.videos([("a red cat", 0), ("a red cat", 1)])
     expected = (videos[:, :, 0] - videos[:, :, 1:].mean(2)).mean((1, 2, 3)).tolist()
-    assert [score.reward for score in scores] == pytest.approx(expected)
+    assert [score.reward for score in scores] == pytest.approx(expected, rel=1e-4)
     assert [score.gold for score in scores] == [score.reward for score in scores]
 
 
@@ -81,3 +81,10 @@ def test_a_score_that_is_not_a_number_is_refused(
     monkeypatch.setattr(evaluator.reward, "score", lambda video, _: torch.full((len(video),), float("nan")))
     with pytest.raises(UserError, match="returned a value that is not finite for 1 of 1 videos"):
         evaluator.look(["a red cat"], 1)
+
+
+def test_the_same_videos_come_first_in_a_larger_look(tiny_backbone: Backbone) -> None:
+    evaluator = Evaluator(tiny_backbone, SAMPLER, Redness(), None, "cpu", batch=2)
+    small, _ = evaluator.look(["a red cat", "a blue cat"], 1)
+    large, _ = evaluator.look(["a red cat", "a blue cat", "a green cat"], 2)
+    assert [score for score in large if score.sample == 0][:2] == small

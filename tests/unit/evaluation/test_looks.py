@@ -11,11 +11,11 @@ from vader_bench.records import Evaluation, VideoScore
 
 def test_a_trained_run_has_large_looks_at_the_ends_and_small_ones_between() -> None:
     assert looks(run_config(reward_queries=12)) == [
-        Look(0, "train", 3, 2),
+        Look(0, "train", 3, 1),
         Look(0, "heldout", 3, 2),
         Look(4, "heldout", 2, 1),
         Look(8, "heldout", 2, 1),
-        Look(12, "train", 3, 2),
+        Look(12, "train", 3, 1),
         Look(12, "heldout", 3, 2),
     ]
 
