@@ -149,7 +149,7 @@ def _settings(results: Results) -> Table:
             for record in results.of(reward, method)[:1]:
                 settings = ", ".join(f"{key} {value}" for key, value in record.config["settings"].items())
                 found.setdefault((method, settings), []).append(reward)
-    rows = [[method, ", ".join(rewards), settings] for (method, settings), rewards in sorted(found.items())]
+    rows = [[method, ", ".join(rewards), settings] for (method, settings), rewards in found.items()]
     return Table("Settings", ["method", "rewards", "settings"], rows)
 
 
