@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from transformers import CLIPModel
 
 from vader_bench.files import write_json
 from vader_bench.pocket.pretrain import clip, text_to_video, vae, videomae
@@ -31,8 +32,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     stages = {
         "vae": _vae,
-        "text-to-video": _text_to_video,
         "clip": _clip,
+        "text-to-video": _text_to_video,
         "videomae": _videomae,
         "card": _card,
     }
@@ -53,16 +54,6 @@ def _vae(work: Path, _: Path) -> None:
     write_json(work / "measured-vae.json", {"psnr": vae.psnr(model, heldout[:128])})
 
 
-def _text_to_video(work: Path, out: Path) -> None:
-    autoencoder = AutoencoderKL.from_pretrained(work / "vae").eval()
-    tokenizer = make_tokenizer(work / "tokenizer")
-    latents = vae.encoded(autoencoder, rendered("train", _TRAIN_CLIPS, work)[:_LATENT_CLIPS], work)
-    model = text_to_video.TextToVideo(tokenizer, vae.LATENT_CHANNELS)
-    texts = captions(draw_clips("train", _LATENT_CLIPS))
-    text_to_video.train(model, tokenizer, latents, texts, work, steps=2800)
-    text_to_video.save(model.eval(), autoencoder, tokenizer, out / "text-to-video")
-
-
 def _clip(work: Path, out: Path) -> None:
     tokenizer = make_tokenizer(work / "tokenizer")
     model = clip.build(tokenizer)
@@ -75,6 +66,17 @@ def _clip(work: Path, out: Path) -> None:
     export_clip(model.eval(), tokenizer, out / "hps")
     measured["hps_pair_accuracy"] = clip.pair_accuracy(model, tokenizer)
     write_json(work / "measured-clip.json", measured)
+
+
+def _text_to_video(work: Path, out: Path) -> None:
+    autoencoder = AutoencoderKL.from_pretrained(work / "vae").eval()
+    tokenizer = make_tokenizer(work / "tokenizer")
+    latents = vae.encoded(autoencoder, rendered("train", _TRAIN_CLIPS, work)[:_LATENT_CLIPS], work)
+    words = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
+    model = text_to_video.TextToVideo(words, vae.LATENT_CHANNELS)
+    texts = captions(draw_clips("train", _LATENT_CLIPS))
+    text_to_video.train(model, tokenizer, latents, texts, work, steps=3600)
+    text_to_video.save(model.eval(), autoencoder, tokenizer, out / "text-to-video")
 
 
 def _videomae(work: Path, out: Path) -> None:

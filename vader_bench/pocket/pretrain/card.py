@@ -20,6 +20,7 @@ from vader_bench.evaluation.generate import Evaluator
 from vader_bench.files import read_json, write_bytes, write_json, write_text
 from vader_bench.pocket.oracle import look
 from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.text_to_video import WIDTHS
 from vader_bench.pocket.pretrain.vae import to_pictures
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 from vader_bench.rewards.oracle import Oracle
@@ -116,7 +117,7 @@ every experiment runs on a laptop; nothing they produce says anything about real
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope's: 3D UNet (widths 48, 96), KL autoencoder, CLIP text encoder | 10,000 clips |
+| `text-to-video` | ModelScope's: 3D UNet (widths {WIDTHS[0]}, {WIDTHS[1]}), KL autoencoder, CLIP text encoder | 10,000 clips |
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |

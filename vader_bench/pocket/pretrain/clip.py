@@ -1,4 +1,4 @@
-"""Stage 3: CLIP on styled frames, its aesthetic head, and its fine-tuning on preference pairs."""
+"""Stage 2: CLIP on styled frames, its aesthetic head, and its fine-tuning on preference pairs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 from vader_bench.pocket.pretrain.clips import ROOT_SEED
 from vader_bench.pocket.pretrain.fit import fit
 from vader_bench.pocket.pretrain.pictures import corrupt, describe, draw_picture, normalise
-from vader_bench.pocket.pretrain.text_to_video import tokenise
-from vader_bench.pocket.pretrain.tokenizer import MAX_TOKENS
+from vader_bench.pocket.pretrain.tokenizer import MAX_TOKENS, tokenise
 from vader_bench.pocket.taste import rate, utility
 from vader_bench.pocket.vocabulary import format_caption
 from vader_bench.pocket.world import draw_clip

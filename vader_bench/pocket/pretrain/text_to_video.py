@@ -1,4 +1,4 @@
-"""Stage 2: the latent text-to-video model in ModelScope's architecture, with its text encoder."""
+"""Stage 3: the latent text-to-video model in ModelScope's architecture, with its text encoder."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.pocket.pretrain.clips import ROOT_SEED
 from vader_bench.pocket.pretrain.fit import fit
-from vader_bench.pocket.pretrain.tokenizer import MAX_TOKENS
+from vader_bench.pocket.pretrain.tokenizer import tokenise
 from vader_bench.seeding import numpy_stream, torch_stream
 
-__all__ = ["TextToVideo", "save", "scheduler", "tokenise", "train"]
+__all__ = ["WIDTHS", "TextToVideo", "save", "scheduler", "train"]
 
-_WIDTH = 64
+WIDTHS = (32, 64)
+"""Channels of the denoiser at 8 x 8 and at 4 x 4."""
 _BATCH = 16
 _EMPTY_PROMPT_SHARE = 0.1
+_TOWARDS_NOISE = 0.65
+"""Power that uniform draws of the timestep are raised to; 1 is uniform."""
 
 
 class TextToVideo(nn.Module):
-    """The denoiser and the text encoder, trained together from nothing."""
+    """The denoiser and its text encoder, which starts as the text tower of a trained CLIP."""
 
-    def __init__(self, tokenizer: CLIPTokenizer, latent_channels: int) -> None:
+    def __init__(self, clip: CLIPModel, latent_channels: int) -> None:
         super().__init__()
+        self.text_encoder = CLIPTextModel(clip.config.text_config)
+        self.text_encoder.text_model.load_state_dict(clip.text_model.state_dict())
         with torch.random.fork_rng():
             torch.manual_seed(ROOT_SEED)
-            self.text_encoder = CLIPTextModel(_text_config(tokenizer))
             self.unet = UNet3DConditionModel(
                 sample_size=8,
                 in_channels=latent_channels,
                 out_channels=latent_channels,
                 down_block_types=("DownBlock3D", "CrossAttnDownBlock3D"),
                 up_block_types=("CrossAttnUpBlock3D", "UpBlock3D"),
-                block_out_channels=(48, 96),
+                block_out_channels=WIDTHS,
                 layers_per_block=1,
-                cross_attention_dim=_WIDTH,
+                cross_attention_dim=clip.config.text_config.hidden_size,
                 attention_head_dim=8,
                 norm_num_groups=8,
             )
@@ -55,21 +59,6 @@ class TextToVideo(nn.Module):
         return prediction
 
 
-def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=_WIDTH,
-        intermediate_size=4 * _WIDTH,
-        projection_dim=_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=MAX_TOKENS,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-
-
 def scheduler() -> DDIMScheduler:
     """Return the noise schedule: scaled linear as in ModelScope, predicting velocity."""
     return DDIMScheduler(
@@ -81,13 +70,6 @@ def scheduler() -> DDIMScheduler:
         prediction_type="v_prediction",
         timestep_spacing="trailing",
     )
-
-
-def tokenise(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
-    """Return token ids [N, L] padded to the full length, as the pipeline does."""
-    ids = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
-    tokens: Tensor = ids.input_ids
-    return tokens
 
 
 def train(
@@ -107,9 +89,10 @@ def train(
         which = torch.from_numpy(rng.integers(len(latents), size=_BATCH))
         clean = latents[which].float()
         noise = torch.randn(clean.shape, generator=torch_stream(ROOT_SEED, "text-to-video", step))
-        # One timestep from each sixteenth of the schedule lowers the variance of the gradient.
+        # One timestep from each stratum lowers the variance of the gradient. More of them lie where it is
+        # noisy, because there it is decided what a video shows.
         strata = (np.arange(_BATCH) + rng.uniform(size=_BATCH)) / _BATCH
-        timesteps = torch.from_numpy((strata * 1000).astype(np.int64))
+        timesteps = torch.from_numpy((strata**_TOWARDS_NOISE * 1000).astype(np.int64))
         noisy = noise_schedule.add_noise(clean, noise, timesteps)
         target = noise_schedule.get_velocity(clean, noise, timesteps)
         dropped = torch.from_numpy(rng.uniform(size=_BATCH) < _EMPTY_PROMPT_SHARE)[:, None]
@@ -120,6 +103,7 @@ def train(
 
 def save(model: TextToVideo, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write the model as a ``TextToVideoSDPipeline`` folder in half precision."""
+    vae.register_to_config(_name_or_path="")  # where it lay on this machine is nobody's business
     pipeline = TextToVideoSDPipeline(
         vae=vae,
         text_encoder=model.text_encoder,

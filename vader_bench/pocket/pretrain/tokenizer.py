@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTokenizer
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 from vader_bench.files import write_text
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES
 
-__all__ = ["MAX_TOKENS", "STYLE_WORDS", "make_tokenizer"]
+__all__ = ["MAX_TOKENS", "STYLE_WORDS", "make_tokenizer", "tokenise"]
 
 MAX_TOKENS = 24
 """Tokens of a prompt with its start and end, padding included."""
@@ -41,3 +42,10 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     write_text(folder / "vocab.json", json.dumps(vocabulary, ensure_ascii=False))
     write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *(" ".join(m) for m in merges), ""]))
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_TOKENS)
+
+
+def tokenise(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Return token ids [N, L] padded to the full length, as the pipeline does."""
+    ids = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+    tokens: Tensor = ids.input_ids
+    return tokens

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from vader_bench.pocket.pretrain.text_to_video import tokenise
-from vader_bench.pocket.pretrain.tokenizer import MAX_TOKENS, STYLE_WORDS, make_tokenizer
+from vader_bench.pocket.pretrain.tokenizer import MAX_TOKENS, STYLE_WORDS, make_tokenizer, tokenise
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, format_caption
 
 
