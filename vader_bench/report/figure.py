@@ -62,8 +62,8 @@ def draw(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes]:
     """Return the figure as ``png`` and ``svg``, the same bytes for the same numbers.
 
     Top row: reward queries on x; bottom row: device time, every curve cut at the amount that all methods
-    have spent. Lines are the aggregate over seeds with its 95 % interval; below five seeds every seed is
-    shown as a thin line. Grey lines are the base model and best-of-N of the base model.
+    have spent. Lines are the aggregate over seeds, bands the 95 % interval of its gain; below five seeds
+    every seed is shown as a thin line. Grey lines are the base model and best-of-N of the base model.
     """
     with mpl.rc_context(_SETTINGS):
         figure = _figure(results, analyses)
@@ -215,9 +215,10 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis]) -> 
         )
     seeds = sorted({len(analysis.panel.seeds) for analysis in analyses.values()})
     if seeds:
-        what = aggregate_name(seeds[-1])
-        over = "over prompts only" if seeds == [1] else f"of the {what}"
-        handles.append(Patch(color=_GREY, alpha=0.25, linewidth=0, label=f"95 % interval {over}"))
+        over = "over prompts only" if seeds == [1] else f"{aggregate_name(seeds[-1])} over seeds"
+        label = f"95 % interval of the gain ({over})"
+        handles.append(Patch(color=_GREY, alpha=0.25, linewidth=0, label=label))
     if seeds and 1 < seeds[0] < FEW_SEEDS:
         handles.append(Line2D([], [], color=_GREY, linewidth=0.6, label="single seeds"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    columns = min(len(handles), 1 + len(results.experiment.rewards))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)

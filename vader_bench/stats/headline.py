@@ -45,6 +45,8 @@ class Band:
     """Aggregated over seeds, by axis."""
     value: FloatArray
     low: FloatArray
+    """Where the interval of the gain over the untrained model ends, drawn around the curve. The interval of
+    the reward itself would show how prompts differ, which is the same for every method."""
     high: FloatArray
     runs: FloatArray
     """[S, T]: every seed by itself."""
@@ -219,10 +221,12 @@ class _Analyst:
         return arms
 
     def _band(self, index: int) -> Band:
-        low, high = self.curve[index].bounds()
+        curve = self.curve[index]
+        gain = Sampled.of(lambda reward: reward - reward[..., :1], curve)
+        low, high = (curve.point[0] + bound for bound in gain.bounds())
         return Band(
             spent={axis: spent.point[index] for axis, spent in self.spent.items()},
-            value=self.curve.point[index],
+            value=curve.point,
             low=low,
             high=high,
             runs=self.panel.curve[index].mean(axis=-1).T,

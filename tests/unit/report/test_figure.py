@@ -43,7 +43,8 @@ def test_drawing_leaves_matplotlib_as_it_was(results: Results, analyses: dict[st
     before = dict(mpl.rcParams)
     draw(results, analyses)
     assert dict(mpl.rcParams) == before
-    assert "matplotlib.pyplot" not in sys.modules or not mpl.pyplot.get_fignums()
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
 
 
 def test_one_column_a_reward_with_units_on_the_axes(results: Results, analyses: dict[str, Analysis]) -> None:
@@ -98,8 +99,14 @@ def test_the_legend_says_what_the_band_is(results: Results, tmp_path: Path) -> N
     for each in (results, single):
         (legend,) = figure._figure(each, each.analyses()).legends
         words.append([text.get_text() for text in legend.get_texts()])
-    assert words[0] == ["vader", "ddpo", "diffusion-dpo", "95 % interval of the mean", "single seeds"]
-    assert words[1][3:] == ["95 % interval over prompts only"]
+    assert words[0] == [
+        "vader",
+        "ddpo",
+        "diffusion-dpo",
+        "95 % interval of the gain (mean over seeds)",
+        "single seeds",
+    ]
+    assert words[1][3:] == ["95 % interval of the gain (over prompts only)"]
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,13 @@ def test_bands_hold_the_curve_and_every_seed(exact: Analysis) -> None:
     assert (band.value <= band.high).all()
 
 
+def test_a_band_is_the_interval_of_the_gain_around_the_curve(exact: Analysis) -> None:
+    band, gain = exact.bands["vader"], _of(exact, "vader", "gain")
+    assert band.low[0] == band.value[0] == band.high[0]
+    assert gain.low == pytest.approx(band.low[-1] - band.value[0])
+    assert gain.high == pytest.approx(band.high[-1] - band.value[0])
+
+
 def test_lines_for_the_figure_are_on_the_prompts_of_the_curve(exact: Analysis) -> None:
     assert exact.curve_lines["base"] == pytest.approx(exact.bands["vader"].value[0])
     base = exact.panel.base
