@@ -37,13 +37,14 @@ class Plan:
         return [Job(run, self.folder(results) / "runs" / run.name) for run in self.runs]
 
 
-def make_plan(path: Path, suite: str | None = None, quick: bool = False) -> Plan:
+def make_plan(path: Path, suite: str | None = None, quick: bool = False, seeds: int | None = None) -> Plan:
     """Return the runs that the experiment file ``path`` asks for.
 
     Args:
         path: the experiment's file.
         suite: name or file of a suite to use in place of the experiment's own.
         quick: ask for the experiment's smaller form.
+        seeds: how many seeds to use: the experiment's first ones, then the numbers that follow them.
 
     Raises:
         UserError: the file or its suite has faults, an arm differs in more than the experiment compares,
@@ -53,11 +54,18 @@ def make_plan(path: Path, suite: str | None = None, quick: bool = False) -> Plan
     chosen = load_suite(suite or experiment.suite)
     if suite is not None:
         experiment = experiment.model_copy(update={"suite": suite})
+    if seeds is not None:
+        experiment = experiment.model_copy(update={"seeds": _seeds(experiment.seeds, seeds)})
     runs = expand(experiment, chosen)
     if experiment.tuning is not None and suite is None:
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     require_weights(chosen, experiment.rewards)
     return Plan(experiment, chosen, runs)
+
+
+def _seeds(given: Sequence[int], count: int) -> list[int]:
+    """Return ``count`` seeds: those that are ``given`` first, then the numbers after the largest of them."""
+    return [*given, *range(max(given) + 1, max(given) + 1 + count)][:count]
 
 
 def require_weights(suite: SuiteConfig, rewards: Sequence[str]) -> None:

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Out", "Suite", "Tracking", "Workers"]
+__all__ = ["Out", "Seeds", "Suite", "Tracking", "Workers"]
 
 Suite = Annotated[
     str | None, typer.Option(help="Suite to use in place of the experiment's: a name or a file.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder of all results; <experiment>/<suite> is made in it.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="How many seeds; by default those that the experiment names.")
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Runs at a time; by default one a GPU, else one a core.")
 ]

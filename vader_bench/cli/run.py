@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vader_bench.cli._options import Out, Suite, Tracking, Workers
+from vader_bench.cli._options import Out, Seeds, Suite, Tracking, Workers
 
 __all__ = ["command"]
 
@@ -16,6 +16,7 @@ def command(
     experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
     suite: Suite = None,
     quick: Annotated[bool, typer.Option("--quick", help="Run the experiment's smaller form.")] = False,
+    seeds: Seeds = None,
     out: Out = Path("results"),
     workers: Workers = None,
     tracking: Tracking = None,
@@ -25,11 +26,11 @@ def command(
     from vader_bench.cli._work import work
     from vader_bench.planning import claim, make_plan, write_experiment
 
-    plan = make_plan(experiment, suite, quick)
+    plan = make_plan(experiment, suite, quick, seeds)
     folder = plan.folder(out)
     jobs = plan.jobs(out)
     claim(jobs)
     write_experiment(plan, folder)
     tracker = work(jobs, folder, workers, tracking)
-    given = f"vader-bench run {experiment}{' --quick' if quick else ''}"
+    given = f"vader-bench run {experiment}{' --quick' if quick else ''}{f' --seeds {seeds}' if seeds else ''}"
     raise typer.Exit(show_report(folder, tracker, command=given))

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from tests.unit.cli.conftest import call, experiment_data, write_yaml
-from vader_bench import __version__, files
+from vader_bench import __version__
 from vader_bench.cli import app, main
 from vader_bench.yamlfile import read_mapping
 
@@ -19,7 +19,7 @@ OPTIONS = {
     "list": set(),
     "check": {"experiment", "--suite", "--quick"},
     "tune": {"tuning", "--suite", "--out", "--workers", "--tracking"},
-    "run": {"experiment", "--suite", "--quick", "--out", "--workers", "--tracking"},
+    "run": {"experiment", "--suite", "--quick", "--seeds", "--out", "--workers", "--tracking"},
     "report": {"results", "--allow-missing"},
     "compare": {"own", "reference"},
     "sync": {"results", "--tracking"},
@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     told = wrong(capsys, "run", experiment)
     assert "cannot be written (No space left on device); free some disk space" in told
     assert [path for path in (experiment.parent / "results").rglob("*") if path.is_file()] == []
