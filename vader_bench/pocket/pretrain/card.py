@@ -1,4 +1,4 @@
-"""Last stage: measures the finished models on held-out data, draws samples, writes the model card."""
+"""Last stage: has the finished models measured, draws samples, writes the model card."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ import torch
 from diffusers import AutoencoderKL
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.config import SamplerConfig, SuiteConfig, load_suite
 from vader_bench.data.prompts import load_prompts
 from vader_bench.evaluation.generate import Evaluator
-from vader_bench.files import read_json, write_bytes, write_json, write_text
-from vader_bench.pocket.oracle import look
+from vader_bench.files import write_bytes, write_json, write_text
 from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.measure import Videos, load_autoencoder, measure_rewards, measure_samples
 from vader_bench.pocket.pretrain.text_to_video import WIDTHS
 from vader_bench.pocket.pretrain.vae import to_pictures
-from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 from vader_bench.rewards.oracle import Oracle
 
-__all__ = ["measure_samples", "write_card"]
+__all__ = ["write_card"]
 
-Videos = NDArray[np.float32]
 _SHOWN = 8
 """Rows of a contact sheet."""
 
@@ -38,20 +35,16 @@ def write_card(work: Path, out: Path) -> None:
     backbone = BACKBONES.get("modelscope").load(out / "text-to-video", frames=8)
     prompts = load_prompts("pocket").splits["heldout"] + load_prompts("pocket").splits["train"]
     videos = _sample(backbone, suite.sampler, prompts)
-    measured = {
-        **read_json(work / "measured-vae.json"),
-        **read_json(work / "measured-clip.json"),
-        **read_json(work / "measured-videomae.json"),
+    measured: dict[str, object] = {
+        **measure_rewards(work, out),
         **measure_samples(videos, prompts),
         "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
     }
     clips = draw_clips("heldout", _SHOWN)
-    true = rendered("heldout", 512, work)[:_SHOWN].astype(np.float32) / 255
-    autoencoder = AutoencoderKL.from_pretrained(
-        out / "text-to-video", subfolder="vae", torch_dtype=torch.float32
-    )
+    true = rendered("heldout", 512, work)[:_SHOWN].astype(np.float32) / 255.0
+    again = _reconstruct(load_autoencoder(out), true)
     write_bytes(out / "world.png", _sheet(true, captions(clips)))
-    write_bytes(out / "reconstructions.png", _sheet(_reconstruct(autoencoder, true), captions(clips)))
+    write_bytes(out / "reconstructions.png", _sheet(again, captions(clips)))
     write_bytes(out / "samples.png", _sheet(videos[:_SHOWN], prompts[:_SHOWN]))
     write_json(out / "measured.json", measured)
     write_text(out / "MODEL_CARD.md", _card(measured, suite))
@@ -60,23 +53,6 @@ def write_card(work: Path, out: Path) -> None:
 def _sample(backbone: Backbone, sampler: SamplerConfig, prompts: Sequence[str]) -> Videos:
     evaluator = Evaluator(backbone, sampler, Oracle(), None, "cpu")
     return evaluator.videos([(prompt, 0) for prompt in prompts]).permute(0, 1, 3, 4, 2).numpy()
-
-
-def measure_samples(videos: Videos, prompts: Sequence[str]) -> dict[str, float | dict[str, float]]:
-    """Return the shares of ``videos`` [N, F, H, W, 3] whose words the oracle sees as their prompts ask."""
-    seen = [look(video) for video in videos]
-    asked = [caption for caption in map(parse_caption, prompts) if caption is not None]
-    words = {
-        word: float(np.mean([getattr(s, word) == getattr(a, word) for s, a in zip(seen, asked, strict=True)]))
-        for word in ("colour", "noun", "action", "scene")
-    }
-    by_action = {
-        action: float(
-            np.mean([s.action == action for s, a in zip(seen, asked, strict=True) if a.action == action])
-        )
-        for action in ACTIONS
-    }
-    return {**{f"base_{word}": value for word, value in words.items()}, "base_by_action": by_action}
 
 
 @torch.no_grad()
@@ -106,6 +82,7 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
     def percent(key: str) -> str:
         return f"{100 * float(str(measured[key])):.1f} %"
 
+    widths = ", ".join(map(str, WIDTHS))
     by_action = measured["base_by_action"]
     assert isinstance(by_action, dict)
     actions = "\n".join(f"| {action} | {100 * share:.0f} % |" for action, share in by_action.items())
@@ -117,7 +94,7 @@ every experiment runs on a laptop; nothing they produce says anything about real
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope's: 3D UNet (widths {WIDTHS[0]}, {WIDTHS[1]}), KL autoencoder, CLIP text encoder | 10,000 clips |
+| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | 10,000 clips |
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
@@ -133,6 +110,7 @@ lacks.
 | autoencoder, peak signal-to-noise ratio | {float(str(measured["psnr"])):.1f} dB |
 | aesthetic head, correlation with the true rating | {float(str(measured["aesthetic_correlation"])):.3f} |
 | preference model, held-out pairs told right | {percent("hps_pair_accuracy")} |
+| the same pairs by CLIP before its fine-tuning | {percent("clip_pair_accuracy")} |
 | action classifier, real clips named right | {percent("action_accuracy")} |
 | base model ({suite.sampler.steps} DDIM steps): action as asked, by the oracle | {percent("base_action")} |
 | base model: noun | {percent("base_noun")} |

@@ -25,7 +25,8 @@ def _loss_of(model: nn.Linear, stop_before: int | None = None) -> Callable[[int]
         if step == stop_before:
             raise KeyboardInterrupt
         x = torch.randn(16, 3, generator=torch_stream(0, "fit", step))
-        return (model(x) - x.sum(dim=1, keepdim=True)).square().mean()
+        error: Tensor = (model(x) - x.sum(dim=1, keepdim=True)).square().mean()
+        return error
 
     return loss
 
