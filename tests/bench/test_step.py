@@ -106,7 +106,8 @@ def test_a_step_is_spent_inside_the_models(
         total += perf_counter() - start
         rates.append(matmul_rate())
 
-    benchmark.pedantic(step, rounds=ROUNDS)
+    repeat: Callable[..., None] = benchmark.pedantic  # has no annotations of its own
+    repeat(step, rounds=ROUNDS)
     share = inside.seconds / total
     rate = (meter.ledger.flops - flops) / total / (sum(rates) / len(rates))
     benchmark.extra_info |= {"share inside models": share, "FLOP/s over matmul FLOP/s": rate}

@@ -17,10 +17,11 @@ from vader_bench import runner
 from vader_bench.config import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.generate import Evaluator
+from vader_bench.methods import METHODS
 from vader_bench.progress import Progress
 from vader_bench.rewards import REWARDS
 from vader_bench.runner import execute
-from vader_bench.runs import read_metrics, read_record
+from vader_bench.runs import RunFolder, read_metrics, read_record
 
 Make = Callable[..., RunConfig]
 Whole = Callable[[str], Path]
@@ -200,15 +201,15 @@ def test_a_run_that_is_cut_off_ends_with_the_same_record(
     method: str, lines: int, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "CHECKPOINT_SECONDS", 0.0)
-    append = runner.RunFolder.append_metrics
+    append = RunFolder.append_metrics
 
-    def append_and_die(run: runner.RunFolder, line: Mapping[str, Any]) -> None:
+    def append_and_die(run: RunFolder, line: Mapping[str, Any]) -> None:
         append(run, line)
         if len(run.metrics()) == lines:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.RunFolder, "append_metrics", append_and_die)
+        patch.setattr(RunFolder, "append_metrics", append_and_die)
         with pytest.raises(KilledError):
             execute(make(method), tmp_path / "cut")
     execute(make(method), tmp_path / "cut")
@@ -266,12 +267,12 @@ def test_a_reward_that_is_not_a_number_stops_the_run(
 def test_a_metric_that_is_not_a_number_stops_the_run(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = runner.METHODS.get("vader").step
+    step = METHODS.get("vader").step
 
     def diverging(method: Any, allowance: int) -> dict[str, float]:
         return step(method, allowance) | {"loss": float("nan")}
 
-    monkeypatch.setattr(runner.METHODS.get("vader"), "step", diverging)
+    monkeypatch.setattr(METHODS.get("vader"), "step", diverging)
     with pytest.raises(UserError, match="loss after 2 queries: is nan: training has diverged; lower the"):
         execute(make(), tmp_path / "run")
     assert all("NaN" not in line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())

@@ -47,7 +47,8 @@ def results(tmp_path: Path, empty_store: Path) -> Path:
 
 
 def tracker(results: Path, uri: str | None = None, warnings: list[str] | None = None) -> Tracker:
-    return Tracker(results / "small" / "tiny", uri, [].append if warnings is None else warnings.append)
+    heard: list[str] = [] if warnings is None else warnings
+    return Tracker(results / "small" / "tiny", uri, heard.append)
 
 
 def stored(uri: str) -> dict[str, Run]:

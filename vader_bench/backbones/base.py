@@ -25,7 +25,7 @@ class Backbone(ABC):
     denoiser: nn.Module
     """The network that LoRA is injected into."""
     lora_targets: tuple[str, ...]
-    """Names of the attention projections inside ``denoiser``, e.g. ``("to_q", "to_k", "to_v", "to_out.0")``."""
+    """Names of the attention projections inside ``denoiser``: ``("to_q", "to_k", "to_v", "to_out.0")``."""
     latent_shape: tuple[int, int, int, int]
     """(C, F, h, w) of one video's latents."""
     schedule: NoiseSchedule

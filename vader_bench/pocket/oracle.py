@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
+from vader_bench.pocket.shapes import Field
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption
-from vader_bench.pocket.world import FRAMES, PALETTE, SIZE, Clip, Field, poses, render_background, render_mask
+from vader_bench.pocket.world import FRAMES, PALETTE, SIZE, Clip, poses, render_background, render_mask
 
 __all__ = ["Sighting", "gold", "look"]
 
@@ -82,7 +83,8 @@ def _nearest_colour(video: Field) -> NDArray[np.intp]:
     pixels = video / np.maximum(_brightest(video), 1e-6)[..., None]
     # The nearest palette entry p of a pixel x has the smallest |p|^2 - 2 x.p.
     distances = np.square(palette).sum(axis=1) - 2 * pixels @ palette.T
-    return distances.argmin(axis=-1)
+    nearest: NDArray[np.intp] = distances.argmin(axis=-1)
+    return nearest
 
 
 def _brightest(video: Field) -> Field:
@@ -106,15 +108,16 @@ def _backgrounds() -> list[Field]:
     return [render_background(scene, SIZE * 0.55) for scene in SCENES]
 
 
-def _brightness(video: Field, actor: Field) -> NDArray[np.float64]:
+def _brightness(video: Field, actor: Field) -> Field:
     """Return the actor's brightness a frame over its largest [F]; 1 in a frame without the actor."""
     weight = actor.sum(axis=(1, 2))
     mean = (_brightest(video) * actor).sum(axis=(1, 2)) / np.maximum(weight, 1)
     level = np.where(weight > 0, mean, mean.max())
-    return level / max(float(level.max()), 1e-6)
+    relative: Field = level / max(float(level.max()), 1e-6)
+    return relative
 
 
-def _best_sequence(actor: Field, brightness: NDArray[np.float64]) -> tuple[str, str, float]:
+def _best_sequence(actor: Field, brightness: Field) -> tuple[str, str, float]:
     """Return the noun, the action and the agreement of the best silhouette sequence."""
     masks, sizes, levels = _sequences()
     flat = _centre(actor).reshape(FRAMES, -1, 1)
@@ -152,5 +155,5 @@ def _sequences() -> tuple[Field, Field, NDArray[np.float64]]:
             path = poses(Clip(caption, SIZE / 2, SIZE / 2, _RADIUS, tone=1.0, horizon=SIZE * 0.55))
             masks[:, n, a] = _centre(render_mask(noun, _RADIUS, path)).reshape(FRAMES, -1)
             levels[a] = [pose.brightness for pose in path]
-    masks = masks.reshape(FRAMES, -1, SIZE * SIZE)
-    return masks, masks.sum(axis=-1), levels
+    flat = masks.reshape(FRAMES, -1, SIZE * SIZE)
+    return flat, flat.sum(axis=-1), levels

@@ -30,7 +30,8 @@ def _box(cx: float, cy: float, hx: float, hy: float, corner: float = 0.05) -> Di
     def distance(x: Field, y: Field) -> Field:
         dx, dy = np.abs(x - cx) - (hx - corner), np.abs(y - cy) - (hy - corner)
         outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
-        return outside + np.minimum(np.maximum(dx, dy), 0) - np.float32(corner)
+        signed: Field = outside + np.minimum(np.maximum(dx, dy), 0) - np.float32(corner)
+        return signed
 
     return distance
 

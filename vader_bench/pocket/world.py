@@ -77,15 +77,24 @@ class Pose:
     brightness: float = 1.0
 
 
-def draw_clip(rng: np.random.Generator, caption: Caption | None = None, prop_share: float = 0.15) -> Clip:
-    """Draw a clip of ``caption``, or of a random caption, with random place, size and tone."""
+def draw_clip(
+    rng: np.random.Generator, caption: Caption | None = None, prop_share: float = 0.15, spread: float = 1.0
+) -> Clip:
+    """Draw a clip of ``caption``, or of a random caption, with random place, size and tone.
+
+    ``spread`` scales how much clips of one caption differ: 0 makes them all alike.
+    """
+
+    def about(middle: float, reach: float) -> float:
+        return middle + spread * float(rng.uniform(-reach, reach))
+
     return Clip(
         caption=caption or _draw_caption(rng, prop_share),
-        x=SIZE / 2 + rng.uniform(-4, 4),
-        y=SIZE / 2 + 4 + rng.uniform(-3, 3),
-        radius=rng.uniform(14, 17),
-        tone=rng.uniform(0.94, 1.04),
-        horizon=SIZE * 0.55 + rng.uniform(-2, 2),
+        x=about(SIZE / 2, 4),
+        y=about(SIZE / 2 + 4, 3),
+        radius=about(15.5, 1.5),
+        tone=about(0.99, 0.05),
+        horizon=about(SIZE * 0.55, 2),
     )
 
 
@@ -148,7 +157,8 @@ def render_mask(noun: str, radius: float, where: Sequence[Pose]) -> Field:
     full = [replace(pose, brightness=1.0) for pose in where]
     # Details paint equally over all channels, so red minus green is the visible body alone.
     painted = _paint(black, noun, (1.0, 0.0, 0.0), radius, full)
-    return np.clip(painted[..., 0] - painted[..., 1], 0, 1)
+    mask: Field = np.clip(painted[..., 0] - painted[..., 1], 0, 1)
+    return mask
 
 
 def _paint(
@@ -181,7 +191,7 @@ def render_background(scene: str, horizon: float) -> Field:
     """Return the picture [H, W, 3] of an empty ``scene``."""
     sky, ground = _SKY_AND_GROUND[scene]
     below = np.clip(_Y - horizon + 0.5, 0, 1)[..., None]
-    picture = np.asarray(sky, np.float32) * (1 - below) + np.asarray(ground, np.float32) * below
+    picture: Field = np.asarray(sky, np.float32) * (1 - below) + np.asarray(ground, np.float32) * below
     for rgb, alpha in _scenery(scene, horizon):
         picture = picture * (1 - alpha[..., None]) + np.asarray(rgb, np.float32) * alpha[..., None]
     return picture.astype(np.float32)
@@ -201,11 +211,13 @@ def _scenery(scene: str, horizon: float) -> list[tuple[tuple[float, float, float
     """Return coloured masks painted over sky and ground, each [H, W] in [0, 1]."""
 
     def disc(cx: float, cy: float, r: float) -> Field:
-        return np.clip(r - np.hypot(_X - cx, _Y - cy) + 0.5, 0, 1)
+        mask: Field = np.clip(r - np.hypot(_X - cx, _Y - cy) + 0.5, 0, 1)
+        return mask
 
     def block(x0: float, y0: float, x1: float, y1: float) -> Field:
         across = np.clip(np.minimum(_X - x0, x1 - _X) + 0.5, 0, 1)
-        return across * np.clip(np.minimum(_Y - y0, y1 - _Y) + 0.5, 0, 1)
+        mask: Field = across * np.clip(np.minimum(_Y - y0, y1 - _Y) + 0.5, 0, 1)
+        return mask
 
     match scene:
         case "in the park":

@@ -24,7 +24,7 @@ def never() -> Sight:
 
 
 def kept(folder: Path, config: RunConfig | None = None, **changes: Any) -> FirstLooks:
-    values = {"config": config or run_config(), "digests": DIGESTS, "device": "cpu"} | changes
+    values: dict[str, Any] = {"config": config or run_config(), "digests": DIGESTS, "device": "cpu"} | changes
     return FirstLooks(folder, **values)
 
 

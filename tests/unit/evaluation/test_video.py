@@ -8,12 +8,13 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from vader_bench.evaluation.video import encode_mp4
 
 
-def decoded(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
-    with av.open(BytesIO(data)) as container:
+def decoded(data: bytes) -> NDArray[np.uint8]:
+    with av.open(BytesIO(data), "r") as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 

@@ -57,7 +57,8 @@ def train(model: AutoencoderKL, clips: NDArray[np.uint8], folder: Path, steps: i
         latents = posterior.sample(generator=torch_stream(ROOT_SEED, "vae", step))
         output = model.decode(latents).sample
         error = mse_loss(output, pictures) + 0.2 * l1_loss(output, pictures)
-        return error + _KL_WEIGHT * posterior.kl().mean()
+        total: Tensor = error + _KL_WEIGHT * posterior.kl().mean()
+        return total
 
     fit("vae", model, loss, folder, steps=steps, learning_rate=3e-3, weight_decay=0.0, ema=0.995)
     _whiten(model, clips)

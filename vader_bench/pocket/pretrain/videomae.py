@@ -77,7 +77,7 @@ def train(
 def accuracy(model: VideoMAEForVideoClassification, frames: NDArray[np.uint8], clips: list[Clip]) -> float:
     """Return the share of held-out ``frames`` [N, F, H, W, 3] whose action is recognised."""
     hits = [
-        model(pixel_values=_inputs(part.astype(np.float32) / 255)).logits.argmax(dim=1)
+        model(pixel_values=_inputs(part.astype(np.float32) / 255.0)).logits.argmax(dim=1)
         for part in np.array_split(frames, max(1, len(frames) // 32))
     ]
     return (torch.cat(hits) == _labels(clips)).float().mean().item()
