@@ -122,3 +122,13 @@ def test_every_field_of_the_ledger_is_explained() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     names = {"queries" if name == "reward_queries" else name for name in Ledger().as_dict()}
     assert [name for name in sorted(names) if f"`ledger/{name}`" not in readme] == []
+
+
+DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if not any(p.startswith(".") for p in path.parts))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_link_between_files_leads_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8"))
+    local = [target for target in targets if not target.startswith(("http:", "https:"))]
+    assert [target for target in local if not (path.parent / target).exists()] == []

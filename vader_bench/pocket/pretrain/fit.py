@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from vader_bench.files import write_bytes
+from vader_bench.pocket.pretrain.parallel import average_gradients, is_first
 
 __all__ = ["fit"]
 
@@ -34,7 +35,8 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
     """Train ``module`` in place for ``steps`` steps of AdamW with warm-up and cosine decay.
 
     A stage killed at any moment goes on from its last checkpoint; ``loss(step)`` must draw whatever
-    it needs from streams named by ``step``, so that the resumed run is the same run.
+    it needs from streams named by ``step``, so that the resumed run is the same run. Where several
+    processes train (see ``parallel``), each has the loss of its own share of a batch.
 
     Args:
         stage: name of the stage.
@@ -66,13 +68,14 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
             value = loss(step)
             optimiser.zero_grad()
             value.backward()
+            average_gradients(module)
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
             if ema:
                 _update(average, module, min(ema, (step + 1) / (step + 10)))
             if step % 20 == 0:
                 progress.update(task, completed=step + 1, loss=value.item())
-            if monotonic() - started > _CHECKPOINT_SECONDS or step + 1 == steps:
+            if is_first() and (monotonic() - started > _CHECKPOINT_SECONDS or step + 1 == steps):
                 _save(path, module, average, optimiser, step + 1)
                 started = monotonic()
                 progress.console.log(f"{stage} step {step + 1} loss {value.item():.4f}")
@@ -87,6 +90,7 @@ def _progress(stage: str) -> Progress:
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
+        disable=not is_first(),
     )
 
 

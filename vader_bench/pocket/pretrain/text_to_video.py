@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.pocket.pretrain.clips import ROOT_SEED
 from vader_bench.pocket.pretrain.fit import fit
+from vader_bench.pocket.pretrain.parallel import own_share
 from vader_bench.pocket.pretrain.tokenizer import tokenise
 from vader_bench.seeding import numpy_stream, torch_stream
 
@@ -20,7 +23,9 @@ __all__ = ["WIDTHS", "TextToVideo", "save", "scheduler", "train"]
 
 WIDTHS = (32, 64)
 """Channels of the denoiser at 8 x 8 and at 4 x 4."""
-_BATCH = 16
+_PICTURES = 48
+_CLIPS = 16
+"""Batch sizes."""
 _EMPTY_PROMPT_SHARE = 0.1
 _TOWARDS_NOISE = 0.65
 """Power that uniform draws of the timestep are raised to; 1 is uniform."""
@@ -78,27 +83,74 @@ def train(
     latents: Tensor,
     texts: list[str],
     folder: Path,
-    steps: int,
+    steps: tuple[int, int],
 ) -> None:
-    """Train ``model`` on scaled ``latents`` [N, C, F, h, w] and their captions by velocity prediction."""
-    noise_schedule = scheduler()
-    tokens, empty = tokenise(tokenizer, texts), tokenise(tokenizer, [""])
+    """Train ``model`` on scaled ``latents`` [N, C, F, h, w] and their captions by velocity prediction.
 
-    def loss(step: int) -> Tensor:
-        rng = numpy_stream(ROOT_SEED, "text-to-video", step)
-        which = torch.from_numpy(rng.integers(len(latents), size=_BATCH))
-        clean = latents[which].float()
-        noise = torch.randn(clean.shape, generator=torch_stream(ROOT_SEED, "text-to-video", step))
-        # One timestep from each stratum lowers the variance of the gradient. More of them lie where it is
-        # noisy, because there it is decided what a video shows.
-        strata = (np.arange(_BATCH) + rng.uniform(size=_BATCH)) / _BATCH
-        timesteps = torch.from_numpy((strata**_TOWARDS_NOISE * 1000).astype(np.int64))
-        noisy = noise_schedule.add_noise(clean, noise, timesteps)
-        target = noise_schedule.get_velocity(clean, noise, timesteps)
-        dropped = torch.from_numpy(rng.uniform(size=_BATCH) < _EMPTY_PROMPT_SHARE)[:, None]
-        return mse_loss(model(noisy, timesteps, torch.where(dropped, empty, tokens[which])), target)
+    As ModelScope's denoiser began as one of pictures, so does this one: single frames cost an eighth and
+    teach what words look like. Convolutions over time are left at their start, which changes nothing,
+    until whole clips follow.
 
-    fit("text-to-video", model, loss, folder, steps=steps, learning_rate=1.5e-3, ema=0.998)
+    Args:
+        model: is trained in place.
+        tokenizer: reads the captions.
+        latents: of the clips.
+        texts: N captions.
+        folder: where checkpoints are kept.
+        steps: on single frames, and on clips.
+    """
+    data = _Data(latents, tokenise(tokenizer, texts), tokenise(tokenizer, [""]))
+    for name, weight in model.unet.named_parameters():
+        weight.requires_grad_("temp_convs" not in name)
+    loss = data.loss_of(model, "text-to-image", _PICTURES, single=True)
+    fit("text-to-image", model, loss, folder, steps=steps[0], learning_rate=2.5e-3, ema=0.998)
+    model.requires_grad_(True)
+    loss = data.loss_of(model, "text-to-video", _CLIPS, single=False)
+    fit("text-to-video", model, loss, folder, steps=steps[1], learning_rate=1.5e-3, ema=0.998)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Clips with their captions, and how a batch of them is drawn and noised."""
+
+    latents: Tensor
+    """[N, C, F, h, w]."""
+    tokens: Tensor
+    """[N, L]."""
+    empty: Tensor
+    """Of the empty prompt, [1, L]."""
+
+    def loss_of(self, model: TextToVideo, stage: str, batch: int, *, single: bool) -> Callable[[int], Tensor]:
+        """Return the loss of each step of ``stage``, on clips or on ``single`` frames of them."""
+        noise_schedule = scheduler()
+
+        def loss(step: int) -> Tensor:
+            rng = numpy_stream(ROOT_SEED, stage, step)
+            which = torch.from_numpy(rng.integers(len(self.latents), size=batch))
+            clean = self.latents[which]
+            if single:
+                frames = torch.from_numpy(rng.integers(clean.shape[2], size=batch))
+                clean = clean[torch.arange(batch), :, frames][:, :, None]
+            clean = clean.float()
+            noise = torch.randn(clean.shape, generator=torch_stream(ROOT_SEED, stage, step))
+            timesteps = _draw_timesteps(rng, batch)
+            noisy = noise_schedule.add_noise(clean, noise, timesteps)
+            target = noise_schedule.get_velocity(clean, noise, timesteps)
+            dropped = torch.from_numpy(rng.uniform(size=batch) < _EMPTY_PROMPT_SHARE)[:, None]
+            tokens = torch.where(dropped, self.empty, self.tokens[which])
+            own = own_share()
+            return mse_loss(model(noisy[own], timesteps[own], tokens[own]), target[own])
+
+        return loss
+
+
+def _draw_timesteps(rng: np.random.Generator, count: int) -> Tensor:
+    """Return timesteps [count], one from each stratum, which lowers the variance of the gradient.
+
+    More of them lie where it is noisy, because there it is decided what a video shows.
+    """
+    strata = (np.arange(count) + rng.uniform(size=count)) / count
+    return torch.from_numpy((strata**_TOWARDS_NOISE * 1000).astype(np.int64))
 
 
 def save(model: TextToVideo, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path) -> None:

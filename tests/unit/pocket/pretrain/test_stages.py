@@ -44,12 +44,27 @@ def test_the_autoencoder_and_the_denoiser(work: Path, clips: NDArray[np.uint8]) 
     assert latents.shape == (_COUNT, vae.LATENT_CHANNELS, 8, 8, 8)
     tokenizer = make_tokenizer(work / "tokenizer")
     model = text_to_video.TextToVideo(clip.build(tokenizer), vae.LATENT_CHANNELS)
-    text_to_video.train(model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, steps=2)
+    text_to_video.train(model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, steps=(2, 2))
     text_to_video.save(model.eval(), autoencoder, tokenizer, work / "text-to-video")
     backbone = BACKBONES.get("modelscope").load(work / "text-to-video", frames=8)
     assert backbone.latent_shape == (vae.LATENT_CHANNELS, 8, 8, 8)
     noise = torch.zeros(1, *backbone.latent_shape)
     assert backbone.decode(noise, [0]).shape == (1, 1, 3, 64, 64)
+
+
+def test_pictures_leave_what_is_over_time_at_its_start(
+    work: Path, clips: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    tokenizer = make_tokenizer(work / "tokenizer")
+    model = text_to_video.TextToVideo(clip.build(tokenizer), vae.LATENT_CHANNELS)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    latents = torch.randn(_COUNT, vae.LATENT_CHANNELS, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    texts = captions(draw_clips("train", _COUNT))
+    text_to_video.train(model, tokenizer, latents, texts, tmp_path, steps=(2, 0))
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert not [name for name in moved if "temp_convs" in name]
+    assert {"unet.conv_in.weight", "text_encoder.text_model.final_layer_norm.weight"} <= moved
+    assert all(weight.requires_grad for weight in model.parameters())
 
 
 def test_clip_its_head_and_preferences(work: Path) -> None:
