@@ -59,7 +59,7 @@ def _train_text_to_video(work: Path, out: Path) -> text_to_video.TextToVideo:
     model = text_to_video.TextToVideo(words, vae.LATENT_CHANNELS)
     latents = _latents(AutoencoderKL.from_pretrained(work / "vae").eval(), work)
     texts = captions(draw_clips("text-to-video", _LATENT_CLIPS))
-    text_to_video.train(model, make_tokenizer(work / "tokenizer"), latents, texts, work, steps=(2400, 2000))
+    text_to_video.train(model, make_tokenizer(work / "tokenizer"), latents, texts, work, steps=(2400, 900))
     return model
 
 
