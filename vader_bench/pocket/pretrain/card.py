@@ -94,7 +94,7 @@ every experiment runs on a laptop; nothing they produce says anything about real
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | 10,000 clips |
+| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | 6,000 clips |
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
