@@ -66,11 +66,7 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * _schedule(step, steps, warmup)
             value = loss(step)
-            optimiser.zero_grad()
-            value.backward()
-            average_gradients(module)
-            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimiser.step()
+            _descend(module, optimiser, value)
             if ema:
                 _update(average, module, min(ema, (step + 1) / (step + 10)))
             if step % 20 == 0:
@@ -81,6 +77,14 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
                 progress.console.log(f"{stage} step {step + 1} loss {value.item():.4f}")
     if ema:
         module.load_state_dict(average)
+
+
+def _descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    average_gradients(module)
+    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    optimiser.step()
 
 
 def _progress(stage: str) -> Progress:
