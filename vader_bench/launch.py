@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from time import monotonic
 
 from vader_bench.config import RunConfig
 from vader_bench.errors import UserError
+from vader_bench.orphans import die_with_parent
 from vader_bench.progress import Display, Failure, Progress
 from vader_bench.runs import LOG_NAME
 from vader_bench.timetable import Timetable
@@ -228,7 +228,7 @@ def _work(connection: Connection, execute: Execute, device: str) -> None:
 
     Any other error than a ``UserError`` ends the process, with its traceback in the run's ``log.txt``.
     """
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     while True:
         try:
             job: Job = connection.recv()
@@ -241,14 +241,6 @@ def _work(connection: Connection, execute: Execute, device: str) -> None:
             connection.send(Failure(job.name, str(error), error.exit_code))
         else:
             connection.send(_Finished())
-
-
-def _die_with_parent() -> None:
-    """End this process when its parent was killed, so that the run's folder is free for the next attempt."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _redirect_output(path: Path) -> None:

@@ -11,22 +11,29 @@ import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
+from vader_bench.orphans import die_with_parent
+
 __all__ = ["average_gradients", "is_first", "own_share", "run"]
 
-Work = Callable[[Path, Path], None]
+Work = Callable[[Path, Path], object]
 
 
-def run(work: Work, processes: int, *folders: Path) -> None:
-    """Call ``work(*folders)`` in ``processes`` processes with one thread each, which know of each other."""
+def run(work: Work, processes: int, source: Path, target: Path) -> None:
+    """Call ``work(source, target)`` in ``processes`` processes of one thread that know of each other.
+
+    Where one of them fails, or this process ends, all are stopped.
+    """
     with tempfile.TemporaryDirectory() as meeting:
-        spawn(_join, (processes, f"file://{meeting}/store", work, folders), nprocs=processes)
+        place = f"file://{meeting}/store"
+        spawn(_join, (processes, place, work, source, target), nprocs=processes)
 
 
-def _join(rank: int, processes: int, meeting: str, work: Work, folders: tuple[Path, Path]) -> None:
+def _join(rank: int, processes: int, meeting: str, work: Work, source: Path, target: Path) -> None:
+    die_with_parent()
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
     try:
-        work(*folders)
+        work(source, target)
     finally:
         dist.destroy_process_group()
 
