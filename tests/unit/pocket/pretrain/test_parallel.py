@@ -23,7 +23,8 @@ def train(work: Path, out: Path) -> None:
     def loss(step: int) -> Tensor:
         inputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
         wanted = inputs.sum(1, keepdim=True)
-        return (module(inputs[own_share()]) - wanted[own_share()]).square().mean()
+        error: Tensor = module(inputs[own_share()]) - wanted[own_share()]
+        return error.square().mean()
 
     fit("line", module, loss, work, steps=5, learning_rate=0.1, warmup=1)
     save_file(module.state_dict(), out / f"{'first' if is_first() else 'other'}.safetensors")
