@@ -220,5 +220,5 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis]) -> 
         handles.append(Patch(color=_GREY, alpha=0.25, linewidth=0, label=label))
     if seeds and 1 < seeds[0] < FEW_SEEDS:
         handles.append(Line2D([], [], color=_GREY, linewidth=0.6, label="single seeds"))
-    columns = min(len(handles), 1 + len(results.experiment.rewards))
+    columns = len(handles) if len(results.experiment.rewards) > 2 else 2  # as many as the width holds
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
