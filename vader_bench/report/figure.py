@@ -216,7 +216,7 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis]) -> 
     seeds = sorted({len(analysis.panel.seeds) for analysis in analyses.values()})
     if seeds:
         over = "over prompts only" if seeds == [1] else f"{aggregate_name(seeds[-1])} over seeds"
-        label = f"95 % interval of the gain ({over})"
+        label = f"95 % interval of the gain\n({over})"
         handles.append(Patch(color=_GREY, alpha=0.25, linewidth=0, label=label))
     if seeds and 1 < seeds[0] < FEW_SEEDS:
         handles.append(Line2D([], [], color=_GREY, linewidth=0.6, label="single seeds"))

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tests.support.results import Invented, write_results
 from vader_bench.report import figure
@@ -103,10 +104,24 @@ def test_the_legend_says_what_the_band_is(results: Results, tmp_path: Path) -> N
         "vader",
         "ddpo",
         "diffusion-dpo",
-        "95 % interval of the gain (mean over seeds)",
+        "95 % interval of the gain\n(mean over seeds)",
         "single seeds",
     ]
-    assert words[1][3:] == ["95 % interval of the gain (over prompts only)"]
+    assert words[1][3:] == ["95 % interval of the gain\n(over prompts only)"]
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("rewards", [("red",), ("red", "blue"), ("red", "blue", "green")])
+def test_the_legend_lies_within_the_figure(rewards: tuple[str, ...], seeds: int, tmp_path: Path) -> None:
+    found = load_results(write_results(tmp_path, Invented(rewards=rewards, seeds=tuple(range(seeds)))))
+    with mpl.rc_context(figure._SETTINGS):
+        drawn = figure._figure(found, found.analyses())
+        renderer = FigureCanvasAgg(drawn).get_renderer()
+        drawn.draw(renderer)
+        (legend,) = drawn.legends
+        box = legend.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= drawn.bbox.width
 
 
 @pytest.mark.parametrize(

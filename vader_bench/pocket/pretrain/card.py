@@ -17,8 +17,14 @@ from vader_bench.config import SamplerConfig, SuiteConfig, load_suite
 from vader_bench.data.prompts import load_prompts
 from vader_bench.evaluation.generate import Evaluator
 from vader_bench.files import write_bytes, write_json, write_text
-from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
-from vader_bench.pocket.pretrain.measure import Videos, load_autoencoder, measure_rewards, measure_samples
+from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.measure import (
+    Videos,
+    count_known,
+    load_autoencoder,
+    measure_rewards,
+    measure_samples,
+)
 from vader_bench.pocket.pretrain.text_to_video import WIDTHS
 from vader_bench.pocket.pretrain.vae import to_pictures
 from vader_bench.rewards.oracle import Oracle
@@ -38,10 +44,12 @@ def write_card(work: Path, out: Path) -> None:
     measured: dict[str, object] = {
         **measure_rewards(work, out),
         **measure_samples(videos, prompts),
+        "prompts": len(prompts),
+        "prompts_known": count_known(prompts),
         "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
     }
     clips = draw_clips("heldout", _SHOWN)
-    true = rendered("heldout", 512, work)[:_SHOWN].astype(np.float32) / 255.0
+    true = rendered("heldout", HELDOUT_CLIPS, work)[:_SHOWN].astype(np.float32) / 255.0
     again = _reconstruct(load_autoencoder(out), true)
     write_bytes(out / "world.png", _sheet(true, captions(clips)))
     write_bytes(out / "reconstructions.png", _sheet(again, captions(clips)))
@@ -79,22 +87,30 @@ def _sheet(videos: Videos, texts: Sequence[str]) -> bytes:
 
 
 def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
-    def percent(key: str) -> str:
-        return f"{100 * float(str(measured[key])):.1f} %"
-
-    widths = ", ".join(map(str, WIDTHS))
     by_action = measured["base_by_action"]
     assert isinstance(by_action, dict)
-    actions = "\n".join(f"| {action} | {100 * share:.0f} % |" for action, share in by_action.items())
-    return f"""# Pocket suite: model card
+    return _CARD.format(
+        **measured,
+        megabytes=int(str(measured["bytes"])) / 1e6,
+        widths=", ".join(map(str, WIDTHS)),
+        clips=DENOISER_CLIPS,
+        steps=suite.sampler.steps,
+        actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
+    )
+
+
+_CARD = """\
+# Pocket suite: model card
 
 Tiny models that are real: the architectures of the originals, trained from nothing on a procedural world
-by `nox -s pretrain-pocket`, which also measures what stands here and writes this card. They exist so that
-every experiment runs on a laptop; nothing they produce says anything about real videos.
+by the stages of `nox -s pretrain-pocket`, the last of which measures what stands here and writes this card.
+How the weights of a release came about, and in what they differ from one call of that command, stands in
+`CHANGELOG.md`. They exist so that every experiment runs on a laptop; nothing they produce says anything
+about real videos.
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | 6,000 clips |
+| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | {clips:,} clips |
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
@@ -103,29 +119,39 @@ The audience whose ratings and preferences are learnt is simulated (`vader_bench
 likes colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked for and a picture
 lacks.
 
-## Measured on held-out data
+## Autoencoder and reward models
+
+On clips, pictures and pairs that nothing was trained on:
 
 | what | value |
 |---|---|
-| autoencoder, peak signal-to-noise ratio | {float(str(measured["psnr"])):.1f} dB |
-| aesthetic head, correlation with the true rating | {float(str(measured["aesthetic_correlation"])):.3f} |
-| preference model, held-out pairs told right | {percent("hps_pair_accuracy")} |
-| the same pairs by CLIP before its fine-tuning | {percent("clip_pair_accuracy")} |
-| action classifier, real clips named right | {percent("action_accuracy")} |
-| base model ({suite.sampler.steps} DDIM steps): action as asked, by the oracle | {percent("base_action")} |
-| base model: noun | {percent("base_noun")} |
-| base model: colour | {percent("base_colour")} |
-| base model: scene | {percent("base_scene")} |
-| size of all weights | {float(str(measured["bytes"])) / 1e6:.1f} MB |
+| autoencoder, peak signal-to-noise ratio | {psnr:.1f} dB |
+| aesthetic head, correlation with the true rating | {aesthetic_correlation:.3f} |
+| preference model, held-out pairs told right | {hps_pair_accuracy:.1%} |
+| the same pairs by CLIP before its fine-tuning | {clip_pair_accuracy:.1%} |
+| action classifier, real clips named right | {action_accuracy:.1%} |
+| size of all weights | {megabytes:.1f} MB |
 
-Chance is 1/8 for actions, 1/12 for nouns, 1/6 for colours and scenes. The base model by action:
+## Base model
+
+One video of {steps} DDIM steps for each of {prompts} prompts, judged by the oracle;
+the prompts are the splits `heldout` and `train` of the prompt set `pocket`. What these splits
+hold out, they hold out from the methods, not from the base model: {prompts_known} of the prompts
+are also captions of clips that it was trained on.
+
+| as asked | share | chance |
+|---|---|---|
+| action | {base_action:.1%} | 1/8 |
+| noun | {base_noun:.1%} | 1/12 |
+| colour | {base_colour:.1%} | 1/6 |
+| scene | {base_scene:.1%} | 1/6 |
 
 | action | as asked |
 |---|---|
 {actions}
 
-Clips of the world, their reconstructions by the autoencoder, and samples of the base model for held-out
-prompts, one row of eight frames each:
+Clips of the world, their reconstructions by the autoencoder, and samples of the base model for the first
+prompts of `heldout`, one row of eight frames each:
 
 ![world](world.png)
 ![reconstructions](reconstructions.png)

@@ -1,4 +1,4 @@
-"""What the finished models score on held-out data: measured on the weights as they are shipped."""
+"""What the finished models score, measured on the weights as they are shipped."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassificatio
 
 from vader_bench.pocket.oracle import look
 from vader_bench.pocket.pretrain import clip, vae, videomae
-from vader_bench.pocket.pretrain.clips import draw_clips, rendered
+from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 
-__all__ = ["load_autoencoder", "measure_rewards", "measure_samples"]
+__all__ = ["count_known", "load_autoencoder", "measure_rewards", "measure_samples"]
 
 Videos = NDArray[np.float32]
-_HELDOUT_CLIPS = 512
 _PSNR_CLIPS = 128
 
 
@@ -31,8 +30,8 @@ def load_autoencoder(out: Path) -> AutoencoderKL:
 
 
 def measure_rewards(work: Path, out: Path) -> dict[str, float]:
-    """Return how well autoencoder and reward models in ``out`` do on data that none of them has seen."""
-    clips, frames = draw_clips("heldout", _HELDOUT_CLIPS), rendered("heldout", _HELDOUT_CLIPS, work)
+    """Return how well autoencoder and reward models in ``out`` do on clips and pictures of their own."""
+    clips, frames = draw_clips("heldout", HELDOUT_CLIPS), rendered("heldout", HELDOUT_CLIPS, work)
     rated, preferred = (
         CLIPModel.from_pretrained(out / name, dtype=torch.float32).eval() for name in ("clip", "hps")
     )
@@ -46,6 +45,12 @@ def measure_rewards(work: Path, out: Path) -> dict[str, float]:
         "clip_pair_accuracy": clip.pair_accuracy(rated, tokenizer),
         "action_accuracy": videomae.accuracy(action, frames, clips),
     }
+
+
+def count_known(prompts: Sequence[str]) -> int:
+    """Return how many of ``prompts`` are also captions of clips that the denoiser is trained on."""
+    known = set(captions(draw_clips("text-to-video", DENOISER_CLIPS)))
+    return sum(prompt in known for prompt in prompts)
 
 
 def measure_samples(videos: Videos, prompts: Sequence[str]) -> dict[str, float | dict[str, float]]:

@@ -12,7 +12,7 @@ from transformers import CLIPModel
 
 from vader_bench.pocket.pretrain import clip, parallel, text_to_video, vae, videomae
 from vader_bench.pocket.pretrain.card import write_card
-from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.pretrain.export import export_clip, export_head, export_videomae
 from vader_bench.pocket.pretrain.tokenizer import make_tokenizer
 from vader_bench.weights import write_digests
@@ -20,7 +20,6 @@ from vader_bench.weights import write_digests
 __all__ = ["STAGES"]
 
 _TRAIN_CLIPS = 12_000
-_LATENT_CLIPS = 6_000
 
 
 def _vae(work: Path, _: Path) -> None:
@@ -58,13 +57,13 @@ def _train_text_to_video(work: Path, out: Path) -> text_to_video.TextToVideo:
     words = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
     model = text_to_video.TextToVideo(words, vae.LATENT_CHANNELS)
     latents = _latents(AutoencoderKL.from_pretrained(work / "vae").eval(), work)
-    texts = captions(draw_clips("text-to-video", _LATENT_CLIPS))
+    texts = captions(draw_clips("text-to-video", DENOISER_CLIPS))
     text_to_video.train(model, make_tokenizer(work / "tokenizer"), latents, texts, work, steps=(2400, 900))
     return model
 
 
 def _latents(autoencoder: AutoencoderKL, work: Path) -> Tensor:
-    return vae.encoded(autoencoder, rendered("text-to-video", _LATENT_CLIPS, work), work)
+    return vae.encoded(autoencoder, rendered("text-to-video", DENOISER_CLIPS, work), work)
 
 
 def _videomae(work: Path, out: Path) -> None:

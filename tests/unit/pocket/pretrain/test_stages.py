@@ -13,7 +13,7 @@ from vader_bench.backbones import BACKBONES
 from vader_bench.pocket.pretrain import clip, text_to_video, vae, videomae
 from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
 from vader_bench.pocket.pretrain.export import export_clip, export_head, export_videomae
-from vader_bench.pocket.pretrain.measure import measure_samples
+from vader_bench.pocket.pretrain.measure import count_known, measure_samples
 from vader_bench.pocket.pretrain.tokenizer import make_tokenizer
 from vader_bench.rewards import REWARDS
 
@@ -103,3 +103,8 @@ def test_the_card_counts_real_clips_as_right(clips: NDArray[np.uint8]) -> None:
     by_action = measured["base_by_action"]
     assert isinstance(by_action, dict)
     assert by_action == dict.fromkeys((c.caption.action for c in drawn), 1.0)
+
+
+def test_prompts_that_the_denoiser_was_trained_on_are_counted() -> None:
+    trained = captions(draw_clips("text-to-video", 3))
+    assert count_known([*trained, "a sentence of another world"]) == 3
