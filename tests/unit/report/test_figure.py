@@ -116,10 +116,9 @@ def test_the_legend_lies_within_the_figure(rewards: tuple[str, ...], seeds: int,
     found = load_results(write_results(tmp_path, Invented(rewards=rewards, seeds=tuple(range(seeds)))))
     with mpl.rc_context(figure._SETTINGS):
         drawn = figure._figure(found, found.analyses())
-        renderer = FigureCanvasAgg(drawn).get_renderer()
-        drawn.draw(renderer)
+        FigureCanvasAgg(drawn).draw()
         (legend,) = drawn.legends
-        box = legend.get_window_extent(renderer)
+        box = legend.get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= drawn.bbox.width
 

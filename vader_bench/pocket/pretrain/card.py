@@ -93,7 +93,7 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
         **measured,
         megabytes=int(str(measured["bytes"])) / 1e6,
         widths=", ".join(map(str, WIDTHS)),
-        clips=DENOISER_CLIPS,
+        clips=f"{DENOISER_CLIPS:,}",
         steps=suite.sampler.steps,
         actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
     )
@@ -110,7 +110,7 @@ about real videos.
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | {clips:,} clips |
+| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | {clips} clips |
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
