@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tests.support.results import Invented, write_results
 from vader_bench.report import figure
@@ -116,7 +115,7 @@ def test_the_legend_lies_within_the_figure(rewards: tuple[str, ...], seeds: int,
     found = load_results(write_results(tmp_path, Invented(rewards=rewards, seeds=tuple(range(seeds)))))
     with mpl.rc_context(figure._SETTINGS):
         drawn = figure._figure(found, found.analyses())
-        FigureCanvasAgg(drawn).draw()
+        drawn.draw_without_rendering()
         (legend,) = drawn.legends
         box = legend.get_window_extent()
     assert box.x0 >= 0
