@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.support.golden import Golden, golden
-from vader_bench.diffusion.sampler import Sampler, ddim_transition, gaussian_log_prob
+from vader_bench.diffusion.sampler import Sampler, gaussian_log_prob
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError
 
@@ -19,7 +19,7 @@ STEPS = [
 def transition(case: Golden, schedule: NoiseSchedule, prediction: Tensor) -> tuple[Tensor, Tensor]:
     now = case.inputs["timestep"]
     following = schedule.previous(now, case.config["num_inference_steps"])
-    return ddim_transition(schedule, prediction, case.inputs["sample"], now, following, case.config["eta"])
+    return schedule.transition(prediction, case.inputs["sample"], now, following, case.config["eta"])
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.diffusion.schedule import Schedule
 from vader_bench.registry import Registry
 
 __all__ = ["BACKBONES", "Backbone", "BackboneFactory"]
@@ -28,7 +28,7 @@ class Backbone(ABC):
     """Names of the attention projections inside ``denoiser``: ``("to_q", "to_k", "to_v", "to_out.0")``."""
     latent_shape: tuple[int, int, int, int]
     """(C, F, h, w) of one video's latents."""
-    schedule: NoiseSchedule
+    schedule: Schedule
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""One DDIM sampler with three modes: plain, with log-probabilities, with a truncated gradient."""
+"""One sampler with three modes: plain, with log-probabilities, with a truncated gradient."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 
-__all__ = ["Sampler", "Trajectory", "ddim_transition", "draw_noise", "gaussian_log_prob", "guided_prediction"]
+__all__ = ["Sampler", "Trajectory", "draw_noise", "gaussian_log_prob", "guided_prediction"]
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(latents [B, C, F, h, w], timesteps [B], encoded text [B, L, D]) to prediction [B, C, F, h, w]."""
@@ -41,14 +41,14 @@ class Trajectory(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampler:
-    """DDIM (Song et al. 2021) with classifier-free guidance (Ho and Salimans 2022)."""
+    """Steps back through a schedule with classifier-free guidance (Ho and Salimans 2022)."""
 
     denoise: Denoise
-    schedule: NoiseSchedule
+    schedule: Schedule
     steps: int
     """S, the number of steps."""
     eta: float
-    """Noise level: 0 is deterministic, 1 has the variance of DDPM."""
+    """Noise level: 0 is deterministic; what 1 means is the schedule's matter (DDIM: the variance of DDPM)."""
     guidance: float
     """Guidance scale; 1 is none."""
 
@@ -72,7 +72,7 @@ class Sampler:
         with the number of steps (VADER, Prabhudesai et al. 2024, algorithm 1). Gradient flows through
         both branches of the guidance and from step to step through the latents.
         """
-        latents = start
+        latents = self.schedule.start_scale * start
         for index, (now, following) in enumerate(self._ladder(start)):
             with torch.set_grad_enabled(index >= self.steps - last):
                 mean, std = self._step(latents, encoded, unconditional, now, following)
@@ -91,7 +91,7 @@ class Sampler:
             UserError: eta is 0, so that a step has no density.
         """
         self.require_density()
-        states, log_probs = [start], []
+        states, log_probs = [self.schedule.start_scale * start], []
         for now, following in self._ladder(start):
             mean, std = self._step(states[-1], encoded, unconditional, now, following)
             states.append(mean + std * noise())
@@ -108,7 +108,7 @@ class Sampler:
             reached: state after the step; no gradient flows into it.
         """
         following = self.schedule.previous(timesteps, self.steps)
-        mean, std = ddim_transition(self.schedule, prediction, latents, timesteps, following, self.eta)
+        mean, std = self.schedule.transition(prediction, latents, timesteps, following, self.eta)
         return gaussian_log_prob(reached, mean, std)
 
     def require_density(self) -> None:
@@ -132,7 +132,7 @@ class Sampler:
         self, latents: Tensor, encoded: Tensor, unconditional: Tensor, now: Tensor, following: Tensor
     ) -> tuple[Tensor, Tensor]:
         prediction = guided_prediction(self.denoise, latents, now, encoded, unconditional, self.guidance)
-        return ddim_transition(self.schedule, prediction, latents, now, following, self.eta)
+        return self.schedule.transition(prediction, latents, now, following, self.eta)
 
 
 def guided_prediction(
@@ -154,36 +154,6 @@ def guided_prediction(
     both = denoise(torch.cat([latents] * 2), torch.cat([timesteps] * 2), text)
     without, conditional = both.chunk(2)
     return without + guidance * (conditional - without)
-
-
-def ddim_transition(
-    schedule: NoiseSchedule,
-    prediction: Tensor,
-    latents: Tensor,
-    timesteps: Tensor,
-    following: Tensor,
-    eta: float,
-) -> tuple[Tensor, Tensor]:
-    """Return mean [B, ...] and standard deviation [B, 1, ...] of one step from t to t' < t.
-
-    ``mean = s' sqrt(a') x_0 + sqrt(1 - a' - sigma^2) e`` and
-    ``sigma = eta sqrt((1 - a') / (1 - a) (1 - a / a'))`` (Song et al. 2021, equations 12 and 16), where
-    ``x_0`` and ``e`` are what ``prediction`` sees in ``latents``, all [B, ...].
-
-    Args:
-        schedule: gives ``a`` and ``s`` at a timestep.
-        prediction: output of the network [B, ...].
-        latents: its noisy input [B, ...].
-        timesteps: t [B].
-        following: t' [B].
-        eta: noise level.
-    """
-    alpha, alpha_following = schedule.alpha(timesteps, latents), schedule.alpha(following, latents)
-    variance = (1 - alpha_following) / (1 - alpha) * (1 - alpha / alpha_following)
-    std = eta * variance.sqrt()
-    clean, noise = schedule.split(prediction, latents, timesteps)
-    direction = (1 - alpha_following - std**2).clamp(min=0).sqrt()  # rounding may leave it just below 0
-    return schedule.signal(following, latents) * clean + direction * noise, std
 
 
 def gaussian_log_prob(reached: Tensor, mean: Tensor, std: Tensor) -> Tensor:

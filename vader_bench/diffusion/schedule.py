@@ -1,7 +1,8 @@
-"""The noise schedule of a diffusion model: its forward process and the timesteps back through it."""
+"""Forward processes of diffusion models, and the way back through them, step by step."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vader_bench.errors import UserError
 
-__all__ = ["NoiseSchedule"]
+__all__ = ["NoiseSchedule", "Schedule"]
 
 Prediction = Literal["epsilon", "v_prediction"]
 Spacing = Literal["leading", "trailing"]
@@ -28,9 +29,69 @@ _BETA_KEYS = (
 _UNSUPPORTED = ("clip_sample", "thresholding", "set_alpha_to_one")
 
 
+class Schedule(ABC):
+    """A forward process ``x_t = signal_t x_0 + spread_t e``, and the way back through it.
+
+    What the network predicts differs from schedule to schedule; all of them turn the prediction into the
+    clean latents and the noise that it sees, and everything else is said in terms of these two.
+    """
+
+    start_scale: float = 1.0
+    """Spread at the first timestep: what standard normal noise is multiplied by before sampling starts."""
+
+    @abstractmethod
+    def timesteps(self, steps: int) -> Tensor:
+        """Return the timesteps [steps] of a sampler, noisiest first."""
+
+    @abstractmethod
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return training timesteps [count], drawn as the model was trained, on the CPU."""
+
+    @abstractmethod
+    def noised(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return ``x_t`` of ``clean`` [B, ...] and ``noise`` [B, ...] at ``timesteps`` [B]."""
+
+    @abstractmethod
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return what the network should predict [B, ...] for ``noised(clean, noise, timesteps)``."""
+
+    @abstractmethod
+    def split(self, prediction: Tensor, latents: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the clean latents and the noise, both [B, ...], that ``prediction`` sees in ``latents``."""
+
+    @abstractmethod
+    def transition(
+        self, prediction: Tensor, latents: Tensor, timesteps: Tensor, following: Tensor, eta: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean [B, ...] and standard deviation [B, 1, ...] of one step back.
+
+        Args:
+            prediction: output of the network [B, ...].
+            latents: its noisy input [B, ...].
+            timesteps: t [B].
+            following: t' [B], less noisy.
+            eta: noise level; 0 is deterministic.
+        """
+
+    def previous(self, timesteps: Tensor, steps: int) -> Tensor:
+        """Return the timesteps [B] that follow ``timesteps`` [B] in a sampler of ``steps`` steps, 0 the last.
+
+        Raises:
+            ValueError: a timestep is not one of the sampler's.
+        """
+        ladder = self.timesteps(steps).to(timesteps.device)
+        found = timesteps[:, None] == ladder
+        if not bool(found.any(dim=1).all()):
+            raise ValueError(
+                f"timesteps {timesteps.tolist()} are not all among the sampler's {ladder.tolist()}"
+            )
+        following = torch.cat([ladder[1:], ladder.new_zeros(1)])
+        return following[found.int().argmax(dim=1)]
+
+
 @dataclass(frozen=True, eq=False)
-class NoiseSchedule:
-    """The forward process ``x_t = s_t sqrt(a_t) x_0 + sqrt(1 - a_t) e`` over T training timesteps.
+class NoiseSchedule(Schedule):
+    """The process ``x_t = s_t sqrt(a_t) x_0 + sqrt(1 - a_t) e`` over T training timesteps, stepped by DDIM.
 
     The way back always ends at timestep 0 with ``a_0 < 1``, so that the last step of a sampler with
     noise has a density. This is diffusers' ``set_alpha_to_one = False``, and what trl's DDPO and
@@ -100,20 +161,9 @@ class NoiseSchedule:
             )
         return torch.tensor(ascending[::-1])
 
-    def previous(self, timesteps: Tensor, steps: int) -> Tensor:
-        """Return the timesteps [B] that follow ``timesteps`` [B] in a sampler of ``steps`` steps, 0 the last.
-
-        Raises:
-            ValueError: a timestep is not one of the sampler's.
-        """
-        ladder = self.timesteps(steps).to(timesteps.device)
-        found = timesteps[:, None] == ladder
-        if not bool(found.any(dim=1).all()):
-            raise ValueError(
-                f"timesteps {timesteps.tolist()} are not all among the sampler's {ladder.tolist()}"
-            )
-        following = torch.cat([ladder[1:], ladder.new_zeros(1)])
-        return following[found.int().argmax(dim=1)]
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return training timesteps [count], int64, uniform from 0 to T - 1."""
+        return torch.randint(self.length, (count,), generator=generator)
 
     def alpha(self, timesteps: Tensor, like: Tensor) -> Tensor:
         """Return ``a_t`` for ``timesteps`` [B], shaped to multiply ``like`` [B, ...]."""
@@ -152,6 +202,22 @@ class NoiseSchedule:
         else:
             noise, clean = root * prediction + spread * latents, root * latents - spread * prediction
         return clean if self.scale is None else clean / _lookup(self.scale, timesteps, latents), noise
+
+    def transition(
+        self, prediction: Tensor, latents: Tensor, timesteps: Tensor, following: Tensor, eta: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean [B, ...] and standard deviation [B, 1, ...] of one step of DDIM.
+
+        ``mean = s' sqrt(a') x_0 + sqrt(1 - a' - sigma^2) e`` and
+        ``sigma = eta sqrt((1 - a') / (1 - a) (1 - a / a'))`` (Song et al. 2021, equations 12 and 16), where
+        ``x_0`` and ``e`` are what ``prediction`` sees in ``latents``. Arguments as for ``Schedule``.
+        """
+        alpha, alpha_following = self.alpha(timesteps, latents), self.alpha(following, latents)
+        variance = (1 - alpha_following) / (1 - alpha) * (1 - alpha / alpha_following)
+        std = eta * variance.sqrt()
+        clean, noise = self.split(prediction, latents, timesteps)
+        direction = (1 - alpha_following - std**2).clamp(min=0).sqrt()  # rounding may leave it just below 0
+        return self.signal(following, latents) * clean + direction * noise, std
 
 
 def _lookup(table: Tensor, timesteps: Tensor, like: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ class DiffusionDpo(Method):
             self.generators["dpo"],
         )
         clean = torch.stack([pair.winner for pair in pairs] + [pair.loser for pair in pairs])
-        timesteps = torch.randint(schedule.length, (len(pairs),), generator=generator)
+        timesteps = schedule.draw(len(pairs), generator)
         noise = torch.randn(len(pairs), *backbone.latent_shape, generator=generator)
         timesteps, noise = (torch.cat([half, half]).to(clean.device) for half in (timesteps, noise))
         noisy, target = schedule.noised(clean, noise, timesteps), schedule.target(clean, noise, timesteps)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from vader_bench.diffusion.sampler import (
     Noise,
     Sampler,
-    ddim_transition,
     draw_noise,
     gaussian_log_prob,
     guided_prediction,
@@ -147,9 +146,7 @@ def test_the_truncated_gradient_is_that_of_a_chain_cut_off_before(
     states = sampler.with_log_probs(START, TEXT, EMPTY, source()).states
     latents, noise = states[:, 5 - last], _skip(source(), 5 - last)
     for now, following in _steps(sampler, last):
-        mean, std = ddim_transition(
-            sampler.schedule, toy(latents, now, TEXT), latents, now, following, sampler.eta
-        )
+        mean, std = sampler.schedule.transition(toy(latents, now, TEXT), latents, now, following, sampler.eta)
         latents = mean + std * noise()
     latents.sum().backward()
     assert found is not None
