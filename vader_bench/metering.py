@@ -89,6 +89,10 @@ class MeteredBackbone:
         """Return text states [B, L, D]; too cheap beside a denoiser call to be counted."""
         return self._backbone.encode(prompts)
 
+    def unconditional(self, encoded: Tensor) -> Tensor:
+        """Return what guidance contrasts ``encoded`` [B, L, D] with; not counted, as ``encode``."""
+        return self._backbone.unconditional(encoded)
+
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
         """Return the prediction [B, C, F, h, w]; charges a forward, and a backward if one happens."""
         # with its adapters switched off the denoiser is another network, and nothing in it is trainable

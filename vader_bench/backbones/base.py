@@ -32,7 +32,14 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Return text states [B, L, D]; computed without a graph."""
+        """Return the condition [B, L, D], text states for example; computed without a graph.
+
+        Only the backbone itself looks inside. Rows of zeros are padding.
+        """
+
+    def unconditional(self, encoded: Tensor) -> Tensor:
+        """Return what guidance contrasts ``encoded`` [B, L, D] with, in the same shape: the empty prompt."""
+        return self.encode([""]).expand_as(encoded)
 
     @abstractmethod
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
@@ -40,8 +47,8 @@ class Backbone(ABC):
 
         Args:
             latents: noisy latents [B, C, F, h, w].
-            timesteps: integer training timesteps [B].
-            encoded: text states [B, L, D].
+            timesteps: [B], as the schedule gives them.
+            encoded: what ``encode`` returned [B, L, D].
         """
 
     @abstractmethod

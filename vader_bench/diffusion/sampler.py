@@ -57,8 +57,8 @@ class Sampler:
 
         Args:
             start: starting noise [B, C, F, h, w].
-            encoded: text states [B, L, D].
-            unconditional: text states of the empty prompt [1 or B, L, D]; read if guidance is not 1.
+            encoded: the condition [B, L, D].
+            unconditional: what guidance contrasts it with [1 or B, L, D]; read if guidance is not 1.
             noise: called once a step; needed only if eta is above 0.
         """
         return self.truncated(start, encoded, unconditional, noise, last=0)
@@ -150,8 +150,8 @@ def guided_prediction(
     """
     if guidance == 1:
         return denoise(latents, timesteps, encoded)
-    text = torch.cat([unconditional.expand(len(encoded), -1, -1), encoded])
-    both = denoise(torch.cat([latents] * 2), torch.cat([timesteps] * 2), text)
+    conditions = torch.cat([unconditional.expand_as(encoded), encoded])
+    both = denoise(torch.cat([latents] * 2), torch.cat([timesteps] * 2), conditions)
     without, conditional = both.chunk(2)
     return without + guidance * (conditional - without)
 

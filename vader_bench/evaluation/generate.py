@@ -101,7 +101,7 @@ class Evaluator:
             self.backbone.denoise, self.backbone.schedule, self.sampler.steps, 0.0, self.sampler.guidance
         )
         encoded = self.backbone.encode([prompt for prompt, _ in shots])
-        latents = sampler.plain(start, encoded, self.backbone.encode([""]), _no_noise)
+        latents = sampler.plain(start, encoded, self.backbone.unconditional(encoded), _no_noise)
         return self.backbone.decode(latents).clamp(0, 1)
 
     def _noise(self, prompt: str, sample: int) -> Tensor:

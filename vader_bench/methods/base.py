@@ -89,7 +89,6 @@ class Method(ABC):
         )
         self.sampler = Sampler(backbone.denoise, backbone.schedule, bench.steps, bench.eta, bench.guidance)
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
-        self.unconditional = backbone.encode([""])
         self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
 
     @abstractmethod

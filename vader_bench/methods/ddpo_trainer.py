@@ -49,18 +49,29 @@ class VideoPipeline(DDPOStableDiffusionPipeline):  # type: ignore[misc] # trl is
         self._trainable = trainable
         self._noise = noise
         self._tokenizer = _PromptNumbers()
-        self._unet = _Network(lambda *args: SimpleNamespace(sample=backbone.denoise(*args)))
+        self._backbone = backbone
+        self._unet = _Network(self._denoise)
         self._text_encoder = _Network(lambda ids: [backbone.encode(self._tokenizer.batch_decode(ids))])
 
     @torch.no_grad()
-    def __call__(
-        self, *, prompt_embeds: Tensor, negative_prompt_embeds: Tensor, **_: object
-    ) -> DDPOPipelineOutput:
+    def __call__(self, *, prompt_embeds: Tensor, **_: object) -> DDPOPipelineOutput:
         """Sample a video for each of ``prompt_embeds`` [B, L, D]; the sampler has the settings already."""
         noise = self._noise(len(prompt_embeds))
-        path = self._sampler.with_log_probs(noise(), prompt_embeds, negative_prompt_embeds, noise)
+        unconditional = self._backbone.unconditional(prompt_embeds)
+        path = self._sampler.with_log_probs(noise(), prompt_embeds, unconditional, noise)
         # sequences over time, which trl stacks along its second axis
         return DDPOPipelineOutput(path.states[:, -1], path.states.unbind(1), path.log_probs.unbind(1))
+
+    def _denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> SimpleNamespace:
+        """Return the prediction where trl looks for it.
+
+        With guidance trl calls with a doubled batch, its own empty prompts first; the backbone knows better
+        what to contrast a condition with.
+        """
+        if self._sampler.guidance != 1:
+            _, conditional = encoded.chunk(2)
+            encoded = torch.cat([self._backbone.unconditional(conditional), conditional])
+        return SimpleNamespace(sample=self._backbone.denoise(latents, timesteps, encoded))
 
     def scheduler_step(
         self, prediction: Tensor, timesteps: Tensor, latents: Tensor, *, prev_sample: Tensor, **_: object

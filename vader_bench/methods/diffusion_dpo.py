@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from types import SimpleNamespace
@@ -157,11 +158,9 @@ class DiffusionDpo(Method):
         sizes = group_sizes(videos, self.config.group_size)
         prompts = [p for p, n in zip(self.next_prompts(len(sizes)), sizes, strict=True) for _ in range(n)]
         encoded, noise = self.bench.backbone.encode(prompts), self.noise(videos)
-        if self.config.pairs == "offline":
-            with self.lora.disabled():
-                latents = self.sampler.plain(noise(), encoded, self.unconditional, noise)
-        else:
-            latents = self.sampler.plain(noise(), encoded, self.unconditional, noise)
+        unconditional = self.bench.backbone.unconditional(encoded)
+        with self.lora.disabled() if self.config.pairs == "offline" else nullcontext():
+            latents = self.sampler.plain(noise(), encoded, unconditional, noise)
         scores = self.judge(latents, prompts, self.choose_frames()).score
         pairs = [Pair(prompts[w], latents[w], latents[b]) for w, b in best_and_worst(scores, sizes)]
         return pairs, scores.mean().item()

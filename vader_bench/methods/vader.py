@@ -74,7 +74,8 @@ class Vader(Method):
         videos = min(self.config.batch_size, allowance)
         prompts, noise, k = self.next_prompts(videos), self.noise(videos), self._draw_k()
         encoded = self.bench.backbone.encode(prompts)
-        latents = self.sampler.truncated(noise(), encoded, self.unconditional, noise, last=k)
+        unconditional = self.bench.backbone.unconditional(encoded)
+        latents = self.sampler.truncated(noise(), encoded, unconditional, noise, last=k)
         judgement = self.judge(latents, prompts, self.choose_frames())
         loss = self.loss(judgement)
         return {
