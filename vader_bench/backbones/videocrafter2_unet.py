@@ -139,7 +139,7 @@ class VideoCrafter2UNet(nn.Module):
         for stage in self.output_blocks:
             hidden = self._stage(stage, torch.cat([hidden, skips.pop()], dim=1), condition)
         output: Tensor = self.out(hidden)
-        return output.unflatten(0, (batch, frames)).transpose(1, 2)
+        return output.reshape(batch, frames, *output.shape[1:]).transpose(1, 2)
 
     def _entry(self, pictures: Tensor) -> Tensor:
         """Return the first convolution of ``pictures`` [B * F, C, h, w]."""
@@ -216,7 +216,7 @@ class _SpatialTransformer(_Transformer):
         """Return [B * F, width, h, w] for ``hidden`` of that shape."""
         tokens = self.norm(hidden).flatten(2).transpose(1, 2)
         changed = self.attend(tokens, condition.text)
-        return hidden + changed.transpose(1, 2).unflatten(2, hidden.shape[2:])
+        return hidden + changed.transpose(1, 2).reshape(hidden.shape)
 
 
 class _TemporalTransformer(_Transformer):
@@ -227,10 +227,10 @@ class _TemporalTransformer(_Transformer):
 
     def forward(self, hidden: Tensor, condition: _Condition) -> Tensor:
         """Return [B * F, width, h, w] for ``hidden`` of that shape."""
-        height, width = hidden.shape[2:]
-        video = hidden.unflatten(0, (-1, condition.frames))  # [B, F, c, h, w]
+        _, width, rows, columns = hidden.shape
+        video = hidden.reshape(-1, condition.frames, width, rows, columns)
         tokens = self.norm(video.transpose(1, 2)).permute(0, 3, 4, 2, 1).flatten(0, 2)  # [B * h * w, F, c]
-        changed = self.attend(tokens, None).unflatten(0, (-1, height, width))
+        changed = self.attend(tokens, None).reshape(-1, rows, columns, condition.frames, width)
         return hidden + changed.permute(0, 3, 4, 1, 2).flatten(0, 1)
 
 
