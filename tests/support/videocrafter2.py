@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vader_bench.backbones.videocrafter2 import VideoCrafter2Config, make_first_stage, make_text_encoder
-from vader_bench.backbones.videocrafter2_keys import denoiser_origin, first_stage_origin, text_origin
+from vader_bench.backbones.videocrafter2_keys import Origin, denoiser_origin, first_stage_origin, text_origin
 from vader_bench.backbones.videocrafter2_unet import VideoCrafter2UNet
 
 SIZES: dict[str, Any] = {
@@ -48,7 +49,11 @@ def random_weights(seed: int = 0) -> dict[str, Tensor]:
     """Return weights for all networks of ``SIZES`` by their names in the file."""
     config = VideoCrafter2Config.model_validate(SIZES)
     generator = torch.Generator().manual_seed(seed)
-    origins = (denoiser_origin, partial(first_stage_origin, levels=2), text_origin)
+    origins: tuple[Callable[[str], Origin], ...] = (
+        denoiser_origin,
+        partial(first_stage_origin, levels=2),
+        text_origin,
+    )
     weights = {}
     for network, origin in zip(empty_networks(config), origins, strict=True):
         for name, weight in network.state_dict().items():

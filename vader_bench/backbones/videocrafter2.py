@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -53,7 +53,7 @@ class FirstStageConfig(BaseModel):
 
     ch: int = Field(default=128, ge=32, multiple_of=32)
     """Width of the highest resolution."""
-    ch_mult: tuple[int, ...] = Field(default=(1, 2, 4, 4), min_length=1)
+    ch_mult: tuple[PositiveInt, ...] = Field(default=(1, 2, 4, 4), min_length=1)
     """Width of each resolution, in units of ``ch``; each resolution is half of the one before."""
     num_res_blocks: int = Field(default=2, ge=1)
     z_channels: int = Field(default=4, ge=1)
@@ -71,6 +71,13 @@ class TextConfig(BaseModel):
     vocab_size: int = Field(default=49408, ge=3)
     context_length: int = Field(default=77, ge=3)
     """L: tokens of a text, its two marks and the padding counted."""
+
+    @model_validator(mode="after")
+    def _heads_fill_the_width(self) -> TextConfig:
+        if self.width % self.heads:
+            wrong = f"has width {self.width} and {self.heads} heads"
+            raise rule(wrong, "choose heads so that they divide the width")
+        return self
 
 
 class VideoCrafter2Config(BaseModel):

@@ -13,7 +13,7 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.embeddings import get_timestep_embedding
 from diffusers.models.resnet import TemporalConvLayer
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -37,7 +37,7 @@ class UNetConfig(BaseModel):
     """C: channels of the latents."""
     model_channels: int = Field(default=320, ge=_GROUPS, multiple_of=_GROUPS)
     """Width of the highest resolution."""
-    channel_mult: tuple[int, ...] = Field(default=(1, 2, 4, 4), min_length=1)
+    channel_mult: tuple[PositiveInt, ...] = Field(default=(1, 2, 4, 4), min_length=1)
     """Width of each resolution, in units of ``model_channels``; each resolution is half of the one before."""
     num_res_blocks: int = Field(default=2, ge=1)
     """Residual blocks a resolution on the way down; there is one more on the way up."""
@@ -53,9 +53,15 @@ class UNetConfig(BaseModel):
     """Whether the network is told the frame rate."""
 
     @model_validator(mode="after")
-    def _heads_fill_the_width(self) -> UNetConfig:
-        for level, width in enumerate(self.widths):
-            if 2**level in self.attention_resolutions and width % self.num_head_channels:
+    def _parts_fit(self) -> UNetConfig:
+        known = [2**level for level in range(len(self.channel_mult))]
+        for resolution in self.attention_resolutions:
+            if resolution not in known:
+                wrong = f"has attention at {resolution}, and its resolutions are {', '.join(map(str, known))}"
+                raise rule(wrong, "choose attention_resolutions among these")
+        attended = [self.widths[known.index(resolution)] for resolution in self.attention_resolutions]
+        for width in (*attended, self.widths[-1]):  # there is attention in the middle in any case
+            if width % self.num_head_channels:
                 raise rule(
                     f"has attention of width {width} and heads of width {self.num_head_channels}",
                     "choose num_head_channels so that it divides every width with attention",

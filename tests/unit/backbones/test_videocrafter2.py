@@ -85,8 +85,9 @@ def test_a_pickled_checkpoint_in_half_precision_gives_the_same_model(
     torch.save(weights if kind == "plain" else content, copy / "model.ckpt")
     first, second = load(model), load(copy)
     for ours, theirs in zip(first.modules(), second.modules(), strict=True):
+        halves = theirs.state_dict()
         for name, weight in ours.state_dict().items():
-            assert torch.equal(weight.half().float(), theirs.state_dict()[name]), name
+            assert torch.equal(weight.half().float(), halves[name]), name
 
 
 @torch.no_grad()
@@ -131,7 +132,7 @@ def test_the_denoiser_is_told_the_frame_rate_of_the_settings(model: Path) -> Non
         outputs.append(backbone.denoise(latents, torch.tensor([481]), encoded))
         direct = backbone.denoiser(latents, torch.tensor([481]), encoded, torch.tensor([fps]))
         assert torch.equal(outputs[-1], direct)
-    assert not torch.allclose(*outputs, atol=1e-3)
+    assert not torch.allclose(outputs[0], outputs[1], atol=1e-3)
 
 
 @torch.no_grad()
@@ -148,12 +149,13 @@ def test_a_frame_is_decoded_by_itself_and_not_clamped(model: Path) -> None:
     assert video.max() > 1
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "checkpointing"), [("vader", True), ("vader", False), ("ddpo", False), ("diffusion-dpo", True)]
+)
 def test_a_step_of_each_method_moves_only_the_adapters(
     name: str, checkpointing: bool, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name != "vader":  # one method with counted FLOPs is enough
+    if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
         monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
     backbone = load(model, checkpointing=checkpointing)
     stand = make_stand(backbone, guidance=2.0, steps=3)
@@ -219,7 +221,10 @@ def test_without_sizes_the_checkpoint_must_be_the_released_one(copy: Path) -> No
     (copy / "config.json").write_text(json.dumps({"text": {"vocab_size": 514}}), "utf-8")
     with pytest.raises(UserError, match=r"lacks model\.diffusion_model\.input_blocks\.10\.0\.") as error:
         load(copy, height=64, width=64)
-    assert "has model.diffusion_model.time_embed.0.weight of shape [128, 32], not [1280, 320]" in str(error)
+    assert (
+        "has model.diffusion_model.time_embed.0.weight of shape [128, 32], not [1280, 320]"
+        in error.value.wrong
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,6 +234,8 @@ def test_without_sizes_the_checkpoint_must_be_the_released_one(copy: Path) -> No
         ("unet", {"context_dim": 24}, r"has unet.context_dim = 24 and text.width = 16; make them equal"),
         ("first_stage", {"z_channels": 8}, r"has unet.in_channels = 4 and first_stage.z_channels = 8"),
         ("unet", {"num_head_channels": 24}, r"has attention of width 32 and heads of width 24"),
+        ("unet", {"channel_mult": [1, 0]}, r"unet.channel_mult.1: is 0; it must be above 0"),
+        ("text", {"heads": 3}, r"has width 16 and 3 heads; choose heads so that they divide the width"),
     ],
 )
 def test_wrong_sizes_are_refused_by_file(
@@ -261,10 +268,11 @@ def test_a_checkpoint_of_another_schedule_is_refused(name: str, copy: Path) -> N
     assert schedule.scale is not None
     longer = torch.cat([schedule.scale, torch.full((400,), 0.7)])
     tables = {"alphas_cumprod": schedule.alphas_cumprod, "scale_arr": longer}
-    save_file(random_weights() | tables, copy / "model.safetensors")
+    weights = random_weights() | tables
+    save_file(weights, copy / "model.safetensors")
     assert load(copy).schedule.length == 1000
-    for wrong in (tables[name] * 0.99, tables[name][:500]):
-        save_file(random_weights() | tables | {name: wrong.contiguous()}, copy / "model.safetensors")
+    for wrong in (tables[name] * 0.99, tables[name][:500].clone()):
+        save_file(weights | {name: wrong}, copy / "model.safetensors")
         with pytest.raises(UserError, match=f"was trained with another {name}"):
             load(copy)
 

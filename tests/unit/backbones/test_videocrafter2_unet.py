@@ -148,11 +148,23 @@ def test_without_a_graph_there_is_nothing_to_checkpoint(monkeypatch: pytest.Monk
         network(*inputs())
 
 
-def test_heads_must_fill_the_width() -> None:
-    with pytest.raises(ValidationError, match="attention of width 64 and heads of width 24"):
-        UNetConfig(model_channels=64, num_head_channels=24)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_head_channels": 24}, "attention of width 32 and heads of width 24"),
+        # there is attention in the middle whether or not its resolution is named
+        ({"channel_mult": (2, 1), "num_head_channels": 64}, "attention of width 32 and heads of width 64"),
+        ({"attention_resolutions": (1, 3)}, "has attention at 3, and its resolutions are 1, 2"),
+        ({"model_channels": 40}, "multiple of 32"),
+    ],
+)
+def test_sizes_must_fit_each_other(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        UNetConfig.model_validate(SIZES["unet"] | changes)
 
 
-def test_widths_must_split_into_the_groups_of_the_norms() -> None:
-    with pytest.raises(ValidationError, match="multiple of 32"):
-        UNetConfig(model_channels=40)
+def test_the_released_network_takes_and_gives_the_released_size(released: VideoCrafter2UNet) -> None:
+    latents = torch.empty(2, 4, 16, 40, 64, device="meta")
+    numbers = torch.empty(2, device="meta", dtype=torch.int64)
+    output = released(latents, numbers, torch.empty(2, 77, 1024, device="meta"), numbers)
+    assert output.shape == latents.shape
