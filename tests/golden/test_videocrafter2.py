@@ -14,7 +14,7 @@ from tests.support.golden import FOLDER, Golden, golden
 from vader_bench.backbones.videocrafter2 import FirstStageConfig, make_first_stage, videocrafter2_schedule
 from vader_bench.backbones.videocrafter2_keys import denoiser_origin, first_stage_origin, load_into
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
-from vader_bench.diffusion.sampler import Sampler, ddim_transition, guided_prediction
+from vader_bench.diffusion.sampler import Sampler, guided_prediction
 from vader_bench.diffusion.schedule import NoiseSchedule
 
 NETWORKS = ["vc2_unet_tiny_0", "vc2_unet_tiny_1"]
@@ -123,7 +123,7 @@ def test_the_schedule_of_a_sampler(name: str) -> None:
     assert len(now) == asked
     assert got == (31 if asked == 30 else asked)
     ones = torch.ones(asked)
-    _, std = ddim_transition(schedule, ones, ones, now, following, case.config["eta"])
+    _, std = schedule.transition(ones, ones, now, following, case.config["eta"])
     alpha = schedule.alpha(now, ones)
     values = {
         "ddim_timesteps": now,
@@ -154,7 +154,7 @@ def test_one_step(scaled: bool, guidance: float) -> None:
         blank = torch.zeros(len(x), 1, 1)
         given = partial(both_given, torch.cat([uncond, eps]))
         prediction = guided_prediction(given, x, now, blank, blank, guidance)
-        mean, std = ddim_transition(schedule, prediction, x, now, following, case.config["eta"])
+        mean, std = schedule.transition(prediction, x, now, following, case.config["eta"])
         case.check(f"{key}/x_prev{suffix}", mean + std * noise)
         case.check(f"{key}/pred_x0{suffix}", schedule.split(prediction, x, now)[0])
 
