@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from vader_bench.rewards import clip, closed_form, oracle, videomae
+from vader_bench.rewards import clip, closed_form, oracle, pickscore, videomae, yolos
 from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory
 
-__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "oracle", "videomae"]
+__all__ = [
+    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "oracle", "pickscore",
+    "videomae", "yolos",
+]  # fmt: skip
