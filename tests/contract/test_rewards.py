@@ -24,8 +24,8 @@ PROMPTS = [
 class Case:
     """A tiny instance of a family."""
 
-    settings: dict[str, str] = field(default_factory=dict)
-    """Fixture by setting of the factory: the fixture's path is what the factory gets."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the factory gets; a text that starts with ``tiny_`` stands for the path of that fixture."""
     shape: tuple[int, int, int, int] = (4, 3, 20, 24)
     """[F, C, H, W] of its videos; by default neither square nor of a network's size."""
 
@@ -36,8 +36,23 @@ CASES = {
     "brightness": Case(),
     "colourfulness": Case(),
     "hps": Case({"model": "tiny_clip"}),
+    "jpeg-compressibility": Case(),
+    "mix": Case(
+        {
+            "parts": {
+                "aesthetic": {"clip": "tiny_clip", "head": "tiny_head"},
+                "action": {"model": "tiny_videomae"},
+                "redness": {},
+            },
+            "weights": {"aesthetic": 0.5, "action": 7.5, "redness": -1},
+        }
+    ),
+    "object-removal": Case({"model": "tiny_yolos", "target": "book", "height": 32}),
     "oracle": Case(shape=(8, 3, 64, 64)),
+    "pickscore": Case({"model": "tiny_clip"}),
+    "plugin": Case({"file": "tiny_plugin", "function": "greenness"}),
     "redness": Case(),
+    "temporal-consistency": Case({"model": "tiny_vjepa", "masks": 2}),
 }
 
 
@@ -45,12 +60,18 @@ def test_every_registered_family_is_held_to_this() -> None:
     assert set(REWARDS.names()) == set(CASES)
 
 
+def filled(request: pytest.FixtureRequest, settings: Any) -> Any:
+    """``settings`` with fixtures in place of their names."""
+    if isinstance(settings, dict):
+        return {key: filled(request, value) for key, value in settings.items()}
+    if isinstance(settings, str) and settings.startswith("tiny_"):
+        return str(request.getfixturevalue(settings))
+    return settings
+
+
 @pytest.fixture(params=sorted(CASES))
 def reward(request: pytest.FixtureRequest) -> Reward:
-    settings: dict[str, Any] = {
-        key: str(request.getfixturevalue(fixture)) for key, fixture in CASES[request.param].settings.items()
-    }
-    made = REWARDS.get(request.param)(**settings)
+    made = REWARDS.get(request.param)(**filled(request, CASES[request.param].settings))
     assert made.name == request.param
     return made
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from tests.support.golden import FOLDER, golden
-
 from vader_bench.rewards.clip import cosine, read_head
 from vader_bench.rewards.pickscore import pick_score
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, CropPreprocess, HeightPreprocess, Preprocess

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from vader_bench.rewards import clip, closed_form, oracle, pickscore, videomae, yolos
+from vader_bench.rewards import (
+    clip,
+    closed_form,
+    jpeg,
+    mix,
+    oracle,
+    pickscore,
+    plugin,
+    videomae,
+    vjepa,
+    yolos,
+)
 from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory
 
 __all__ = [
-    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "oracle", "pickscore",
-    "videomae", "yolos",
+    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "jpeg", "mix", "oracle",
+    "pickscore", "plugin", "videomae", "vjepa", "yolos",
 ]  # fmt: skip

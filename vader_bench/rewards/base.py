@@ -55,5 +55,5 @@ class Reward(ABC):
 
 RewardFactory = Callable[..., Reward]
 
-REWARDS: Registry[RewardFactory] = Registry("reward")
+REWARDS: Registry[RewardFactory] = Registry("reward", group="vader_bench.rewards")
 """Reward families by the name that suite files use; called with the suite's settings as keywords."""
