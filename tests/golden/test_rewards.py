@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.support.golden import FOLDER, golden
 from vader_bench.rewards.clip import cosine, read_head
+from vader_bench.rewards.mix import weighted_sum
 from vader_bench.rewards.pickscore import pick_score
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, CropPreprocess, HeightPreprocess, Preprocess
 from vader_bench.rewards.videomae import ClassFinder, class_log_probability
@@ -23,7 +24,7 @@ def unpack(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tens
     return case.config, case.inputs, case.outputs, case.check
 
 
-def rate(config: dict[str, Any], embeddings: Tensor) -> Tensor:
+def rate(embeddings: Tensor) -> Tensor:
     path = FOLDER.parent / "weights" / "sac+logos+ava1-l14-linearMSE.pth"
     if not path.exists():
         pytest.skip(f"no released aesthetic head at {path}")
@@ -34,7 +35,7 @@ def rate(config: dict[str, Any], embeddings: Tensor) -> Tensor:
 def test_aesthetic() -> None:
     config, inputs, _, check = unpack("reward_aesthetic")
     embeddings = inputs["clip_image_embeds"].requires_grad_()
-    scores = rate(config, embeddings)
+    scores = rate(embeddings)
     loss = 0.1 * (10 - scores).abs().mean()
     check("scores", scores)
     check("reward", scores.mean())
@@ -64,15 +65,20 @@ def test_hps_gradient_is_the_original_one_along_the_sphere() -> None:
 
 
 def test_aesthetic_and_hps_together() -> None:
-    config, inputs, _, check = unpack("reward_aesthetic_hps")
+    """With the weights in the docstring of ``Mix``; the loss is the objective up to sign and a constant."""
+    _, inputs, outputs, check = unpack("reward_aesthetic_hps")
     embeddings = inputs["clip_image_embeds"].requires_grad_()
-    ratings = rate(config, embeddings)
-    cosines = cosine(inputs["image_features"], inputs["text_features"])
-    loss = (1.5 * 0.1 * (10 - ratings).abs().mean() + (1 - cosines).abs().mean()) / 2
-    check("aesthetic_scores", ratings)
+    image = inputs["image_features"].requires_grad_()
+    values = {"aesthetic": rate(embeddings), "hps": cosine(image, inputs["text_features"])}
+    check("aesthetic_scores", values["aesthetic"])
+    check("reward", weighted_sum(values, {"aesthetic": 0.5, "hps": 7.5}).mean())
+    loss = (1.5 * 0.1 * 10 + 1) / 2 - weighted_sum(values, {"aesthetic": 0.075, "hps": 0.5}).mean()
     check("loss", loss)
-    check("reward", (ratings.mean() + 15 * cosines.mean()) / 2)
-    check("grad_clip_image_embeds", torch.autograd.grad(loss, embeddings)[0])
+    gradient, sphere = torch.autograd.grad(loss, [embeddings, image])
+    check("grad_clip_image_embeds", gradient)
+    original = outputs["grad_image_features"]  # see test_hps_gradient_is_the_original_one_along_the_sphere
+    along = original - (original * image).sum(-1, keepdim=True) * image
+    torch.testing.assert_close(sphere, along.detach(), atol=2e-6, rtol=1e-4)
 
 
 def test_actpred() -> None:

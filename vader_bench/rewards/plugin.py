@@ -62,7 +62,7 @@ class Plugin(Reward):
         function: its name there.
         differentiable: whether the result has a gradient with respect to the video.
         frames: how many a video must have; any number by default.
-        units: what the numbers are.
+        units: what the numbers are, without a slash, since a setting with one names weights.
 
     Raises:
         UserError: there is no such file or function.
