@@ -14,9 +14,9 @@ from vader_bench.rewards import (
     vjepa,
     yolos,
 )
-from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory
+from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory, make_reward
 
 __all__ = [
-    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "jpeg", "mix", "oracle",
-    "pickscore", "plugin", "videomae", "vjepa", "yolos",
+    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "jpeg", "make_reward", "mix",
+    "oracle", "pickscore", "plugin", "videomae", "vjepa", "yolos",
 ]  # fmt: skip

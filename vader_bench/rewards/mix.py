@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.base import REWARDS, Judgement, Reward, make_reward
 
 __all__ = ["Mix", "weighted_sum"]
 
@@ -60,7 +60,7 @@ class Mix(Reward):
             raise UserError("mix: parts", "are none", "name at least one reward family with its settings")
         self._weights = _checked("weights", weights, parts)
         self._objective_weights = _checked("objective_weights", objective_weights or weights, parts)
-        self._parts = {family: REWARDS.get(family)(**(settings or {})) for family, settings in parts.items()}
+        self._parts = {family: make_reward(family, settings or {}) for family, settings in parts.items()}
         self.differentiable = all(part.differentiable for part in self._parts.values())
         self.frames = _frames(self._parts)
         self.units = " + ".join(f"{self._weights[name]:g} x ({part.units})" for name, part in self._items())

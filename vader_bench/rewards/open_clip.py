@@ -20,7 +20,7 @@ from vader_bench.errors import UserError
 from vader_bench.rewards.pretrained import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import CLIPModel
+    from transformers import CLIPConfig, CLIPModel
 
 __all__ = ["VIT_H_14", "Architecture", "Tower", "convert", "load_open_clip"]
 
@@ -145,10 +145,21 @@ def _towers(architecture: Architecture) -> list[tuple[str, str, Tower]]:
 
 
 def _build(converted: Mapping[str, Tensor], architecture: Architecture) -> CLIPModel:
-    from transformers import CLIPConfig, CLIPModel
+    from transformers import CLIPModel
+
+    with quiet_transformers():
+        model: CLIPModel = CLIPModel.from_pretrained(
+            None, config=_config(architecture), state_dict=dict(converted), dtype=torch.float32
+        )
+    model.requires_grad_(False)  # from_pretrained has set eval mode
+    return model
+
+
+def _config(architecture: Architecture) -> CLIPConfig:
+    from transformers import CLIPConfig
 
     end = architecture.vocabulary - 1
-    config = CLIPConfig(
+    return CLIPConfig(
         text_config=_tower_config(architecture.text)
         | {"vocab_size": architecture.vocabulary, "max_position_embeddings": architecture.context}
         | {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end},
@@ -156,12 +167,6 @@ def _build(converted: Mapping[str, Tensor], architecture: Architecture) -> CLIPM
         | {"image_size": architecture.grid * architecture.patch, "patch_size": architecture.patch},
         projection_dim=architecture.embedding,
     )
-    with quiet_transformers():
-        model: CLIPModel = CLIPModel.from_pretrained(
-            None, config=config, state_dict=dict(converted), dtype=torch.float32
-        )
-    model.requires_grad_(False)  # from_pretrained has set eval mode
-    return model
 
 
 def _tower_config(tower: Tower) -> dict[str, Any]:

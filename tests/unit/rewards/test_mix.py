@@ -82,6 +82,7 @@ def test_parts_that_judge_different_numbers_of_frames_are_refused(tiny_videomae:
         (PAIR, {"redness": 1, "brightness": 0}, "weights.brightness = 0: mixes nothing"),
         (PAIR, {"redness": 1, "brightness": math.nan}, "weights.brightness = nan: mixes nothing"),
         (PAIR, {"redness": 1, "brightness": "1"}, "weights.brightness = '1': is not a number"),
+        ({"redness": {"colour": 1}}, {"redness": 1}, "settings of reward 'redness': do not fit"),
         ({"rednes": {}}, {"rednes": 1}, "reward 'rednes': is not known; did you mean 'redness'"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import CLIPModel
 
 from vader_bench.errors import UserError
 from vader_bench.rewards import open_clip
@@ -123,6 +124,15 @@ def test_the_released_architecture_has_the_released_size() -> None:
     """OpenCLIP counts 986.11 million parameters for ViT-H-14."""
     count = sum(math.prod(shape) for _, shape in open_clip._shapes(VIT_H_14))
     assert round(count / 1e6, 2) == 986.11
+
+
+def test_the_released_architecture_fills_every_weight_of_the_model() -> None:
+    """On the meta device, where tensors have shapes and no content."""
+    with torch.device("meta"):
+        state = {key: torch.empty(shape) for key, shape in open_clip._shapes(VIT_H_14)}
+        wanted = CLIPModel(open_clip._config(VIT_H_14)).state_dict()
+    converted = open_clip.convert(state, VIT_H_14)
+    assert {key: value.shape for key, value in converted.items()} == {k: v.shape for k, v in wanted.items()}
 
 
 def test_every_key_that_is_amiss_is_named(tmp_path: Path) -> None:
