@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from vader_bench.errors import UserError
+from vader_bench.ledger import Budget, Meter
+from vader_bench.metering import MeteredReward
 from vader_bench.rewards import REWARDS, Reward
 
 PROMPTS = [
@@ -189,6 +191,19 @@ def test_networks_are_frozen(reward: Reward, videos: Tensor) -> None:
         assert not any(module.training and list(module.children()) for module in network.modules())
         assert all(p.grad is None and not p.requires_grad for p in network.parameters())
         assert all(t.dtype == torch.float32 for t in network.state_dict().values() if t.is_floating_point())
+
+
+def test_can_be_metered(reward: Reward, videos: Tensor) -> None:
+    """Queries are charged, and the counter of operations gets through the reward, backwards too."""
+    meter = Meter(Budget(reward_queries=3))
+    judged = MeteredReward(reward, meter).judge(videos.requires_grad_(reward.differentiable), PROMPTS)
+    torch.testing.assert_close(judged.score, reward.score(videos, PROMPTS), rtol=1e-5, atol=1e-6)
+    forward = meter.ledger.flops
+    assert (forward > 0) == any(list(module.parameters()) for module in reward.modules())
+    if reward.differentiable:
+        judged.objective.sum().backward()
+        assert (meter.ledger.flops > forward) == (forward > 0)
+    assert meter.ledger.reward_queries == 3
 
 
 @pytest.mark.parametrize(
