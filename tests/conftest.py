@@ -24,6 +24,10 @@ from transformers import (
     CLIPTokenizer,
     VideoMAEConfig,
     VideoMAEForVideoClassification,
+    VJEPA2Config,
+    VJEPA2Model,
+    YolosConfig,
+    YolosForObjectDetection,
 )
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
@@ -87,6 +91,40 @@ def tiny_videomae(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _videomae().half().save_pretrained(folder)
     _save_preprocessor(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_yolos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ``YolosForObjectDetection`` folder: patches of 8, ten boxes, a book and a cup."""
+    folder = tmp_path_factory.mktemp("tiny-yolos")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        _yolos().half().save_pretrained(folder)
+    _save_preprocessor(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vjepa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ``VJEPA2Model`` folder: 4 frames 32 x 32, grid of 2 x 4 x 4 patches."""
+    folder = tmp_path_factory.mktemp("tiny-vjepa")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        _vjepa().half().save_pretrained(folder)
+    _save_preprocessor(folder, "video_preprocessor_config.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own reward."""
+    path = tmp_path_factory.mktemp("tiny-plugin") / "greenness.py"
+    path.write_text(
+        "def greenness(video, prompts):\n"
+        "    return video[:, :, 1].square().mean((1, 2, 3)) - video[:, :, 0].mean((1, 2, 3))\n",
+        "utf-8",
+    )
+    return path
 
 
 @pytest.fixture
@@ -208,6 +246,47 @@ def _videomae() -> VideoMAEForVideoClassification:
     return VideoMAEForVideoClassification(config)
 
 
-def _save_preprocessor(folder: Path) -> None:
+def _yolos() -> YolosForObjectDetection:
+    config = YolosConfig(
+        image_size=[32, 48],
+        patch_size=8,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_detection_tokens=10,
+        initializer_range=0.5,
+        use_mid_position_embeddings=True,
+        id2label={0: "book", 1: "cup"},
+    )
+    model = YolosForObjectDetection(config)
+    embeddings = model.vit.embeddings  # zero in a new model, so that all boxes would be one
+    for tensor in (embeddings.detection_tokens, embeddings.position_embeddings):
+        torch.nn.init.normal_(tensor)
+    return model
+
+
+def _vjepa() -> VJEPA2Model:
+    config = VJEPA2Config(
+        crop_size=32,
+        patch_size=8,
+        frames_per_clip=4,
+        tubelet_size=2,
+        hidden_size=24,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        mlp_ratio=2.0,
+        initializer_range=0.2,
+        pred_hidden_size=12,
+        pred_num_attention_heads=1,
+        pred_num_hidden_layers=2,
+        pred_num_mask_tokens=3,
+        pred_zero_init_mask_tokens=False,
+        pred_mlp_ratio=2.0,
+    )
+    return VJEPA2Model(config)
+
+
+def _save_preprocessor(folder: Path, name: str = "preprocessor_config.json") -> None:
     settings = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3], "size": {"shortest_edge": 16}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
+    (folder / name).write_text(json.dumps(settings), "utf-8")

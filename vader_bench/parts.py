@@ -8,7 +8,7 @@ from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.config import ComponentConfig, RunConfig
 from vader_bench.data.prompts import PromptSet, load_prompts
 from vader_bench.errors import UserError
-from vader_bench.rewards import REWARDS, Reward
+from vader_bench.rewards import Reward, make_reward
 from vader_bench.weights import digest, resolve
 
 __all__ = ["Parts", "load_parts"]
@@ -58,7 +58,7 @@ def _load_backbone(component: ComponentConfig, device: str) -> Backbone:
 
 
 def _load_reward(component: ComponentConfig, device: str) -> Reward:
-    reward = REWARDS.get(component.family)(**component.settings)
+    reward = make_reward(component.family, component.settings)
     for module in reward.modules():
         module.to(device)
     return reward

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from vader_bench.errors import UserError
@@ -14,14 +15,17 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A closed table from a user-visible name to whatever makes the thing.
+    """A table from a user-visible name to whatever makes the thing.
 
     Args:
         noun: what the entries are, for messages: ``"reward"``, ``"method"``.
+        group: entry points of installed packages that add to the table; each is loaded when it is asked
+            for, and a name that the project has itself is the project's. ``None`` is a closed table.
     """
 
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str, group: str | None = None) -> None:
         self.noun = noun
+        self._group = group
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -39,15 +43,37 @@ class Registry(Generic[T]):
         """Return the entry called ``name``.
 
         Raises:
-            UserError: no such entry; the message names the nearest one and all others.
+            UserError: no such entry; the message names the nearest one and all others. Or the package that
+                offers it cannot be imported.
         """
         if name in self._entries:
             return self._entries[name]
-        near = difflib.get_close_matches(name, self._entries, n=1)
+        offered = self._offered()
+        if name in offered:
+            self._entries[name] = self._load(offered[name])
+            return self._entries[name]
+        near = difflib.get_close_matches(name, self.names(), n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(self.names())
         raise UserError(f"{self.noun} {name!r}", "is not known", f"{guess}choose one of: {known}")
 
     def names(self) -> list[str]:
         """Return all names, sorted."""
-        return sorted(self._entries)
+        return sorted(self._entries.keys() | self._offered().keys())
+
+    def _offered(self) -> dict[str, EntryPoint]:
+        """Return what installed packages add, by name."""
+        if self._group is None:
+            return {}
+        return {entry.name: entry for entry in entry_points(group=self._group)}
+
+    def _load(self, entry: EntryPoint) -> T:
+        given = f"{self.noun} {entry.name!r} of package {entry.dist.name if entry.dist else '(unknown)'}"
+        try:
+            loaded: T = entry.load()
+        except (ImportError, AttributeError) as error:
+            remedy = "install the package again, or use another name"
+            raise UserError(given, f"cannot be loaded from {entry.value} ({error})", remedy) from error
+        if not callable(loaded):
+            raise UserError(given, f"{entry.value} cannot be called", "ask the package's authors")
+        return loaded

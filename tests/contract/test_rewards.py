@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from vader_bench.errors import UserError
+from vader_bench.ledger import Budget, Meter
+from vader_bench.metering import MeteredReward
 from vader_bench.rewards import REWARDS, Reward
 
 PROMPTS = [
@@ -24,8 +26,8 @@ PROMPTS = [
 class Case:
     """A tiny instance of a family."""
 
-    settings: dict[str, str] = field(default_factory=dict)
-    """Fixture by setting of the factory: the fixture's path is what the factory gets."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the factory gets; a text that starts with ``tiny_`` stands for the path of that fixture."""
     shape: tuple[int, int, int, int] = (4, 3, 20, 24)
     """[F, C, H, W] of its videos; by default neither square nor of a network's size."""
 
@@ -36,8 +38,23 @@ CASES = {
     "brightness": Case(),
     "colourfulness": Case(),
     "hps": Case({"model": "tiny_clip"}),
+    "jpeg-compressibility": Case(),
+    "mix": Case(
+        {
+            "parts": {
+                "aesthetic": {"clip": "tiny_clip", "head": "tiny_head"},
+                "action": {"model": "tiny_videomae"},
+                "redness": {},
+            },
+            "weights": {"aesthetic": 0.5, "action": 7.5, "redness": -1},
+        }
+    ),
+    "object-removal": Case({"model": "tiny_yolos", "target": "book", "height": 32}),
     "oracle": Case(shape=(8, 3, 64, 64)),
+    "pickscore": Case({"model": "tiny_clip"}),
+    "plugin": Case({"file": "tiny_plugin", "function": "greenness"}),
     "redness": Case(),
+    "temporal-consistency": Case({"model": "tiny_vjepa", "masks": 2}),
 }
 
 
@@ -45,12 +62,18 @@ def test_every_registered_family_is_held_to_this() -> None:
     assert set(REWARDS.names()) == set(CASES)
 
 
+def filled(request: pytest.FixtureRequest, settings: Any) -> Any:
+    """``settings`` with fixtures in place of their names."""
+    if isinstance(settings, dict):
+        return {key: filled(request, value) for key, value in settings.items()}
+    if isinstance(settings, str) and settings.startswith("tiny_"):
+        return str(request.getfixturevalue(settings))
+    return settings
+
+
 @pytest.fixture(params=sorted(CASES))
 def reward(request: pytest.FixtureRequest) -> Reward:
-    settings: dict[str, Any] = {
-        key: str(request.getfixturevalue(fixture)) for key, fixture in CASES[request.param].settings.items()
-    }
-    made = REWARDS.get(request.param)(**settings)
+    made = REWARDS.get(request.param)(**filled(request, CASES[request.param].settings))
     assert made.name == request.param
     return made
 
@@ -168,6 +191,19 @@ def test_networks_are_frozen(reward: Reward, videos: Tensor) -> None:
         assert not any(module.training and list(module.children()) for module in network.modules())
         assert all(p.grad is None and not p.requires_grad for p in network.parameters())
         assert all(t.dtype == torch.float32 for t in network.state_dict().values() if t.is_floating_point())
+
+
+def test_can_be_metered(reward: Reward, videos: Tensor) -> None:
+    """Queries are charged, and the counter of operations gets through the reward, backwards too."""
+    meter = Meter(Budget(reward_queries=3))
+    judged = MeteredReward(reward, meter).judge(videos.requires_grad_(reward.differentiable), PROMPTS)
+    torch.testing.assert_close(judged.score, reward.score(videos, PROMPTS), rtol=1e-5, atol=1e-6)
+    forward = meter.ledger.flops
+    assert (forward > 0) == any(list(module.parameters()) for module in reward.modules())
+    if reward.differentiable:
+        judged.objective.sum().backward()
+        assert (meter.ledger.flops > forward) == (forward > 0)
+    assert meter.ledger.reward_queries == 3
 
 
 @pytest.mark.parametrize(

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.support.golden import FOLDER, golden
 from vader_bench.rewards.clip import cosine, read_head
-from vader_bench.rewards.preprocess import Preprocess
+from vader_bench.rewards.mix import weighted_sum
+from vader_bench.rewards.pickscore import pick_score
+from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, CropPreprocess, HeightPreprocess, Preprocess
 from vader_bench.rewards.videomae import ClassFinder, class_log_probability
-
-FOLDER = Path(os.environ.get("VADER_BENCH_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
-
-
-class Golden(NamedTuple):
-    """One case: its description, inputs and a comparison with its outputs."""
-
-    config: dict[str, Any]
-    inputs: dict[str, Tensor]
-    check: Callable[[str, Tensor], None]
+from vader_bench.rewards.yolos import target_confidence
 
 
-def golden(name: str) -> Golden:
-    if not FOLDER.is_dir():
-        pytest.skip(f"no golden vectors at {FOLDER}; VADER_BENCH_GOLDEN says where they are")
-    cases = json.loads((FOLDER / "index.json").read_text("utf-8"))["cases"]
-    (case,) = [case for case in cases if case["name"] == name]
-    tensors = load_file(FOLDER / case["file"])
-
-    def check(key: str, value: Tensor) -> None:
-        key = f"outputs/{key}"
-        tolerance = case["tolerance"].get("per_tensor", {}).get(key, case["tolerance"])
-        torch.testing.assert_close(
-            value.detach(), tensors[key], atol=tolerance["atol"], rtol=tolerance["rtol"], msg=key
-        )
-
-    inputs = {k.removeprefix("inputs/"): v for k, v in tensors.items() if k.startswith("inputs/")}
-    return Golden(case["config"], inputs, check)
+def unpack(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor], Callable[..., None]]:
+    """Return config, inputs, outputs and comparison of a case."""
+    case = golden(name)
+    return case.config, case.inputs, case.outputs, case.check
 
 
-def rate(config: dict[str, Any], embeddings: Tensor) -> Tensor:
+def rate(embeddings: Tensor) -> Tensor:
     path = FOLDER.parent / "weights" / "sac+logos+ava1-l14-linearMSE.pth"
     if not path.exists():
         pytest.skip(f"no released aesthetic head at {path}")
@@ -55,9 +33,9 @@ def rate(config: dict[str, Any], embeddings: Tensor) -> Tensor:
 
 
 def test_aesthetic() -> None:
-    config, inputs, check = golden("reward_aesthetic")
+    config, inputs, _, check = unpack("reward_aesthetic")
     embeddings = inputs["clip_image_embeds"].requires_grad_()
-    scores = rate(config, embeddings)
+    scores = rate(embeddings)
     loss = 0.1 * (10 - scores).abs().mean()
     check("scores", scores)
     check("reward", scores.mean())
@@ -68,7 +46,7 @@ def test_aesthetic() -> None:
 
 
 def test_hps() -> None:
-    _, inputs, check = golden("reward_hps")
+    _, inputs, _, check = unpack("reward_hps")
     image, text = inputs["image_features"], inputs["text_features"]
     scores = cosine(image, text)
     check("cos", scores)
@@ -78,28 +56,33 @@ def test_hps() -> None:
 
 def test_hps_gradient_is_the_original_one_along_the_sphere() -> None:
     """The original normalises inside its model, before these features; ``cosine`` does it here."""
-    _, inputs, _ = golden("reward_hps")
+    _, inputs, outputs, _ = unpack("reward_hps")
     image, text = inputs["image_features"].requires_grad_(), inputs["text_features"]
     (gradient,) = torch.autograd.grad((1 - cosine(image, text)).mean(), image)
-    original = load_file(FOLDER / "reward_hps.safetensors")["outputs/grad_image_features"]
+    original = outputs["grad_image_features"]
     along = original - (original * image).sum(-1, keepdim=True) * image
     torch.testing.assert_close(gradient, along.detach(), atol=1e-6, rtol=1e-4)
 
 
 def test_aesthetic_and_hps_together() -> None:
-    config, inputs, check = golden("reward_aesthetic_hps")
+    """With the weights in the docstring of ``Mix``; the loss is the objective up to sign and a constant."""
+    _, inputs, outputs, check = unpack("reward_aesthetic_hps")
     embeddings = inputs["clip_image_embeds"].requires_grad_()
-    ratings = rate(config, embeddings)
-    cosines = cosine(inputs["image_features"], inputs["text_features"])
-    loss = (1.5 * 0.1 * (10 - ratings).abs().mean() + (1 - cosines).abs().mean()) / 2
-    check("aesthetic_scores", ratings)
+    image = inputs["image_features"].requires_grad_()
+    values = {"aesthetic": rate(embeddings), "hps": cosine(image, inputs["text_features"])}
+    check("aesthetic_scores", values["aesthetic"])
+    check("reward", weighted_sum(values, {"aesthetic": 0.5, "hps": 7.5}).mean())
+    loss = (1.5 * 0.1 * 10 + 1) / 2 - weighted_sum(values, {"aesthetic": 0.075, "hps": 0.5}).mean()
     check("loss", loss)
-    check("reward", (ratings.mean() + 15 * cosines.mean()) / 2)
-    check("grad_clip_image_embeds", torch.autograd.grad(loss, embeddings)[0])
+    gradient, sphere = torch.autograd.grad(loss, [embeddings, image])
+    check("grad_clip_image_embeds", gradient)
+    original = outputs["grad_image_features"]  # see test_hps_gradient_is_the_original_one_along_the_sphere
+    along = original - (original * image).sum(-1, keepdim=True) * image
+    torch.testing.assert_close(sphere, along.detach(), atol=2e-6, rtol=1e-4)
 
 
 def test_actpred() -> None:
-    config, inputs, check = golden("reward_actpred")
+    config, inputs, _, check = unpack("reward_actpred")
     labels = config["labels"]
     keywords = {word: next(x for x in labels if word in x) for word in config["keyword_order"]}
     finder = ClassFinder(labels, keywords)
@@ -115,7 +98,7 @@ def test_actpred() -> None:
 
 
 def test_preprocessing() -> None:
-    config, inputs, check = golden("reward_preprocessing")
+    config, inputs, _, check = unpack("reward_preprocessing")
     frame = (inputs["frame"] / 2 + 0.5).clamp(0, 1)
     clip = Preprocess(224, config["clip_mean"], config["clip_std"])
     imagenet = Preprocess(224, config["imagenet_mean"], config["imagenet_std"])
@@ -124,3 +107,38 @@ def test_preprocessing() -> None:
     first, second = frame[:, :, :256, :256], frame[:, :, -256:, -256:]
     video = torch.stack([imagenet(first), imagenet(second)], dim=1)
     check("actpred", video[..., ::4, ::4])
+    assert (tuple(config["clip_mean"]), tuple(config["clip_std"])) == (CLIP_MEAN, CLIP_STD)
+    check("pickscore", CropPreprocess(224, CLIP_MEAN, CLIP_STD)(frame)[..., ::4, ::4])
+    yolos = HeightPreprocess(512, config["imagenet_mean"], config["imagenet_std"])(frame)
+    assert list(yolos.shape) == config["full_sizes"]["yolos"]
+    check("yolos", yolos[..., ::8, ::8])
+
+
+def test_pickscore() -> None:
+    config, inputs, outputs, check = unpack("reward_pickscore")
+    image, text = inputs["image_embeds"].requires_grad_(), inputs["text_embeds"].requires_grad_()
+    scores = pick_score(image, text, torch.tensor(config["logit_scale"]))
+    loss = (1 - scores / 100).abs().mean()
+    check("correct/reward", scores.mean())
+    check("correct/loss", loss)
+    check("correct/reward_first_only", scores[0])
+    check("correct/loss_first_only", 1 - scores[0] / 100)
+    for name, gradient in zip(("image", "text"), torch.autograd.grad(loss, [image, text]), strict=True):
+        check(f"correct/grad_{name}_embeds", gradient)
+    check("score_matrix_text_by_image", pick_score(image, text[:, None], torch.tensor(config["logit_scale"])))
+    assert abs(scores.mean() - outputs["upstream/reward"]) > 0.1  # one prompt for all is told apart
+
+
+def test_object_removal() -> None:
+    config, inputs, outputs, check = unpack("reward_yolos_removal")
+    target = next(int(index) for index, label in config["labels"].items() if label == config["target"])
+    for i, batch in enumerate(config["batches"]):
+        logits = inputs[f"logits_{i}"].requires_grad_()
+        confidence = target_confidence(logits, target, config["threshold"])
+        loss = confidence.mean()
+        check(f"correct/loss_{i}", loss)
+        check(f"correct/reward_{i}", 1 - loss)
+        check(f"correct/grad_logits_{i}", torch.autograd.grad(loss, logits)[0])
+        assert (confidence > 0).tolist() == batch["images_with_target"]
+        same = torch.isclose(loss, outputs[f"upstream/loss_{i}"], atol=1e-6).item()
+        assert same == batch["upstream_equals_correct"]

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from vader_bench.rewards import clip, closed_form, oracle, videomae
-from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory
+from vader_bench.rewards import (
+    clip,
+    closed_form,
+    jpeg,
+    mix,
+    oracle,
+    pickscore,
+    plugin,
+    videomae,
+    vjepa,
+    yolos,
+)
+from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory, make_reward
 
-__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "oracle", "videomae"]
+__all__ = [
+    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "jpeg", "make_reward", "mix",
+    "oracle", "pickscore", "plugin", "videomae", "vjepa", "yolos",
+]  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from vader_bench.errors import UserError
 from vader_bench.registry import Registry
 
-__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory"]
+__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory", "make_reward"]
 
 
 class Judgement(NamedTuple):
@@ -55,5 +57,29 @@ class Reward(ABC):
 
 RewardFactory = Callable[..., Reward]
 
-REWARDS: Registry[RewardFactory] = Registry("reward")
+REWARDS: Registry[RewardFactory] = Registry("reward", group="vader_bench.rewards")
 """Reward families by the name that suite files use; called with the suite's settings as keywords."""
+
+
+def make_reward(family: str, settings: Mapping[str, Any]) -> Reward:
+    """Return the reward that a suite file describes, frozen, on the CPU.
+
+    Args:
+        family: registered name.
+        settings: of the family.
+
+    Raises:
+        UserError: the family is unknown, takes other settings or refuses these, or makes no reward.
+    """
+    factory = REWARDS.get(family)
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(**settings)
+    except TypeError as error:
+        remedy = f"its settings are: {', '.join(signature.parameters) or '(none)'}"
+        raise UserError(f"settings of reward {family!r}", f"do not fit ({error})", remedy) from error
+    reward: object = factory(**settings)  # an installed package may keep no promise
+    if not isinstance(reward, Reward):
+        wrong = f"makes {type(reward).__name__}, which is no Reward"
+        raise UserError(f"reward {family!r}", wrong, "extend vader_bench.rewards.Reward")
+    return reward

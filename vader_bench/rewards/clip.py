@@ -18,14 +18,18 @@ from torch.nn import functional
 
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
-from vader_bench.rewards.preprocess import Preprocess, check_video, read_preprocess
+from vader_bench.rewards.open_clip import load_open_clip
+from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, check_video, read_preprocess
 from vader_bench.rewards.pretrained import load_frozen, quiet_transformers
 from vader_bench.weights import resolve
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer
 
-__all__ = ["Aesthetic", "AestheticHead", "HumanPreference", "cosine", "read_head"]
+__all__ = [
+    "Aesthetic", "AestheticHead", "ClipReward", "HumanPreference", "PromptedClipReward", "cosine",
+    "load_clip", "read_head",
+]  # fmt: skip
 
 _LAION_LAYERS = (0, 2, 4, 6, 7)
 _LAION_KEYS = {f"layers.{i}.{kind}" for i in _LAION_LAYERS for kind in ("weight", "bias")}
@@ -105,15 +109,17 @@ def cosine(image: Tensor, text: Tensor) -> Tensor:
     return (functional.normalize(image, dim=-1) * functional.normalize(text, dim=-1)).sum(-1)
 
 
-class _ClipReward(Reward):
-    """What both rewards share: a frozen CLIP and its preprocessing."""
+class ClipReward(Reward):
+    """What all rewards built on CLIP share.
 
-    def __init__(self, folder: Path) -> None:
-        # transformers takes seconds to import, and listing the rewards should not
-        from transformers import CLIPModel
+    Args:
+        clip: frozen.
+        preprocess: turns frames in [0, 1] into what the image tower takes.
+    """
 
-        self._clip: CLIPModel = load_frozen(CLIPModel, folder)
-        self._preprocess: Preprocess = read_preprocess(folder, self._clip.config.vision_config.image_size)
+    def __init__(self, clip: CLIPModel, preprocess: Preprocess) -> None:
+        self._clip = clip
+        self._preprocess = preprocess
 
     def modules(self) -> list[nn.Module]:
         """Return CLIP and its preprocessing."""
@@ -125,8 +131,51 @@ class _ClipReward(Reward):
         return embeddings.reshape(*video.shape[:2], -1)
 
 
+class PromptedClipReward(ClipReward):
+    """What rewards share that compare frames with their prompt.
+
+    Args:
+        clip: frozen.
+        preprocess: turns frames in [0, 1] into what the image tower takes.
+        tokenizer: folder with the tokenizer's files.
+
+    Raises:
+        UserError: the tokenizer is missing, or not this model's.
+    """
+
+    def __init__(self, clip: CLIPModel, preprocess: Preprocess, tokenizer: Path) -> None:
+        super().__init__(clip, preprocess)
+        self._tokenizer = _load_tokenizer(tokenizer, clip)
+
+    @torch.no_grad()
+    def _embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """Return text embeddings [B, D], of any length.
+
+        They are padded to full length, so that the work does not depend on the prompts; the causal mask
+        keeps the padding, which comes after the end token, out of the result.
+        """
+        tokens = self._tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self._clip.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        embeddings: Tensor = self._clip.get_text_features(tokens["input_ids"].to(self._clip.device))
+        return embeddings
+
+
+def load_clip(folder: Path) -> CLIPModel:
+    """Return the frozen ``CLIPModel`` in ``folder``; see ``load_frozen``."""
+    # transformers takes seconds to import, and listing the rewards should not
+    from transformers import CLIPModel
+
+    clip: CLIPModel = load_frozen(CLIPModel, folder)
+    return clip
+
+
 @REWARDS.register("aesthetic")
-class Aesthetic(_ClipReward):
+class Aesthetic(ClipReward):
     """How good people would find the pictures, by the LAION aesthetic predictor; prompts do not matter.
 
     Rating = weight . e + bias for the unit-length CLIP image embedding e, averaged over frames. The
@@ -146,7 +195,9 @@ class Aesthetic(_ClipReward):
     units = "aesthetic rating, about 1 to 10"
 
     def __init__(self, clip: str, head: str) -> None:
-        super().__init__(resolve(clip))
+        folder = resolve(clip)
+        model = load_clip(folder)
+        super().__init__(model, read_preprocess(folder, model.config.vision_config.image_size))
         del self._clip.text_model, self._clip.text_projection
         self._head = read_head(resolve(head))
         self.value_range = self._head.bounds()
@@ -171,7 +222,7 @@ class Aesthetic(_ClipReward):
 
 
 @REWARDS.register("hps")
-class HumanPreference(_ClipReward):
+class HumanPreference(PromptedClipReward):
     """How well the pictures meet their prompt in people's eyes: a CLIP tuned on human choices.
 
     Score = cosine of image and text embedding, averaged over frames, without a logit scale; from -1 to 1,
@@ -179,44 +230,35 @@ class HumanPreference(_ClipReward):
     weights under Apache-2.0). Prompts longer than the text tower takes are cut, as that code does.
 
     Args:
-        model: weights of a transformers ``CLIPModel`` folder with its tokenizer files.
+        model: weights of a transformers ``CLIPModel`` folder, or one of the released files
+            ``HPS_v2_compressed.pt`` and ``HPS_v2.1_compressed.pt`` (https://huggingface.co/xswu/HPSv2).
+        tokenizer: folder with ``vocab.json`` and ``merges.txt``; a file needs it (that of
+            laion/CLIP-ViT-H-14-laion2B-s32B-b79K), a folder has its own.
 
     Raises:
-        UserError: weights are missing or faulty, or the tokenizer is not this model's.
+        UserError: weights are missing or faulty, or the tokenizer is missing or not this model's.
     """
 
     name = "hps"
     units = "cosine similarity"
     value_range = (-1.0, 1.0)
 
-    def __init__(self, model: str) -> None:
-        folder = resolve(model)
-        super().__init__(folder)
+    def __init__(self, model: str, tokenizer: str | None = None) -> None:
+        path = resolve(model)
+        if path.is_file() and tokenizer is None:
+            remedy = "set `tokenizer` to a folder with the vocab.json and merges.txt of CLIP ViT-H-14"
+            raise UserError(f"hps model {model!r}", "is a file, which has no tokenizer", remedy)
+        clip = load_open_clip(path) if path.is_file() else load_clip(path)
+        size = clip.config.vision_config.image_size
+        preprocess = Preprocess(size, CLIP_MEAN, CLIP_STD) if path.is_file() else read_preprocess(path, size)
+        super().__init__(clip, preprocess, resolve(tokenizer) if tokenizer else path)
         self.source = f"CLIP {model}"
-        self._tokenizer = _load_tokenizer(folder, self._clip)
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, F, 3, H, W] in [0, 1], one prompt a video."""
         check_video(self.name, video, prompts)
         score = cosine(self._embed(video), self._embed_text(prompts)[:, None]).mean(1)
         return Judgement(score, score)
-
-    @torch.no_grad()
-    def _embed_text(self, prompts: Sequence[str]) -> Tensor:
-        """Return text embeddings [B, D], of any length.
-
-        They are padded to full length, so that the work does not depend on the prompts; the causal mask
-        keeps the padding, which comes after the end token, out of the result.
-        """
-        tokens = self._tokenizer(
-            list(prompts),
-            padding="max_length",
-            truncation=True,
-            max_length=self._clip.config.text_config.max_position_embeddings,
-            return_tensors="pt",
-        )
-        embeddings: Tensor = self._clip.get_text_features(tokens["input_ids"].to(self._clip.device))
-        return embeddings
 
 
 def _load_tokenizer(folder: Path, clip: CLIPModel) -> CLIPTokenizer:

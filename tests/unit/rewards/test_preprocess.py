@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from vader_bench.errors import UserError
-from vader_bench.rewards.preprocess import Preprocess, check_video, read_preprocess, resize
+from vader_bench.rewards.preprocess import (
+    CropPreprocess,
+    HeightPreprocess,
+    Preprocess,
+    check_video,
+    read_preprocess,
+    read_statistics,
+    resize,
+)
 
 
 def noise(*shape: int) -> Tensor:
@@ -98,3 +106,55 @@ def test_read_preprocess_names_the_fault(tmp_path: Path, changes: dict[str, Any]
 def test_read_preprocess_needs_the_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"preprocessor_config\.json"):
         read_preprocess(tmp_path, 16)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize(("old", "new"), [((20, 24), (8, 8)), ((20, 24), (40, 31))])
+def test_resize_equals_every_interpolation(
+    old: tuple[int, int], new: tuple[int, int], antialias: bool
+) -> None:
+    pictures = noise(2, 3, *old)
+    expected = functional.interpolate(pictures, size=new, mode="bicubic", antialias=antialias)
+    torch.testing.assert_close(
+        resize(pictures, *new, "bicubic", antialias=antialias), expected, rtol=1e-5, atol=1e-6
+    )
+    expected = functional.interpolate(pictures, size=new, mode="bilinear", antialias=False)
+    torch.testing.assert_close(resize(pictures, *new, antialias=False), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(20, 44), (44, 20), (16, 16), (20, 20), (16, 17)])
+def test_crop_keeps_the_aspect_ratio_and_takes_the_middle(size: tuple[int, int]) -> None:
+    frames = noise(2, 3, *size)
+    out = CropPreprocess(16, (0.0,) * 3, (1.0,) * 3)(frames)
+    short = min(size)
+    whole = functional.interpolate(
+        frames, [16 * side // short for side in size], mode="bicubic", antialias=True
+    )
+    top, left = ((side - 16) // 2 for side in whole.shape[-2:])
+    expected = whole[..., top : top + 16, left : left + 16]
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_crop_keeps_overshoot() -> None:
+    edge = torch.zeros(3, 8, 8)
+    edge[..., 4:] = 1
+    out = CropPreprocess(16, (0.0,) * 3, (1.0,) * 3)(edge)
+    assert out.min() < -0.01
+    assert out.max() > 1.01
+
+
+def test_height_sets_the_width() -> None:
+    frames = noise(2, 3, 20, 33)
+    out = HeightPreprocess(32, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))(frames)
+    mean, std = (torch.tensor(x)[:, None, None] for x in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    expected = (functional.interpolate(frames, (32, 52), mode="bilinear") - mean) / std
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_read_statistics_does_not_ask_for_a_size(tmp_path: Path) -> None:
+    path = write(tmp_path, size=None) / "preprocessor_config.json"
+    assert read_statistics(path) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    with pytest.raises(
+        UserError, match=r"image_std: .*; give image_mean and image_std as three numbers each$"
+    ):
+        read_statistics(write(tmp_path, image_std=None) / "preprocessor_config.json")
