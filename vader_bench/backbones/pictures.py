@@ -61,10 +61,10 @@ def picture_source(name: str, height: int, width: int) -> PictureSource:
 
 
 def blurred_square(pictures: Tensor, size: int) -> Tensor:
-    """Return ``pictures`` [..., H, W] as [..., size, size]: a Gaussian blur, then bicubic with aligned corners.
+    """Return ``pictures`` [..., H, W] as [..., size, size]: blurred, then bicubic, corners aligned.
 
-    Stable Video Diffusion shows CLIP pictures that were shrunk like this. The blur's standard deviation is
-    half of what the factor of shrinking has above 1, in pixels.
+    Stable Video Diffusion shows CLIP pictures that were shrunk like this. The blur is Gaussian; its standard
+    deviation in pixels is half of what the factor of shrinking has above 1.
     """
     rows, columns = (_blurred_matrix(pictures, side, size) for side in pictures.shape[-2:])
     return rows @ pictures @ columns.T

@@ -75,4 +75,6 @@ def _check(wanted: dict[str, Tensor], stored: dict[str, Tensor], source: str) ->
         if name in stored and stored[name].shape != weight.shape
     ]
     if wrong:
-        raise UserError(source, "; ".join(wrong), "give the weights that belong to the config.json beside them")
+        raise UserError(
+            source, "; ".join(wrong), "give the weights that belong to the config.json beside them"
+        )

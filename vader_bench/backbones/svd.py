@@ -72,8 +72,8 @@ class Svd(ImageBackbone):
 
     Blattmann et al. 2023 (arXiv:2311.15127); weights stabilityai/stable-video-diffusion-img2vid and -xt on
     the Hugging Face hub. The condition is one opaque row a video: the embedding [D], then the picture's
-    latents [C * h * w]. Guidance is the same for all frames; the ramp over the frames that diffusers' pipeline
-    has by default (from 1 at the first to 3 at the last) is not offered.
+    latents [C * h * w]. Guidance is the same for all frames; the ramp over the frames that
+    diffusers' pipeline has by default (from 1 at the first to 3 at the last) is not offered.
 
     Args:
         networks: as loaded.
@@ -122,7 +122,9 @@ class Svd(ImageBackbone):
         named = [index for index, prompt in enumerate(prompts) if prompt]
         if named:
             names = [prompts[index] for index in named]
-            encoded[named] = self.encode_pictures(torch.stack([self._pictures(name) for name in names]), names)
+            encoded[named] = self.encode_pictures(
+                torch.stack([self._pictures(name) for name in names]), names
+            )
         return encoded
 
     @torch.no_grad()
@@ -152,7 +154,7 @@ class Svd(ImageBackbone):
         return torch.zeros_like(encoded)
 
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
-        """Return the UNet's prediction F [B, C, F, h, w] at sigmas ``timesteps`` [B] (see ``EdmSchedule``)."""
+        """Return the UNet's prediction [B, C, F, h, w] at sigmas ``timesteps`` [B]: see ``EdmSchedule``."""
         batch, channels, frames, height, width = latents.shape
         sigmas = timesteps.to(latents.dtype)
         scaled = latents / (sigmas**2 + 1).sqrt().reshape(-1, 1, 1, 1, 1)

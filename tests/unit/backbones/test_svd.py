@@ -30,6 +30,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "ddpo": {"prompts_per_round": 2, "samples_per_prompt": 2},
     "diffusion-dpo": {},
 }
+CALLS = {
+    "vader": (4 * 3 * 2, 4 * 2 * 2),  # the last two steps have a backward
+    "ddpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # sampling, then every step once more
+    "diffusion-dpo": (4 * 3 * 2 + 4 + 4, 4),  # sampling, then model and reference of two pairs
+}
+"""Forwards and backwards of the denoiser for 4 videos in 3 steps with guidance."""
 HEIGHT, LENGTH = 16, 24
 """Pixels of the test's pictures, down and across."""
 
@@ -62,8 +68,9 @@ def pipeline() -> StableVideoDiffusionPipeline:
     return pipeline
 
 
-def load(folder: Path, pictures: Path | str = "pocket", **settings: object) -> Svd:
-    wanted = {"height": HEIGHT, "width": LENGTH, "pictures": str(pictures)} | settings
+def load(folder: Path, pictures: Path | None = None, **settings: Any) -> Svd:
+    named = "pocket" if pictures is None else str(pictures)
+    wanted = {"height": HEIGHT, "width": LENGTH, "pictures": named} | settings
     backbone = BACKBONES.get("svd").load(folder, **wanted)
     assert isinstance(backbone, Svd)
     return backbone
@@ -85,6 +92,7 @@ def test_everything_is_frozen_in_eval_mode_and_float32(model: Path) -> None:
         assert all(p.dtype == torch.float32 and not p.requires_grad for p in module.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @torch.no_grad()
 def test_videos_equal_those_of_diffusers_pipeline(
@@ -171,7 +179,7 @@ def test_a_batch_equals_its_videos_one_by_one(model: Path, pictures: Path) -> No
 
 @torch.no_grad()
 def test_the_denoiser_is_told_settings_embedding_and_picture(model: Path, pictures: Path) -> None:
-    def predicted(change: slice = slice(0), **settings: object) -> Tensor:
+    def predicted(change: slice = slice(0), **settings: Any) -> Tensor:
         backbone = load(model, pictures, **settings)
         encoded = load(model, pictures).encode(PROMPTS[:1])
         encoded[:, :, change] = 0
@@ -195,7 +203,7 @@ def test_every_frame_needs_the_whole_video_to_be_decoded(model: Path) -> None:
     video = backbone.decode(latents)
     assert video.shape == (1, 24, 3, HEIGHT, LENGTH)
     torch.testing.assert_close(backbone.decode(latents, [23, 0]), video[:, [23, 0]])
-    assert not video.min() == video.clamp(0, 1).min()
+    assert video.min() < 0, "not clamped"
     (gradient,) = torch.autograd.grad(video[:, 0].square().sum(), latents)
     assert (gradient[0].abs().amax((0, 2, 3)) > 1e-8).all()
 
@@ -226,13 +234,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
     assert ledger.reward_queries == 4
     assert ledger.vae_decodes == 4 * 3
     assert ledger.flops > 0
-    forwards, backwards = {
-        # 4 videos, 3 steps, both branches of the guidance; K = 2
-        "vader": (4 * 3 * 2, 4 * 2 * 2),
-        "ddpo": (ledger.denoiser_forwards, ledger.denoiser_backwards),
-        "diffusion-dpo": (ledger.denoiser_forwards, ledger.denoiser_backwards),
-    }[name]
-    assert (ledger.denoiser_forwards, ledger.denoiser_backwards) == (forwards, backwards)
+    assert (ledger.denoiser_forwards, ledger.denoiser_backwards) == CALLS[name]
 
 
 def test_checkpointing_changes_no_number_of_a_step(
@@ -254,7 +256,7 @@ def test_checkpointing_changes_no_number_of_a_step(
             results.append((method.step(2), method.adapter()))
         kept.append(sum(sizes))
     torch.testing.assert_close(results[0], results[1])
-    assert kept[0] > 0
+    assert kept[1] < kept[0] / 2
 
 
 def test_the_size_follows_the_settings(model: Path) -> None:
@@ -279,7 +281,7 @@ def test_the_size_follows_the_settings(model: Path) -> None:
         ({"pictures": "./nowhere"}, r"backbone.settings.pictures = './nowhere': is not a folder"),
     ],
 )
-def test_wrong_settings_are_refused(model: Path, settings: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_refused(model: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         load(model, **settings)
 
