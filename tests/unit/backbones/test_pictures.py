@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from vader_bench.backbones.pictures import blurred_square, picture_source
+from vader_bench.config import SuiteConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.pocket.vocabulary import Caption
 from vader_bench.pocket.world import FRAMES, draw_clip, render
@@ -81,6 +82,20 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     assert error.value.exit_code is ExitCode.MISSING
     with pytest.raises(UserError, match=r"'faces': has no slash.*; write ./faces"):
         picture_source("faces", 4, 4)
+
+
+def test_a_folder_of_pictures_counts_among_the_weights_of_a_run() -> None:
+    settings = {"weights": "./svd", "pictures": "./faces"}
+    suite = SuiteConfig.model_validate(
+        {
+            "suite": "faces",
+            "backbone": {"family": "svd", "settings": settings},
+            "rewards": {"redness": {"family": "redness"}},
+            "prompts": {"default": "pocket"},
+            "sampler": {"steps": 2, "eta": 1.0, "guidance": 1.0},
+        }
+    )
+    assert suite.weights("redness") == ["./faces", "./svd"]
 
 
 def test_a_prompt_that_names_no_picture_is_refused(tmp_path: Path) -> None:
