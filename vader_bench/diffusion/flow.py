@@ -13,7 +13,7 @@ from torch import Tensor
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 
-__all__ = ["FlowSchedule"]
+__all__ = ["LENGTH", "FlowSchedule"]
 
 LENGTH = 1000.0
 """The timestep of pure noise."""
@@ -62,6 +62,7 @@ class FlowSchedule(Schedule):
         *,
         tokens: int | None = None,
         shift: float | None = None,
+        spacing: Spacing | None = None,
     ) -> FlowSchedule:
         """Return the schedule of a diffusers scheduler config.
 
@@ -72,6 +73,7 @@ class FlowSchedule(Schedule):
             source: where the config comes from, for messages.
             tokens: patches of a video, on which ``use_dynamic_shifting`` makes the shift depend.
             shift: in place of the config's own.
+            spacing: in place of the scheduler's own.
 
         Raises:
             UserError: the config asks for arithmetic that this schedule does not have.
@@ -93,7 +95,7 @@ class FlowSchedule(Schedule):
                 f"set it to {LENGTH:.0f}",
             )
         own = _shift(config, source, tokens) if shift is None else shift
-        return cls(own, _SPACINGS[kind], config.get("shift_terminal") or None)
+        return cls(own, spacing or _SPACINGS[kind], config.get("shift_terminal") or None)
 
     def timesteps(self, steps: int) -> Tensor:
         """Return the timesteps [steps] of a sampler, float32, largest first.
