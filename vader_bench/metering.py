@@ -83,6 +83,7 @@ class MeteredBackbone:
         self.denoiser: nn.Module = backbone.denoiser
         self.lora_targets = backbone.lora_targets
         self.latent_shape = backbone.latent_shape
+        self.frames = backbone.frames
         self.schedule = backbone.schedule
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
@@ -114,8 +115,11 @@ class MeteredBackbone:
         return _charge_flops(self._meter, output, cost)
 
     def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
-        """Return pictures [B, f, 3, H, W]; charges one decode a frame."""
-        count = latents.shape[2] if frames is None else len(frames)
+        """Return pictures [B, f, 3, H, W]; charges one decode a picture, and the FLOPs of all that ran.
+
+        A decoder that can only make a whole video costs as many FLOPs for one picture of it as for all.
+        """
+        count = self.frames if frames is None else len(frames)
         kind = ("decode", latents.shape[1:], count, torch.is_grad_enabled(), latents.requires_grad)
         cost = self._flops.cost(kind, lambda first: self._backbone.decode(first, frames), latents)
         self._meter.ledger.vae_decodes += latents.shape[0] * count

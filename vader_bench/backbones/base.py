@@ -17,8 +17,8 @@ __all__ = ["BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone"]
 class Backbone(ABC):
     """A frozen video diffusion model: encode a condition, denoise, decode.
 
-    Shapes: B videos, F frames, C latent channels, h x w latent size, H x W picture size,
-    L text tokens, D text width.
+    Shapes: B videos, F frames of latents, C latent channels, h x w latent size, H x W picture size,
+    L text tokens, D text width. A frame of latents may stand for several pictures.
     """
 
     name: str
@@ -29,6 +29,11 @@ class Backbone(ABC):
     latent_shape: tuple[int, int, int, int]
     """(C, F, h, w) of one video's latents."""
     schedule: Schedule
+
+    @property
+    def frames(self) -> int:
+        """Return the number of pictures of one video; as many as frames of latents unless a model differs."""
+        return self.latent_shape[1]
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> Tensor:
@@ -57,7 +62,7 @@ class Backbone(ABC):
 
         Args:
             latents: clean latents [B, C, F, h, w].
-            frames: indices of the frames to decode, all of them by default.
+            frames: indices of the pictures wanted, from 0 to ``self.frames`` - 1, all of them by default.
         """
 
     def to(self, device: str) -> Backbone:

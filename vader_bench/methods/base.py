@@ -175,7 +175,7 @@ class Method(ABC):
         return float(norm)
 
     def _choose_frames(self, generator: torch.Generator) -> list[int]:
-        total = self.bench.backbone.latent_shape[1]
+        total = self.bench.backbone.frames
         fixed, wanted = self.bench.reward.frames, self.bench.decode_frames
         count = fixed or wanted or total
         if count > total:

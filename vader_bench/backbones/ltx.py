@@ -1,0 +1,205 @@
+"""LTX-Video, text to video: an ``LTXPipeline`` folder of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_ltx import AutoencoderKLLTXVideo
+from diffusers.models.transformers.transformer_ltx import LTXVideoTransformer3DModel
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from transformers import T5EncoderModel
+
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.pipeline_folder import (
+    latent_sizes,
+    load_network,
+    load_tokenizer,
+    read_table,
+    require_equal,
+    require_parts,
+    tokenize,
+)
+from vader_bench.diffusion.flow import FlowSchedule
+from vader_bench.errors import UserError
+from vader_bench.yamlfile import parse, raise_faults
+
+__all__ = ["Ltx", "LtxFactory", "LtxSettings"]
+
+_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class LtxSettings(BaseModel):
+    """Size of the videos and how the network is run; defaults as in diffusers' pipeline."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames: int = Field(default=161, ge=1)
+    """Pictures of a video: a multiple of 8 plus 1."""
+    height: int = Field(default=512, ge=1)
+    """Pixels."""
+    width: int = Field(default=704, ge=1)
+    """Pixels."""
+    fps: int = Field(default=25, ge=1)
+    """Pictures a second that the denoiser is told, through the distance between its frames."""
+    tokens: int = Field(default=128, ge=1)
+    """Length that texts are filled up to; the text encoder reads the padding, the denoiser does not."""
+    flow_shift: float | None = Field(default=None, gt=0)
+    """Shift of the timesteps; the folder's, which depends on the size of the videos, if ``None``."""
+    checkpointing: bool = False
+    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
+
+
+class Ltx(Backbone):
+    """A latent text-to-video flow model: T5 text states, diffusion transformer, strong autoencoder.
+
+    HaCohen et al. 2024 (arXiv:2501.00103); weights Lightricks/LTX-Video on the Hugging Face hub. Clean
+    latents are normalised channel by channel. A decoder that takes a timestep gets 0 and no noise, the
+    default of diffusers' pipeline.
+
+    Args:
+        transformer: the denoiser.
+        vae: the autoencoder.
+        text_encoder: its last states are what the denoiser reads.
+        tokenizer: its tokenizer.
+        schedule: see there.
+        latent_shape: (C, F, h, w).
+        wanted: the settings.
+    """
+
+    name = "ltx"
+    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
+
+    def __init__(
+        self,
+        transformer: LTXVideoTransformer3DModel,
+        vae: AutoencoderKLLTXVideo,
+        text_encoder: T5EncoderModel,
+        tokenizer: Any,
+        *,
+        schedule: FlowSchedule,
+        latent_shape: tuple[int, int, int, int],
+        wanted: LtxSettings,
+    ) -> None:
+        self.denoiser: nn.Module = transformer
+        self.schedule = schedule
+        self.latent_shape = latent_shape
+        self._vae = vae
+        self._text_encoder = text_encoder
+        self._tokenizer = tokenizer
+        self._tokens = wanted.tokens
+        space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
+        self._time = time
+        self._places = (time / wanted.fps, space, space)
+        for module in self.modules():
+            module.requires_grad_(False).eval()
+
+    @property
+    def frames(self) -> int:
+        """Return the number of pictures: the first frame of latents is one, each further one several."""
+        return 1 + (self.latent_shape[1] - 1) * self._time
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return the last states of the text encoder [B, L, D], zero from each text's end on.
+
+        Raises:
+            UserError: a prompt has more tokens than the text encoder reads.
+        """
+        ids, words = tokenize(self._tokenizer, prompts, self._tokens)
+        device = self._text_encoder.device
+        # the original's text encoder looks at the padding too
+        states: Tensor = self._text_encoder(ids.to(device)).last_hidden_state
+        return states.masked_fill(~words.to(device)[..., None], 0)
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return the predicted velocity [B, C, F, h, w]."""
+        frames, height, width = latents.shape[2:]
+        velocity = self.denoiser(
+            hidden_states=latents.flatten(2).transpose(1, 2),
+            encoder_hidden_states=encoded,
+            timestep=timesteps,
+            encoder_attention_mask=encoded.ne(0).any(2).to(encoded.dtype),
+            num_frames=frames,
+            height=height,
+            width=width,
+            rope_interpolation_scale=self._places,
+            return_dict=False,
+        )[0]
+        return velocity.transpose(1, 2).unflatten(2, (frames, height, width))  # type: ignore[no-any-return]
+
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, H, W]; all are decoded, as each needs its neighbours."""
+        vae = self._vae
+        mean, std = (part.reshape(1, -1, 1, 1, 1) for part in (vae.latents_mean, vae.latents_std))
+        scaled = latents * std / vae.config["scaling_factor"] + mean
+        timesteps = latents.new_zeros(len(latents)) if vae.config["timestep_conditioning"] else None
+        pictures = (vae.decode(scaled, timesteps, return_dict=False)[0] / 2 + 0.5).transpose(1, 2)
+        return pictures if frames is None else pictures[:, list(frames)]  # type: ignore[no-any-return]
+
+    def modules(self) -> list[nn.Module]:
+        """Return the denoiser, the text encoder and the autoencoder."""
+        return [self.denoiser, self._text_encoder, self._vae]
+
+
+class LtxFactory(BackboneFactory):
+    """Loads an ``LTXPipeline`` folder, with ``LtxSettings`` as settings."""
+
+    def load(self, folder: Path, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+
+        Raises:
+            UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
+        """
+        wanted, faults = parse(LtxSettings, settings)
+        raise_faults("backbone.settings", faults)
+        assert wanted is not None
+        require_parts(folder, _PARTS, "LTXPipeline")
+        vae = load_network(AutoencoderKLLTXVideo, folder / "vae")
+        _check(folder, vae)
+        space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
+        factors = {"frames": (time, 1), "height": (space, 1), "width": (space, 1)}
+        sizes = latent_sizes(wanted.model_dump(include=set(factors)), factors)
+        scheduler = folder / "scheduler" / "scheduler_config.json"
+        schedule = FlowSchedule.from_config(
+            read_table(scheduler),
+            str(scheduler),
+            tokens=sizes[0] * sizes[1] * sizes[2],
+            shift=wanted.flow_shift,
+            spacing="even",  # the pipeline's own, whatever the scheduler's
+        )
+        transformer = load_network(LTXVideoTransformer3DModel, folder / "transformer")
+        if wanted.checkpointing:
+            transformer.enable_gradient_checkpointing()
+        return Ltx(
+            transformer,
+            vae,
+            load_network(T5EncoderModel, folder / "text_encoder"),
+            load_tokenizer(folder / "tokenizer"),
+            schedule=schedule,
+            latent_shape=(int(vae.config["latent_channels"]), *sizes),
+            wanted=wanted,
+        )
+
+
+BACKBONES.register("ltx")(LtxFactory())
+
+
+def _check(folder: Path, vae: Any) -> None:
+    """Refuse networks that do not fit each other, and those that need what ``Ltx`` does not have."""
+    network, text = (read_table(folder / name / "config.json") for name in ("transformer", "text_encoder"))
+    channels = {"transformer.in_channels": int(network.get("in_channels", 128))}
+    require_equal(folder, channels | {"vae.latent_channels": int(vae.config["latent_channels"])})
+    widths = {"transformer.caption_channels": int(network.get("caption_channels", 4096))}
+    require_equal(folder, widths | {"text_encoder.d_model": int(text.get("d_model", 512))})
+    if any(network.get(key, 1) != 1 for key in ("patch_size", "patch_size_t")):
+        raise UserError(str(folder), "has a transformer with patches of latents", "give one without")
+    if any(vae.config["decoder_inject_noise"]):
+        raise UserError(
+            str(folder),
+            "has an autoencoder whose decoder draws noise of its own, which no seed would repeat",
+            "give a version without decoder_inject_noise, 0.9.0 for example",
+        )

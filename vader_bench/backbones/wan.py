@@ -1,0 +1,231 @@
+"""Wan 2.1 and 2.2, text to video: a ``WanPipeline`` folder of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from transformers import UMT5EncoderModel
+
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.pipeline_folder import (
+    latent_sizes,
+    load_network,
+    load_tokenizer,
+    read_table,
+    require_equal,
+    require_parts,
+    tokenize,
+)
+from vader_bench.diffusion.flow import LENGTH, FlowSchedule
+from vader_bench.errors import UserError
+from vader_bench.yamlfile import parse, raise_faults
+
+__all__ = ["Experts", "Wan", "WanFactory", "WanSettings"]
+
+_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class WanSettings(BaseModel):
+    """Size of the videos and how the network is run; defaults as in diffusers' pipeline."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames: int = Field(default=81, ge=1)
+    """Pictures of a video: a multiple of 4 plus 1."""
+    height: int = Field(default=480, ge=1)
+    """Pixels."""
+    width: int = Field(default=832, ge=1)
+    """Pixels."""
+    tokens: int = Field(default=512, ge=1)
+    """Length that texts are filled up to. The network reads the padding, so another one is another model."""
+    flow_shift: float | None = Field(default=None, gt=0)
+    """Shift of the timesteps, 3 for 480 and 5 for 720 lines by the model card; the folder's if ``None``."""
+    checkpointing: bool = False
+    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
+
+
+class Experts(nn.Module):
+    """Two networks that share the way: one for noisy latents, one for those less noisy (Wan 2.2).
+
+    Args:
+        high: takes timesteps from ``boundary`` up.
+        low: takes those below.
+        boundary: a timestep.
+    """
+
+    def __init__(self, high: nn.Module, low: nn.Module, boundary: float) -> None:
+        super().__init__()
+        self.high = high
+        self.low = low
+        self.boundary = boundary
+
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, encoded: Tensor, return_dict: bool
+    ) -> tuple[Tensor]:
+        """Return the prediction [B, C, F, h, w], each video's from its own network."""
+        noisy = timesteps >= self.boundary
+        chosen = [(self.high, noisy.nonzero().flatten()), (self.low, (~noisy).nonzero().flatten())]
+        parts = [
+            expert(latents[rows], timesteps[rows], encoded[rows], return_dict=return_dict)[0]
+            for expert, rows in chosen
+            if len(rows)
+        ]
+        return (torch.cat(parts)[torch.cat([rows for _, rows in chosen]).argsort()],)
+
+
+class Wan(Backbone):
+    """A latent text-to-video flow model: UMT5 text states, diffusion transformer, causal autoencoder.
+
+    Wan team 2025 (arXiv:2503.20314); weights Wan-AI/Wan2.1-T2V-1.3B-Diffusers and its like on the Hugging
+    Face hub. Clean latents are normalised channel by channel.
+
+    Args:
+        transformer: the denoiser, or two ``Experts``.
+        vae: the autoencoder.
+        text_encoder: its last states are what the denoiser reads.
+        tokenizer: its tokenizer.
+        schedule: see there.
+        latent_shape: (C, F, h, w).
+        tokens: length that texts are filled up to.
+    """
+
+    name = "wan"
+    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
+
+    def __init__(
+        self,
+        transformer: nn.Module,
+        vae: AutoencoderKLWan,
+        text_encoder: UMT5EncoderModel,
+        tokenizer: Any,
+        *,
+        schedule: FlowSchedule,
+        latent_shape: tuple[int, int, int, int],
+        tokens: int,
+    ) -> None:
+        self.denoiser: nn.Module = transformer
+        self.schedule = schedule
+        self.latent_shape = latent_shape
+        self._vae = vae
+        self._text_encoder = text_encoder
+        self._tokenizer = tokenizer
+        self._tokens = tokens
+        self._mean, self._std = (
+            torch.tensor(vae.config[name]).reshape(1, -1, 1, 1, 1) for name in ("latents_mean", "latents_std")
+        )
+        for module in self.modules():
+            module.requires_grad_(False).eval()
+
+    @property
+    def frames(self) -> int:
+        """Return the number of pictures: the first frame of latents is one, each further one several."""
+        return 1 + (self.latent_shape[1] - 1) * int(self._vae.config["scale_factor_temporal"])
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return the last states of the text encoder [B, L, D], zero from each text's end on.
+
+        Raises:
+            UserError: a prompt has more tokens than the denoiser reads.
+        """
+        ids, words = tokenize(self._tokenizer, prompts, self._tokens)
+        ids, words = ids.to(self._text_encoder.device), words.to(self._text_encoder.device)
+        states: Tensor = self._text_encoder(ids, words.long()).last_hidden_state
+        return states.masked_fill(~words[..., None], 0)
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return the predicted velocity [B, C, F, h, w]."""
+        return self.denoiser(latents, timesteps, encoded, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, H, W]; all are decoded, as each needs those before it.
+
+        The autoencoder clamps them to [0, 1] itself.
+        """
+        scaled = latents * self._std.to(latents) + self._mean.to(latents)
+        pictures = (self._vae.decode(scaled, return_dict=False)[0] / 2 + 0.5).transpose(1, 2)
+        return pictures if frames is None else pictures[:, list(frames)]  # type: ignore[no-any-return]
+
+    def modules(self) -> list[nn.Module]:
+        """Return the denoiser, the text encoder and the autoencoder."""
+        return [self.denoiser, self._text_encoder, self._vae]
+
+
+class WanFactory(BackboneFactory):
+    """Loads a ``WanPipeline`` folder, with ``WanSettings`` as settings."""
+
+    def load(self, folder: Path, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+
+        Raises:
+            UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
+        """
+        wanted, faults = parse(WanSettings, settings)
+        raise_faults("backbone.settings", faults)
+        assert wanted is not None
+        require_parts(folder, _PARTS, "WanPipeline")
+        scheduler = folder / "scheduler" / "scheduler_config.json"
+        schedule = FlowSchedule.from_config(read_table(scheduler), str(scheduler), shift=wanted.flow_shift)
+        latent_shape = _latent_shape(folder, wanted)
+        transformer = _load_transformer(folder, wanted.checkpointing)
+        return Wan(
+            transformer,
+            load_network(AutoencoderKLWan, folder / "vae"),
+            load_network(UMT5EncoderModel, folder / "text_encoder"),
+            load_tokenizer(folder / "tokenizer"),
+            schedule=schedule,
+            latent_shape=latent_shape,
+            tokens=wanted.tokens,
+        )
+
+
+BACKBONES.register("wan")(WanFactory())
+
+
+def _load_transformer(folder: Path, checkpointing: bool) -> nn.Module:
+    """Return the denoiser, made of two if the folder has two and says where one ends."""
+    index = folder / "model_index.json"
+    boundary = read_table(index).get("boundary_ratio") if index.is_file() else None
+    names = ["transformer", "transformer_2"] if (folder / "transformer_2").is_dir() else ["transformer"]
+    if (boundary is None) != (len(names) == 1):
+        raise UserError(
+            str(folder),
+            f"has {' and '.join(names)}, and boundary_ratio = {boundary} in model_index.json",
+            "give both transformer_2 and boundary_ratio, or neither",
+        )
+    experts = []
+    for name in names:
+        network = load_network(WanTransformer3DModel, folder / name)
+        if checkpointing:
+            network.enable_gradient_checkpointing()
+        experts.append(network)
+    if boundary is None:
+        return experts[0]  # type: ignore[no-any-return]
+    return Experts(experts[0], experts[1], boundary * LENGTH).eval()
+
+
+def _latent_shape(folder: Path, wanted: WanSettings) -> tuple[int, int, int, int]:
+    """Return (C, F, h, w), after comparing the sizes of the networks."""
+    network, vae, text = (
+        read_table(folder / name / "config.json") for name in ("transformer", "vae", "text_encoder")
+    )
+    channels = int(network.get("in_channels", 16))
+    require_equal(folder, {"transformer.in_channels": channels, "vae.z_dim": int(vae.get("z_dim", 16))})
+    require_equal(
+        folder,
+        {
+            "transformer.text_dim": int(network.get("text_dim", 4096)),
+            "text_encoder.d_model": int(text.get("d_model", 512)),
+        },
+    )
+    patch = network.get("patch_size", [1, 2, 2])
+    space, time = int(vae.get("scale_factor_spatial", 8)), int(vae.get("scale_factor_temporal", 4))
+    factors = {"frames": (time, patch[0]), "height": (space, patch[1]), "width": (space, patch[2])}
+    return channels, *latent_sizes(wanted.model_dump(include=set(factors)), factors)
