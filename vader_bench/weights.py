@@ -1,4 +1,4 @@
-"""Weights by name: packaged ones checked against their digests, local ones by path, hub ones from the cache."""
+"""Weights by name: packaged ones checked by their digests, local ones by path, hub ones from the cache."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def resolve(name: str) -> Path:
     Args:
         name: ``"pocket/<part>"`` for packaged weights, e.g. ``"pocket/clip"`` or
             ``"pocket/aesthetic/head.safetensors"``; ``"hf:<owner>/<name>[@revision][:file or folder]"``
-            for what the local cache of the Hugging Face hub holds, e.g. ``"hf:openai/clip-vit-large-patch14"``;
-            anything else is the path of a local folder or file. Packaged files are compared with their
-            digests once a process. Nothing is ever downloaded.
+            for what the local cache of the Hugging Face hub holds; anything else is the path of a local
+            folder or file. Packaged files are compared with their digests once a process. Nothing is
+            ever downloaded.
 
     Raises:
         UserError: there is no such part or path; a packaged file is missing, surplus, or not as it was
