@@ -66,7 +66,7 @@ class ComponentConfig(_Config):
 
     family: str
     settings: dict[str, Any] = {}
-    """A value with a slash names weights: ``pocket/clip``, ``./my-model``."""
+    """A value with a slash names weights: ``pocket/clip``, ``./my-model``, ``hf:owner/name``."""
 
 
 class SuiteConfig(_Config):

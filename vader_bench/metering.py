@@ -18,10 +18,10 @@ from vader_bench.errors import UserError
 from vader_bench.ledger import Meter
 from vader_bench.rewards.base import Judgement, Reward
 
-__all__ = ["MeteredBackbone", "MeteredReward"]
+__all__ = ["FlopTable", "MeteredBackbone", "MeteredReward", "count_flops"]
 
 
-class _FlopTable:
+class FlopTable:
     """FLOPs of each kind of call for one video, counted once and then looked up.
 
     Attention is counted in its plain form, so that the count is the same on every machine whichever
@@ -42,12 +42,13 @@ class _FlopTable:
         """
         if kind not in self._costs:
             with self._meter.paused(), sdpa_kernel(SDPBackend.MATH):
-                self._costs[kind] = _count(call, batch[:1])
+                self._costs[kind] = count_flops(call, batch[:1])
         forward, backward = self._costs[kind]
         return forward * len(batch), backward * len(batch)
 
 
-def _count(call: Callable[[Tensor], Tensor], video: Tensor) -> tuple[int, int]:
+def count_flops(call: Callable[[Tensor], Tensor], video: Tensor) -> tuple[int, int]:
+    """Return (forward, backward) FLOPs of ``call`` on ``video``; backward is 0 where there is no graph."""
     with FlopCounterMode(display=False) as forward:
         output = call(video.detach().requires_grad_(video.requires_grad))
     if not output.requires_grad:
@@ -74,12 +75,18 @@ def _leaves(output: Tensor) -> list[Tensor]:
 
 
 class MeteredBackbone:
-    """A backbone that charges every call. See ``Backbone`` for shapes."""
+    """A backbone that charges every call. See ``Backbone`` for shapes.
 
-    def __init__(self, backbone: Backbone, meter: Meter) -> None:
+    Args:
+        backbone: what is called.
+        meter: what is charged.
+        flops: says what a call costs; by default it is counted.
+    """
+
+    def __init__(self, backbone: Backbone, meter: Meter, flops: FlopTable | None = None) -> None:
         self._backbone = backbone
         self._meter = meter
-        self._flops = _FlopTable(meter)
+        self._flops = flops or FlopTable(meter)
         self.denoiser: nn.Module = backbone.denoiser
         self.lora_targets = backbone.lora_targets
         self.latent_shape = backbone.latent_shape
@@ -127,12 +134,15 @@ class MeteredBackbone:
 
 
 class MeteredReward:
-    """A reward that charges every video it judges, and refuses to pass on a score that is not a number."""
+    """A reward that charges every video it judges, and refuses to pass on a score that is not a number.
 
-    def __init__(self, reward: Reward, meter: Meter) -> None:
+    Args as for ``MeteredBackbone``.
+    """
+
+    def __init__(self, reward: Reward, meter: Meter, flops: FlopTable | None = None) -> None:
         self._reward = reward
         self._meter = meter
-        self._flops = _FlopTable(meter)
+        self._flops = flops or FlopTable(meter)
         self.name = reward.name
         self.differentiable = reward.differentiable
         self.frames = reward.frames

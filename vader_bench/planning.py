@@ -10,12 +10,21 @@ import yaml
 
 from vader_bench import files
 from vader_bench.config import ExperimentConfig, RunConfig, SuiteConfig, expand, load_experiment, load_suite
+from vader_bench.errors import ExitCode, UserError
 from vader_bench.launch import Job
 from vader_bench.runs import RunFolder
 from vader_bench.tune import check_tuning
 from vader_bench.weights import resolve
 
-__all__ = ["EXPERIMENT_NAME", "Plan", "claim", "make_plan", "require_weights", "write_experiment"]
+__all__ = [
+    "EXPERIMENT_NAME",
+    "Plan",
+    "claim",
+    "make_plan",
+    "require_weights",
+    "weights_to_fetch",
+    "write_experiment",
+]
 
 EXPERIMENT_NAME = "experiment.yaml"
 
@@ -37,7 +46,14 @@ class Plan:
         return [Job(run, self.folder(results) / "runs" / run.name) for run in self.runs]
 
 
-def make_plan(path: Path, suite: str | None = None, quick: bool = False, seeds: int | None = None) -> Plan:
+def make_plan(
+    path: Path,
+    suite: str | None = None,
+    quick: bool = False,
+    seeds: int | None = None,
+    *,
+    with_weights: bool = True,
+) -> Plan:
     """Return the runs that the experiment file ``path`` asks for.
 
     Args:
@@ -45,6 +61,7 @@ def make_plan(path: Path, suite: str | None = None, quick: bool = False, seeds: 
         suite: name or file of a suite to use in place of the experiment's own.
         quick: ask for the experiment's smaller form.
         seeds: how many seeds to use: the experiment's first ones, then the numbers that follow them.
+        with_weights: refuse what lacks weights; without them a plan can be made and not run.
 
     Raises:
         UserError: the file or its suite has faults, an arm differs in more than the experiment compares,
@@ -59,7 +76,8 @@ def make_plan(path: Path, suite: str | None = None, quick: bool = False, seeds: 
     runs = expand(experiment, chosen)
     if experiment.tuning is not None and suite is None:
         check_tuning(experiment, path.parent / experiment.tuning, runs)
-    require_weights(chosen, experiment.rewards)
+    if with_weights:
+        require_weights(chosen, experiment.rewards)
     return Plan(experiment, chosen, runs)
 
 
@@ -76,6 +94,23 @@ def require_weights(suite: SuiteConfig, rewards: Sequence[str]) -> None:
     """
     for name in suite.weights(*rewards):
         resolve(name)
+
+
+def weights_to_fetch(suite: SuiteConfig, rewards: Sequence[str]) -> list[UserError]:
+    """Return what ``require_weights`` would say of each name on the hub that is not in the local cache.
+
+    Raises:
+        UserError: other weights are missing or not what their digests say: no command fetches those.
+    """
+    found = []
+    for name in suite.weights(*rewards):
+        try:
+            resolve(name)
+        except UserError as error:
+            if error.exit_code != ExitCode.MISSING:
+                raise
+            found.append(error)
+    return found
 
 
 def claim(jobs: Sequence[Job]) -> None:

@@ -1,4 +1,4 @@
-"""Weights by name: packaged ones checked against their digests, local ones by path."""
+"""Weights by name: packaged ones checked by their digests, local ones by path, hub ones from the cache."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from vader_bench.errors import UserError
 from vader_bench.files import canonical_json, read_json, sha256_file, sha256_text, write_json
+from vader_bench.hub import HUB_PREFIX, find_cached, parse_hub_name
 
-__all__ = ["DIGESTS", "PACKAGED", "digest", "resolve", "write_digests"]
+__all__ = ["DIGESTS", "PACKAGED", "digest", "is_packaged", "resolve", "size", "write_digests"]
 
 PACKAGED = Path(__file__).parent / "pocket" / "weights"
 """Where the weights that come with the package lie."""
@@ -24,14 +25,19 @@ def resolve(name: str) -> Path:
 
     Args:
         name: ``"pocket/<part>"`` for packaged weights, e.g. ``"pocket/clip"`` or
-            ``"pocket/aesthetic/head.safetensors"``; anything else is the path of a local folder or file.
-            Packaged files are compared with their digests once a process.
+            ``"pocket/aesthetic/head.safetensors"``; ``"hf:<owner>/<name>[@revision][:file or folder]"``
+            for what the local cache of the Hugging Face hub holds; anything else is the path of a local
+            folder or file. Packaged files are compared with their digests once a process. Nothing is
+            ever downloaded.
 
     Raises:
         UserError: there is no such part or path; a packaged file is missing, surplus, or not as it was
-            when the digests were written.
+            when the digests were written; the cache does not hold what is asked of the hub (exit code
+            MISSING, with size, licence and the command that fetches it).
     """
-    if name.startswith(_PREFIX):
+    if name.startswith(HUB_PREFIX):
+        return find_cached(parse_hub_name(name))
+    if is_packaged(name):
         part = name.removeprefix(_PREFIX)
         _verified(PACKAGED, part)
         return PACKAGED / part
@@ -54,9 +60,27 @@ def digest(name: str) -> str:
         UserError: as ``resolve``.
     """
     path = resolve(name)
-    if name.startswith(_PREFIX):
+    if is_packaged(name):
         return _combined(_verified(PACKAGED, name.removeprefix(_PREFIX)))
     return _combined(_hashed(path))
+
+
+def is_packaged(name: str) -> bool:
+    """Return whether ``name`` is that of weights that come with the package."""
+    return name.startswith(_PREFIX)
+
+
+def size(name: str) -> int:
+    """Return how many bytes the files of ``name`` have; they are counted and not read.
+
+    Raises:
+        UserError: there is no such part, path or repository here.
+    """
+    path = PACKAGED / name.removeprefix(_PREFIX) if is_packaged(name) else resolve(name)
+    if not path.exists():
+        raise UserError(f"weights {name!r}", "are not packaged", _REMEDY)
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
 def write_digests(folder: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vader_bench.diffusion.schedule import Schedule
+from vader_bench.errors import UserError
 from vader_bench.registry import Registry
 
 __all__ = ["BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone"]
@@ -29,6 +30,8 @@ class Backbone(ABC):
     latent_shape: tuple[int, int, int, int]
     """(C, F, h, w) of one video's latents."""
     schedule: Schedule
+    text_shape: tuple[int, int]
+    """(L, D) of an encoded condition; only a skeleton has to say it."""
 
     @property
     def frames(self) -> int:
@@ -95,6 +98,24 @@ class BackboneFactory(ABC):
     @abstractmethod
     def load(self, folder: Path, **settings: object) -> Backbone:
         """Return the frozen model in ``folder``, in eval mode and float32, on the CPU."""
+
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``, for estimates.
+
+        Args:
+            weights: name of the weights, as for ``weights.resolve``. They need not be here if the sizes of
+                the networks are known; if they are, only configuration files are read.
+            settings: as for ``load``.
+
+        Raises:
+            UserError: the family cannot be built without weights, or nobody knows the sizes.
+        """
+        del settings
+        raise UserError(
+            f"weights {weights!r}",
+            "are of a family of backbones that cannot be estimated without a run yet",
+            "use `plan` with a suite of the family modelscope",
+        )
 
 
 BACKBONES: Registry[BackboneFactory] = Registry("backbone")

@@ -5,7 +5,8 @@ The real 1.7B model and the pocket model load through the same code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,23 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from torch.utils.checkpoint import checkpoint
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import read_json
+from vader_bench.hub import HUB_PREFIX, parse_hub_name
+from vader_bench.weights import resolve
+from vader_bench.yamlfile import raise_faults, read_mapping
 
-__all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings"]
+__all__ = ["RELEASED", "ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
 
+RELEASED = ("damo-vilab/text-to-video-ms-1.7b", "ali-vilab/text-to-video-ms-1.7b")
+"""Names of the released 1.7B model on the hub."""
+
+_RELEASED_SIZES = Path(__file__).with_name("modelscope_released.yaml")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -37,6 +46,8 @@ class ModelScopeSettings(BaseModel):
     """Pixels; the size the denoiser was configured for if ``None``."""
     width: int | None = Field(default=None, ge=1)
     """Pixels; the size the denoiser was configured for if ``None``."""
+    checkpointing: bool = False
+    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
 
 
 class ModelScope(Backbone):
@@ -50,7 +61,7 @@ class ModelScope(Backbone):
         unet: UNet3DConditionModel,
         vae: AutoencoderKL,
         text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
+        tokenizer: CLIPTokenizer | None,
         schedule: NoiseSchedule,
         latent_shape: tuple[int, int, int, int],
     ) -> None:
@@ -61,6 +72,7 @@ class ModelScope(Backbone):
         self._latent_scale = float(vae.config["scaling_factor"])
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
+        self.text_shape = (text_encoder.config.max_position_embeddings, text_encoder.config.hidden_size)
         for module in self.modules():
             module.requires_grad_(False).eval()
 
@@ -71,6 +83,7 @@ class ModelScope(Backbone):
         Raises:
             UserError: a prompt has more tokens than the text encoder reads.
         """
+        assert self._tokenizer is not None, "a skeleton encodes nothing"
         limit = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
         tokens = self._tokenizer(list(prompts), padding="max_length", max_length=limit).input_ids
         for prompt, row in zip(prompts, tokens, strict=True):
@@ -120,6 +133,8 @@ class ModelScopeFactory(BackboneFactory):
         scheduler = folder / "scheduler" / "scheduler_config.json"
         schedule = NoiseSchedule.from_config(read_json(scheduler), str(scheduler))
         unet = UNet3DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=torch.float32)
+        if wanted.checkpointing:
+            checkpoint_layers(unet)
         vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
         return ModelScope(
             unet,
@@ -130,8 +145,62 @@ class ModelScopeFactory(BackboneFactory):
             _latent_shape(unet.config, vae.config, wanted),
         )
 
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``; see the base class.
+
+        It encodes nothing: its text encoder is there for its size.
+
+        Raises:
+            UserError: the weights are neither here nor those of the released model, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        configs = _configs(weights)
+        with torch.device("meta"):
+            unet = UNet3DConditionModel.from_config(configs["unet"])
+            vae = AutoencoderKL.from_config(configs["vae"])
+            text_encoder = CLIPTextModel(CLIPTextConfig(**configs["text_encoder"]))
+        if wanted.checkpointing:
+            checkpoint_layers(unet)
+        schedule = NoiseSchedule.from_config(configs["scheduler"], weights)
+        shape = _latent_shape(unet.config, vae.config, wanted)
+        return ModelScope(unet, vae, text_encoder, None, schedule, shape)
+
 
 BACKBONES.register("modelscope")(ModelScopeFactory())
+
+
+def checkpoint_layers(unet: UNet3DConditionModel) -> None:
+    """Make every layer of ``unet`` compute its activations again in the backward pass.
+
+    diffusers does so for its other networks but not for this one.
+    """
+    blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
+    for block in blocks:
+        for kind in ("resnets", "temp_convs", "attentions", "temp_attentions"):
+            for layer in getattr(block, kind, None) or []:
+                layer.forward = partial(_recomputed, layer.forward)
+
+
+def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+
+def _configs(weights: str) -> dict[str, dict[str, Any]]:
+    """Return the configuration of each part: of the folder if it is here, of the released model if not."""
+    try:
+        folder = resolve(weights)
+    except UserError:
+        name = parse_hub_name(weights) if weights.startswith(HUB_PREFIX) else None
+        if name is None or name.repository not in RELEASED:
+            raise
+        data, faults = read_mapping(_RELEASED_SIZES)
+        raise_faults(str(_RELEASED_SIZES), faults)
+        return data
+    files = {part: folder / part / "config.json" for part in ("unet", "vae", "text_encoder")}
+    files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
+    return {part: read_json(path) for part, path in files.items()}
 
 
 def _settings(settings: dict[str, object]) -> ModelScopeSettings:

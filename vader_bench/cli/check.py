@@ -19,13 +19,16 @@ def command(
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
-    from vader_bench.planning import make_plan
+    from vader_bench.planning import make_plan, weights_to_fetch
 
-    plan = make_plan(experiment, suite, quick)
+    plan = make_plan(experiment, suite, quick, with_weights=False)
+    lacking = weights_to_fetch(plan.suite, plan.experiment.rewards)
     arms = Counter(run.method for run in plan.runs)
     budget = plan.experiment.budget.reward_queries
     typer.echo(f"{plan.experiment.experiment} on {plan.suite.suite}: {plan.experiment.question}")
     typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
     typer.echo(f"  {budget} reward queries a run, rewards {', '.join(plan.experiment.rewards)}")
     typer.echo(f"  settings: {plan.experiment.tuning or 'not from a tuning result'}")
+    for error in lacking:
+        typer.echo(f"  to be had before it runs: {error}")
     typer.echo("ok: the arms differ in the method with its settings, and in nothing else")

@@ -18,6 +18,10 @@ from vader_bench.yamlfile import read_mapping
 OPTIONS = {
     "list": set(),
     "check": {"experiment", "--suite", "--quick"},
+    "plan": {
+        *("experiment", "--suite", "--gpu", "--precision", "--checkpointing"),
+        *("--frames", "--height", "--width", "--k", "--batch"),
+    },
     "tune": {"tuning", "--suite", "--out", "--workers", "--tracking"},
     "run": {"experiment", "--suite", "--quick", "--seeds", "--out", "--workers", "--tracking"},
     "report": {"results", "--allow-missing"},
@@ -26,7 +30,7 @@ OPTIONS = {
 }
 
 
-def test_the_options_are_these_and_none_is_a_hyper_parameter() -> None:
+def test_the_options_are_these_and_no_run_takes_a_hyper_parameter_from_them() -> None:
     group = typer.main.get_command(app)
     commands: dict[str, Any] = group.commands  # type: ignore[attr-defined]
     found = {

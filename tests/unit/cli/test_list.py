@@ -1,0 +1,72 @@
+"""``vader-bench list``: what is known and what of it is here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.unit.cli.conftest import ENVIRONMENT
+from vader_bench.backbones import BACKBONES
+from vader_bench.cli import list as list_verb
+from vader_bench.cli import main
+from vader_bench.cli.list import registered_names
+from vader_bench.methods import METHODS
+from vader_bench.registry import Registry
+from vader_bench.rewards import REWARDS
+
+
+@pytest.fixture
+def lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> dict[str, str]:
+    """The state of each kind and name, with an empty hub cache."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert main(["list"]) == 0
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    return {f"{kind}: {name}": state for kind, name, state in cells}
+
+
+@pytest.mark.parametrize(
+    ("table", "registry"), [("METHODS", METHODS), ("BACKBONES", BACKBONES), ("REWARDS", REWARDS)]
+)
+def test_names_read_from_the_source_are_those_registered(table: str, registry: Registry[object]) -> None:
+    assert registered_names(table) == registry.names()
+
+
+def test_all_kinds_are_listed_with_their_state(lines: dict[str, str]) -> None:
+    assert lines["method: vader"] == lines["reward: hps"] == lines["backbone: modelscope"] == "ready"
+    assert lines["suite: pocket"].startswith("ready; rewards action, aesthetic")
+    assert lines["weight of pocket: pocket/clip"].startswith("present, 1.05 MB")
+    assert lines["prompt set: activities"] == "heldout 135, train 50"
+
+
+def test_missing_weights_are_told_with_the_command_that_fetches_them(lines: dict[str, str]) -> None:
+    assert lines["suite: modelscope"].startswith("6 of 6 weights missing")
+    told = lines["weight of modelscope: hf:damo-vilab/text-to-video-ms-1.7b"]
+    assert told == (
+        "missing; size unknown, licence cc-by-nc-4.0; hf download damo-vilab/text-to-video-ms-1.7b"
+    )
+
+
+def test_on_a_terminal_it_is_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(list_verb, "Console", lambda: Console(width=200))
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    assert "│ suite" in said
+    assert "pocket/clip" in said
+
+
+def test_listing_does_without_torch() -> None:
+    code = "import sys; from vader_bench.cli import main; main(['list']); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
