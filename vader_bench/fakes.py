@@ -14,11 +14,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vader_bench.backbones import BACKBONES
+from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.config import SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.metering import count_flops
+from vader_bench.rewards.base import Reward
 from vader_bench.rewards.skeletons import reward_skeleton
 
 __all__ = ["PRECISIONS", "Call", "Fakes", "Footprint", "LiveBytes"]
@@ -52,7 +53,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch's own
         self.live = 0
         self.peak = 0
         self._seen: set[int] = set()
@@ -171,7 +172,9 @@ class Fakes:
         return self._footprints[key]
 
     def _modules(self) -> list[nn.Module]:
-        parts = [self.backbone, *self.rewards.values(), *([self._gold] if self._gold is not None else [])]
+        parts: list[Backbone | Reward] = [self.backbone, *self.rewards.values()]
+        if self._gold is not None:
+            parts.append(self._gold)
         return [module for part in parts for module in part.modules()]
 
     @contextmanager
