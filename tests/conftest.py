@@ -136,7 +136,7 @@ def make_bench(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBenc
 
     def make(*args: Any, count_flops: bool = False, **changes: Any) -> Stand:
         if not count_flops:
-            monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+            monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
         return make_stand(BACKBONES.get("modelscope").load(tiny_pipeline, frames=4), *args, **changes)
 
     return make
