@@ -172,7 +172,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
     name: str, checkpointing: bool, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
-        monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+        monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     backbone = model.load(checkpointing=checkpointing)
     stand = make_stand(backbone, RedReward(frames=3), guidance=2.0, steps=3, eta=0.7)
     method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **METHODS[name])
@@ -199,7 +199,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
 
 
 def test_checkpointing_changes_no_number_of_a_step(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     results = []
     for checkpointing in (False, True):
         stand = make_stand(model.load(checkpointing=checkpointing), steps=2)

@@ -215,7 +215,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
     name: str, checkpointing: bool, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
-        monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+        monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     backbone = load(model, pictures, checkpointing=checkpointing)
     stand = make_stand(backbone, guidance=2.0, steps=3)
     method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **METHODS[name])
@@ -240,7 +240,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
 def test_checkpointing_changes_no_number_of_a_step(
     model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     results, kept = [], []
     for checkpointing in (False, True):
         backbone = load(model, pictures, checkpointing=checkpointing)

@@ -156,7 +156,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
     name: str, checkpointing: bool, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
-        monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+        monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     backbone = load(model, checkpointing=checkpointing)
     stand = make_stand(backbone, guidance=2.0, steps=3)
     method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **METHODS[name])
@@ -174,7 +174,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(
 
 
 def test_checkpointing_changes_no_number_of_a_step(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     results = []
     for checkpointing in (False, True):
         stand = make_stand(load(model, checkpointing=checkpointing), steps=2)
