@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vader_bench.backbones import modelscope, videocrafter2
+from vader_bench.backbones import modelscope, open_sora, videocrafter2
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
 
-__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "modelscope", "videocrafter2"]
+__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "modelscope", "open_sora", "videocrafter2"]
