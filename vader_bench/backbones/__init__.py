@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vader_bench.backbones import ltx, modelscope, svd, videocrafter2, wan
+from vader_bench.backbones import ltx, modelscope, open_sora, svd, videocrafter2, wan
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone
 
 __all__ = [
-    "BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone", "ltx", "modelscope", "svd", "videocrafter2",
-    "wan",
+    "BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone", "ltx", "modelscope", "open_sora", "svd",
+    "videocrafter2", "wan",
 ]  # fmt: skip

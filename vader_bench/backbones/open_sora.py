@@ -1,0 +1,218 @@
+"""Open-Sora 1.2: a folder with denoiser, autoencoder, text encoder and tokenizer as they were released.
+
+The 1.1B model and a tiny one of the same make load through the same code.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from transformers import T5EncoderModel
+
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.open_sora_files import (
+    fill,
+    load_text_encoder,
+    load_tokenizer,
+    read_sizes,
+    read_weights,
+    require_parts,
+)
+from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
+from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
+from vader_bench.diffusion.flow_open_sora import open_sora_schedule
+from vader_bench.errors import UserError
+from vader_bench.yamlfile import parse, raise_faults
+
+__all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
+
+
+class OpenSoraSettings(BaseModel):
+    """Size of the videos and how the network is run; VADER's by default, 2 seconds at 240p and 3:4."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames: int = Field(default=51, ge=1)
+    """Pictures of a video: 1, or at least 17."""
+    height: int = Field(default=276, ge=1)
+    """Pixels that the denoiser is told; pictures have the next lower multiple of 8."""
+    width: int = Field(default=368, ge=1)
+    """Pixels that the denoiser is told; pictures have the next lower multiple of 8."""
+    fps: int = Field(default=24, ge=1)
+    """Frames a second that the denoiser is told."""
+    checkpointing: bool = False
+    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
+    suffix: str = " aesthetic score: 6.5."
+    """What is put after every prompt: the denoiser was trained to read a score there."""
+
+
+class OpenSora(Backbone):
+    """A latent text-to-video flow model: T5 text states, STDiT3, autoencoder that compresses time.
+
+    Zheng et al. 2024 (arXiv:2412.20404); weights hpcai-tech/OpenSora-STDiT-v3, hpcai-tech/OpenSora-VAE-v1.2
+    and DeepFloyd/t5-v1_1-xxl on the Hugging Face hub. Guidance contrasts a text with one that was learnt,
+    not with the empty one.
+
+    Args:
+        transformer: the denoiser.
+        vae: the autoencoder.
+        text_encoder: its last states are what the denoiser reads.
+        tokenizer: its tokenizer.
+        settings: size of the videos and what is put after prompts.
+
+    Raises:
+        UserError: the size does not fit the autoencoder or the schedule.
+    """
+
+    name = "open-sora-1.2"
+    lora_targets = ("qkv", "q_linear", "kv_linear")
+
+    def __init__(
+        self,
+        transformer: STDiT3,
+        vae: OpenSoraVAE,
+        text_encoder: T5EncoderModel,
+        tokenizer: Any,
+        settings: OpenSoraSettings,
+    ) -> None:
+        self.denoiser: nn.Module = transformer
+        self.schedule = open_sora_schedule(settings.height, settings.width, settings.frames)
+        self.latent_shape = _latent_shape(transformer.config.in_channels, vae, settings)
+        self._transformer = transformer
+        self._vae = vae
+        self._text_encoder = text_encoder
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._format = Format(settings.height, settings.width, settings.fps)
+        for module in self.modules():
+            module.requires_grad_(False).eval()
+
+    @property
+    def frames(self) -> int:
+        """Return the number of pictures of one video; a frame of latents stands for up to 4."""
+        return self._settings.frames
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return the text encoder's states [B, L, D], those of padding 0, padded to the full length L.
+
+        Raises:
+            UserError: a prompt has more tokens than the denoiser reads.
+        """
+        limit = self._transformer.config.model_max_length
+        cleaned = [clean_prompt(prompt + self._settings.suffix) for prompt in prompts]
+        found = self._tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
+        for prompt, row in zip(prompts, found.input_ids, strict=True):
+            if len(row) > limit:
+                wrong = f"has {len(row)} tokens with what is put after it, the denoiser reads {limit}"
+                raise UserError(f"prompt {prompt!r}", wrong, "shorten it")
+        device = self._text_encoder.device
+        ids, words = (torch.tensor(rows, device=device) for rows in (found.input_ids, found.attention_mask))
+        return self._text_encoder(ids, words).last_hidden_state * words[..., None]  # type: ignore[no-any-return]
+
+    def unconditional(self, encoded: Tensor) -> Tensor:
+        """Return the learnt text without content, with the padding of ``encoded`` [B, L, D]."""
+        null = self._transformer.y_embedder.y_embedding.to(encoded)
+        return torch.where(_words(encoded)[..., None], null, 0)
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return the predicted velocity [B, C, F, h, w], data minus noise; states of padding are not read."""
+        both = self.denoiser(latents, timesteps, encoded, self._format, words=_words(encoded))
+        return both.chunk(2, dim=1)[0]  # type: ignore[no-any-return]
+
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, H, W], each as it is in the whole video."""
+        pictures = self._vae.decode(latents, self.frames, frames)
+        return pictures.transpose(1, 2) / 2 + 0.5
+
+    def modules(self) -> list[nn.Module]:
+        """Return the denoiser, the text encoder and the autoencoder."""
+        return [self.denoiser, self._text_encoder, self._vae]
+
+
+class OpenSoraFactory(BackboneFactory):
+    """Loads a folder of the released parts, with ``OpenSoraSettings`` as settings.
+
+    ``transformer`` and ``vae`` hold ``config.json`` and ``model.safetensors`` of the release,
+    ``text_encoder`` and ``tokenizer`` what transformers saves. Sizes of the autoencoder that are not the
+    released ones stand under ``vae_2d`` and ``vae_temporal`` in its ``config.json``.
+    """
+
+    def load(self, folder: Path, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+
+        Raises:
+            UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
+        """
+        wanted, faults = parse(OpenSoraSettings, settings)
+        raise_faults("backbone.settings", faults)
+        assert wanted is not None
+        require_parts(folder)
+        config = read_sizes(STDiT3Config, folder / "transformer")
+        vae_config = read_sizes(OpenSoraVAEConfig, folder / "vae")
+        _require_equal(
+            folder, "transformer.in_channels", config.in_channels,
+            "vae.vae_temporal.embed_dim", vae_config.vae_temporal.embed_dim,
+        )  # fmt: skip
+        # nothing is drawn that the files replace, and no draw is seen outside
+        with torch.random.fork_rng(devices=[]), init_empty_weights():
+            transformer = STDiT3(config, checkpointing=wanted.checkpointing)
+            vae = OpenSoraVAE(vae_config)
+        for network, part in ((transformer, "transformer"), (vae, "vae")):
+            fill(network, read_weights(folder / part), str(folder / part))
+        text_encoder = load_text_encoder(folder / "text_encoder")
+        _require_equal(
+            folder, "transformer.caption_channels", config.caption_channels,
+            "text_encoder.d_model", text_encoder.config.d_model,
+        )  # fmt: skip
+        tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)
+        return OpenSora(transformer, vae, text_encoder, tokenizer, wanted)
+
+
+BACKBONES.register("open-sora-1.2")(OpenSoraFactory())
+
+
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
+_QUOTES = (re.compile("[\u2018\u2019]"), re.compile("[`\u00b4\u00ab\u00bb\u201c\u201d\u00a8]"))
+_SIGNS = re.compile(r"[#®•©™&@·º½¾¿¡§~()\[\]{}|\\/*]+")
+
+
+def clean_prompt(prompt: str) -> str:
+    """Return ``prompt`` as the texts of the training videos were cleaned, as far as plain English goes.
+
+    Small letters, plain dashes and quotes, no signs, single spaces. What upstream does beside that, to
+    addresses, names of files, codes and languages that are not English, is left out.
+    """
+    text = html.unescape(html.unescape(prompt)).lower()
+    text = _DASHES.sub("-", text)
+    for pattern, plain in zip(_QUOTES, "'\"", strict=True):
+        text = pattern.sub(plain, text)
+    return " ".join(_SIGNS.sub(" ", text).split())
+
+
+def _words(encoded: Tensor) -> Tensor:
+    """Return which states of ``encoded`` [B, L, D] are no padding [B, L], bool."""
+    return (encoded != 0).any(dim=-1)
+
+
+def _latent_shape(channels: int, vae: OpenSoraVAE, wanted: OpenSoraSettings) -> tuple[int, int, int, int]:
+    for name, pixels in (("height", wanted.height), ("width", wanted.width)):
+        if pixels < vae.reduction:
+            given = f"backbone.settings.{name} = {pixels}"
+            raise UserError(given, "is less than one latent", f"choose at least {vae.reduction}")
+    sides = wanted.height // vae.reduction, wanted.width // vae.reduction
+    return channels, vae.latent_frames(wanted.frames), *sides
+
+
+def _require_equal(folder: Path, name: str, size: int, other: str, found: int) -> None:
+    if size != found:
+        wrong = f"has {name} = {size} and {other} = {found}"
+        raise UserError(str(folder), wrong, "give networks that belong together")
