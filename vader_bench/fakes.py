@@ -130,8 +130,7 @@ class Fakes:
         self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
         self._gold = reward_skeleton(suite.gold.family, suite.gold.settings) if suite.gold else None
         for module in self._modules():
-            with torch.device("meta"):
-                module.to(dtype=self._dtype)
+            nn.Module.to(module, dtype=self._dtype)  # diffusers' own `to` warns of what is meant here
         with torch.device("meta"):
             self.lora = Lora(self.backbone.denoiser, self.backbone.lora_targets, rank, torch.Generator())
         self.adapters = sum(weight.numel() * weight.element_size() for weight in self.lora.parameters())
