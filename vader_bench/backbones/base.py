@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.registry import Registry
 
-__all__ = ["BACKBONES", "Backbone", "BackboneFactory"]
+__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone"]
 
 
 class Backbone(ABC):
@@ -69,6 +69,19 @@ class Backbone(ABC):
     @abstractmethod
     def modules(self) -> list[nn.Module]:
         """Return every network of the model (denoiser, text encoder, decoder)."""
+
+
+class ImageBackbone(Backbone):
+    """A model that is given its first picture; a prompt names one."""
+
+    @abstractmethod
+    def encode_pictures(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
+        """Return the condition [B, L, D] of given pictures, as ``encode`` does; computed without a graph.
+
+        Args:
+            pictures: [B, 3, H, W] in [0, 1], of the size of the videos.
+            names: one name a picture, of the stream of whatever the model draws to encode it.
+        """
 
 
 class BackboneFactory(ABC):

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
+    StableVideoDiffusionPipeline,
+)
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tests.support.benches import PROMPTS, make_stand
+from tests.support.svd import WIDTH, make_pipeline, write_model
+from vader_bench import metering
+from vader_bench.backbones import BACKBONES
+from vader_bench.backbones.svd import Svd, augmentation_stream
+from vader_bench.diffusion.sampler import Sampler
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.seeding import torch_stream
+
+METHODS: dict[str, dict[str, Any]] = {
+    "vader": {"k": 2},
+    "ddpo": {"prompts_per_round": 2, "samples_per_prompt": 2},
+    "diffusion-dpo": {},
+}
+CALLS = {
+    "vader": (4 * 3 * 2, 4 * 2 * 2),  # the last two steps have a backward
+    "ddpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # sampling, then every step once more
+    "diffusion-dpo": (4 * 3 * 2 + 4 + 4, 4),  # sampling, then model and reference of two pairs
+}
+"""Forwards and backwards of the denoiser for 4 videos in 3 steps with guidance."""
+HEIGHT, LENGTH = 16, 24
+"""Pixels of the test's pictures, down and across."""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random picture for every prompt."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for prompt in PROMPTS:
+        pixels = rng.integers(0, 256, (HEIGHT, LENGTH, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{prompt}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("svd") / "model")
+
+
+@pytest.fixture
+def copy(model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableVideoDiffusionPipeline:
+    pipeline = make_pipeline()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def load(folder: Path, pictures: Path | None = None, **settings: Any) -> Svd:
+    named = "pocket" if pictures is None else str(pictures)
+    wanted = {"height": HEIGHT, "width": LENGTH, "pictures": named} | settings
+    backbone = BACKBONES.get("svd").load(folder, **wanted)
+    assert isinstance(backbone, Svd)
+    return backbone
+
+
+def start(backbone: Svd, videos: int = 2) -> Tensor:
+    return torch.randn(videos, *backbone.latent_shape, generator=torch_stream(0, "start"))
+
+
+def test_everything_is_frozen_in_eval_mode_and_float32(model: Path) -> None:
+    before = torch.get_rng_state()
+    backbone = load(model)
+    assert torch.equal(before, torch.get_rng_state())
+    assert backbone.denoiser in backbone.modules()
+    for module in backbone.modules():
+        assert not any(part.training for part in module.modules())
+        weights = [*module.parameters(), *module.buffers()]
+        assert all(weight.device.type == "cpu" for weight in weights)
+        assert all(p.dtype == torch.float32 and not p.requires_grad for p in module.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@torch.no_grad()
+def test_videos_equal_those_of_diffusers_pipeline(
+    guidance: float, model: Path, pictures: Path, pipeline: StableVideoDiffusionPipeline
+) -> None:
+    settings = {"fps": 9, "motion_bucket_id": 60, "noise_aug_strength": 0.3}
+    backbone = load(model, pictures, **settings)
+    names, noise = PROMPTS[:2], start(backbone)
+    encoded = backbone.encode(names)
+    sampler = Sampler(backbone.denoise, backbone.schedule, 4, 0.0, guidance)
+    latents = sampler.plain(noise, encoded, backbone.unconditional(encoded))
+
+    def theirs(output_type: str) -> Tensor:
+        frames: Tensor = pipeline(
+            [Image.open(pictures / f"{name}.png") for name in names],
+            height=HEIGHT,
+            width=LENGTH,
+            num_frames=3,
+            num_inference_steps=4,
+            min_guidance_scale=guidance,
+            max_guidance_scale=guidance,
+            latents=noise.transpose(1, 2),
+            generator=[augmentation_stream(name) for name in names],
+            output_type=output_type,
+            **settings,
+        ).frames
+        return frames
+
+    torch.testing.assert_close(latents, theirs("latent").transpose(1, 2), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(backbone.decode(latents).clamp(0, 1), theirs("pt"), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_condition_is_embedding_and_latents_as_in_diffusers(
+    model: Path, pictures: Path, pipeline: StableVideoDiffusionPipeline
+) -> None:
+    backbone = load(model, pictures, noise_aug_strength=0.0)
+    encoded = backbone.encode(PROMPTS[:2])
+    assert encoded.shape == (2, 1, WIDTH + 4 * 8 * 12)
+    images = [Image.open(pictures / f"{name}.png") for name in PROMPTS[:2]]
+    embedding = pipeline._encode_image(images, "cpu", 1, False)
+    torch.testing.assert_close(encoded[:, :, :WIDTH], embedding, atol=1e-4, rtol=1e-4)
+    prepared = pipeline.video_processor.preprocess(images, height=HEIGHT, width=LENGTH)
+    latents = pipeline._encode_vae_image(prepared, "cpu", 1, False)
+    torch.testing.assert_close(encoded[:, 0, WIDTH:], latents.flatten(1), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_prompt_always_gives_the_same_condition_and_the_empty_one_gives_zeros(
+    model: Path, pictures: Path
+) -> None:
+    backbone = load(model, pictures)
+    first = backbone.encode([PROMPTS[0]])
+    torch.manual_seed(3)
+    mixed = backbone.encode([PROMPTS[1], "", PROMPTS[0]])
+    torch.testing.assert_close(mixed[2:], first)
+    assert not torch.allclose(mixed[0], mixed[2], atol=1e-2)
+    assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
+    assert torch.equal(backbone.unconditional(first), backbone.encode([""]))
+    picture = torch.rand(1, 3, HEIGHT, LENGTH, generator=torch_stream(0, "picture"))
+    one, again, other = (backbone.encode_pictures(picture, [name]) for name in ("a", "a", "b"))
+    assert torch.equal(one, again)
+    assert torch.equal(one[:, :, :WIDTH], other[:, :, :WIDTH]), "the noise is not for CLIP"
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_pictures_of_another_size_are_refused(model: Path) -> None:
+    backbone = load(model)
+    for shape in ((1, 3, HEIGHT, HEIGHT), (2, 3, HEIGHT, LENGTH)):
+        with pytest.raises(ValueError, match=r"pictures must be \[1, 3, 16, 24\], got"):
+            backbone.encode_pictures(torch.zeros(shape), ["a"])
+
+
+@torch.no_grad()
+def test_a_batch_equals_its_videos_one_by_one(model: Path, pictures: Path) -> None:
+    backbone = load(model, pictures)
+    latents, sigmas, encoded = start(backbone), torch.tensor([5.0, 0.1]), backbone.encode(PROMPTS[:2])
+    both = backbone.denoise(latents, sigmas, encoded)
+    assert both.shape == latents.shape
+    for i in range(2):
+        one = backbone.denoise(latents[i : i + 1], sigmas[i : i + 1], encoded[i : i + 1])
+        torch.testing.assert_close(both[i : i + 1], one, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_denoiser_is_told_settings_embedding_and_picture(model: Path, pictures: Path) -> None:
+    def predicted(change: slice = slice(0), **settings: Any) -> Tensor:
+        backbone = load(model, pictures, **settings)
+        encoded = load(model, pictures).encode(PROMPTS[:1])
+        encoded[:, :, change] = 0
+        return backbone.denoise(start(backbone, 1), torch.tensor([1.0]), encoded)
+
+    plain = predicted()
+    assert torch.equal(plain, predicted())
+    for changed in (
+        predicted(fps=20),
+        predicted(motion_bucket_id=20),
+        predicted(noise_aug_strength=0.9),
+        predicted(slice(WIDTH)),
+        predicted(slice(WIDTH, None)),
+    ):
+        assert not torch.allclose(plain, changed, atol=1e-4)
+
+
+def test_every_frame_needs_the_whole_video_to_be_decoded(model: Path) -> None:
+    backbone = load(model, frames=24)
+    latents = start(backbone, 1).requires_grad_()
+    video = backbone.decode(latents)
+    assert video.shape == (1, 24, 3, HEIGHT, LENGTH)
+    torch.testing.assert_close(backbone.decode(latents, [23, 0]), video[:, [23, 0]])
+    assert video.min() < 0, "not clamped"
+    (gradient,) = torch.autograd.grad(video[:, 0].square().sum(), latents)
+    assert (gradient[0].abs().amax((0, 2, 3)) > 1e-8).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpointing"), [("vader", True), ("vader", False), ("ddpo", False), ("diffusion-dpo", True)]
+)
+def test_a_step_of_each_method_moves_only_the_adapters(
+    name: str, checkpointing: bool, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
+        monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+    backbone = load(model, pictures, checkpointing=checkpointing)
+    stand = make_stand(backbone, guidance=2.0, steps=3)
+    method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **METHODS[name])
+    before = method.adapter()
+    frozen = {k: v.clone() for k, v in backbone.denoiser.state_dict().items() if "lora_" not in k}
+    metrics = method.step(4)
+    assert all(math.isfinite(value) for value in metrics.values()), metrics
+    after = method.adapter()
+    assert any(".temporal_transformer_blocks." in key for key in after)
+    assert before.keys() == after.keys()
+    assert not all(torch.equal(before[key], after[key]) for key in before)
+    assert all(torch.isfinite(value).all() for value in after.values())
+    still = {k: v for k, v in backbone.denoiser.state_dict().items() if "lora_" not in k}
+    assert all(torch.equal(frozen[key], still[key]) for key in frozen)
+    ledger = stand.meter.ledger
+    assert ledger.reward_queries == 4
+    assert ledger.vae_decodes == 4 * 3
+    assert ledger.flops > 0
+    assert (ledger.denoiser_forwards, ledger.denoiser_backwards) == CALLS[name]
+
+
+def test_checkpointing_changes_no_number_of_a_step(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
+    results, kept = [], []
+    for checkpointing in (False, True):
+        backbone = load(model, pictures, checkpointing=checkpointing)
+        sizes: list[int] = []
+
+        def pack(tensor: Tensor, sizes: list[int] = sizes) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        stand = make_stand(backbone, steps=2)
+        method = stand.method("vader", batch_size=2, lora_rank=2, learning_rate=1e-3, k=1)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            results.append((method.step(2), method.adapter()))
+        kept.append(sum(sizes))
+    torch.testing.assert_close(results[0], results[1])
+    assert kept[1] < kept[0] / 2
+
+
+def test_the_size_follows_the_settings(model: Path) -> None:
+    assert load(model).latent_shape == (4, 3, 8, 12)
+    backbone = load(model, frames=2, height=32, width=8)
+    assert backbone.latent_shape == (4, 2, 16, 4)
+    with torch.no_grad():
+        latents = start(backbone, 1)
+        output = backbone.denoise(latents, torch.tensor([1.0]), backbone.encode([""]))
+        assert output.shape == latents.shape
+        assert backbone.decode(latents).shape == (1, 2, 3, 32, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"frames": 0}, r"backbone.settings: frames: is 0; it must be at least 1"),
+        ({"fsp": 8}, r"backbone.settings: fsp: is not a known key; did you mean 'fps'"),
+        ({"noise_aug_strength": -1}, r"noise_aug_strength: is -1; it must be at least 0"),
+        ({"width": 11}, r"backbone.settings.width = 11: is not a multiple of 2; choose 10"),
+        ({"height": 1}, r"backbone.settings.height = 1: is not a multiple of 2; choose 2"),
+        ({"pictures": "./nowhere"}, r"backbone.settings.pictures = './nowhere': is not a folder"),
+    ],
+)
+def test_wrong_settings_are_refused(model: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(model, **settings)
+
+
+def test_pictures_must_be_named(model: Path) -> None:
+    with pytest.raises(UserError, match=r"backbone.settings: pictures: is missing"):
+        BACKBONES.get("svd").load(model)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "image_encoder", "scheduler", "feature_extractor"])
+def test_a_folder_without_a_part_is_refused(part: str, copy: Path) -> None:
+    shutil.rmtree(copy / part)
+    with pytest.raises(UserError, match=f"has no folder '{part}'") as error:
+        load(copy)
+    assert error.value.exit_code is ExitCode.MISSING
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("unet/config.json", {"addition_time_embed_dim": 6}, r"are 24 and 18; give parts of the same model"),
+        ("vae/config.json", {"_class_name": "AutoencoderKL"}, r"describes a AutoencoderKL"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "epsilon"}, r"prediction_type = 'epsilon'"),
+        ("feature_extractor/preprocessor_config.json", {"image_mean": [1]}, r"image_mean"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(
+    file: str, change: dict[str, object], message: str, copy: Path
+) -> None:
+    path = copy / file
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
+    with pytest.raises(UserError, match=message):
+        load(copy)
+
+
+def test_an_image_encoder_without_its_weights_is_refused(copy: Path) -> None:
+    path = copy / "image_encoder" / "model.safetensors"
+    weights = load_file(path)
+    del weights["visual_projection.weight"]
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 weights, visual_projection.weight first"):
+        load(copy)

@@ -1,0 +1,124 @@
+"""The pictures that prompts of an image-to-video suite name, and what CLIP is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.pocket.vocabulary import parse_caption
+from vader_bench.pocket.world import draw_clip, render
+from vader_bench.seeding import numpy_stream
+
+__all__ = ["POCKET", "PictureSource", "blurred_square", "picture_source"]
+
+POCKET = "pocket"
+"""Name of the pictures that are drawn instead of read."""
+
+PictureSource = Callable[[str], Tensor]
+"""Prompt to picture [3, H, W] in [0, 1], on the CPU; a ``UserError`` where a prompt names none."""
+
+_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+def picture_source(name: str, height: int, width: int) -> PictureSource:
+    """Return what gives the picture that a prompt names, ``height`` x ``width`` pixels of 8 bits.
+
+    A picture of another shape is cut to that shape around its middle, then resized (Lanczos).
+
+    Args:
+        name: ``"pocket"`` for the first frame of a clip of the pocket world that the prompt describes, always
+            the same one; or the path, with a slash, of a folder with ``<prompt>.png`` or ``<prompt>.jpg``.
+        height: of the pictures.
+        width: of the pictures.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if name == POCKET:
+        return lambda prompt: _fitted(_draw(prompt), height, width)
+    if "/" not in name:
+        raise UserError(
+            f"backbone.settings.pictures = {name!r}",
+            "has no slash, so that a run's record would not tell what is in it",
+            f"write ./{name}, or {POCKET!r} for pictures of the pocket world",
+        )
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"backbone.settings.pictures = {name!r}",
+            "is not a folder",
+            f"give a folder of pictures called after their prompts, or {POCKET!r}",
+            exit_code=ExitCode.MISSING,
+        )
+    return lambda prompt: _fitted(_read(folder, prompt), height, width)
+
+
+def blurred_square(pictures: Tensor, size: int) -> Tensor:
+    """Return ``pictures`` [..., H, W] as [..., size, size]: blurred, then bicubic, corners aligned.
+
+    Stable Video Diffusion shows CLIP pictures that were shrunk like this. The blur is Gaussian; its standard
+    deviation in pixels is half of what the factor of shrinking has above 1.
+    """
+    rows, columns = (_blurred_matrix(pictures, side, size) for side in pictures.shape[-2:])
+    return rows @ pictures @ columns.T
+
+
+def _blurred_matrix(like: Tensor, old: int, new: int) -> Tensor:
+    """Return the matrix [new, old] that blurs and resizes a column of pixels."""
+    spread = max((old / new - 1) / 2, 0.001)
+    taps = int(max(4 * spread, 3)) // 2 * 2 + 1
+    offsets = torch.arange(taps, dtype=like.dtype, device=like.device) - taps // 2
+    kernel = (-(offsets**2) / (2 * spread**2)).exp()
+    # row i: what becomes of a column in which pixel i alone is 1
+    impulses = torch.eye(old, dtype=like.dtype, device=like.device)[:, None]
+    padded = functional.pad(impulses, (taps // 2, taps // 2), mode="reflect")
+    blurred = functional.conv1d(padded, (kernel / kernel.sum())[None, None])
+    wanted = (old, new)
+    resized = functional.interpolate(blurred[None, :, 0][None], wanted, mode="bicubic", align_corners=True)
+    return resized[0, 0].T
+
+
+def _draw(prompt: str) -> Image.Image:
+    caption = parse_caption(prompt)
+    if caption is None:
+        raise UserError(
+            f"prompt {prompt!r}",
+            "is no sentence of the pocket world, so that there is no picture of it",
+            "use a pocket prompt set, or name a folder of pictures in backbone.settings.pictures",
+        )
+    picture = render(draw_clip(numpy_stream(0, "picture", prompt), caption), [0])[0]
+    return Image.fromarray((picture * 255).round().astype(np.uint8))
+
+
+def _read(folder: Path, prompt: str) -> Image.Image:
+    if Path(prompt).name != prompt:
+        raise UserError(f"prompt {prompt!r}", "is not the name of a picture", "leave out the folder")
+    found = [path for path in (folder / f"{prompt}{ending}" for ending in _ENDINGS) if path.is_file()]
+    if not found:
+        raise UserError(
+            f"prompt {prompt!r}",
+            f"names no picture in {folder}",
+            f"put {prompt}.png or {prompt}.jpg there",
+            exit_code=ExitCode.MISSING,
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"prompt {prompt!r}", f"names {' and '.join(map(str, found))}", "delete all but one of them"
+        )
+    try:
+        with Image.open(found[0]) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise UserError(str(found[0]), "cannot be read as a picture", "give a whole PNG or JPEG") from error
+
+
+def _fitted(image: Image.Image, height: int, width: int) -> Tensor:
+    pixels = np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
+    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
