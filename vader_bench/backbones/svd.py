@@ -18,13 +18,16 @@ from transformers import CLIPVisionModelWithProjection
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone
 from vader_bench.backbones.pictures import PictureSource, blurred_square, picture_source
-from vader_bench.backbones.pretrained import load_diffusers
+from vader_bench.backbones.pipeline_folder import (
+    latent_sizes,
+    load_network,
+    read_table,
+    require_equal,
+    require_parts,
+)
 from vader_bench.diffusion.edm import EdmSchedule
 from vader_bench.diffusion.sampler import draw_noise
-from vader_bench.errors import ExitCode, UserError
-from vader_bench.files import read_json
 from vader_bench.rewards.preprocess import Preprocess, read_preprocess
-from vader_bench.rewards.pretrained import load_frozen
 from vader_bench.seeding import torch_stream
 from vader_bench.yamlfile import parse, raise_faults
 
@@ -198,17 +201,10 @@ class SvdFactory(BackboneFactory):
         wanted, faults = parse(SvdSettings, settings)
         raise_faults("backbone.settings", faults)
         assert wanted is not None
-        for part in _PARTS:
-            if not (folder / part).is_dir():
-                raise UserError(
-                    str(folder),
-                    f"has no folder {part!r}",
-                    f"give a StableVideoDiffusionPipeline folder, with {', '.join(_PARTS)}",
-                    exit_code=ExitCode.MISSING,
-                )
+        require_parts(folder, _PARTS, "StableVideoDiffusionPipeline")
         source = picture_source(wanted.pictures, wanted.height, wanted.width)
         scheduler = folder / "scheduler" / "scheduler_config.json"
-        schedule = EdmSchedule.from_config(read_json(scheduler), str(scheduler))
+        schedule = EdmSchedule.from_config(read_table(scheduler), str(scheduler))
         networks = _load_networks(folder)
         latent_shape = _latent_shape(networks, wanted)
         if wanted.checkpointing:
@@ -226,35 +222,33 @@ def augmentation_stream(name: str) -> torch.Generator:
 
 
 def _load_networks(folder: Path) -> SvdNetworks:
-    image_encoder = load_frozen(CLIPVisionModelWithProjection, folder / "image_encoder")
+    image_encoder = load_network(CLIPVisionModelWithProjection, folder / "image_encoder")
     networks = SvdNetworks(
-        load_diffusers(UNetSpatioTemporalConditionModel, folder / "unet"),
-        load_diffusers(AutoencoderKLTemporalDecoder, folder / "vae"),
+        load_network(UNetSpatioTemporalConditionModel, folder / "unet"),
+        load_network(AutoencoderKLTemporalDecoder, folder / "vae"),
         image_encoder,
         read_preprocess(folder / "feature_extractor", image_encoder.config.image_size),
     )
     unet, vae = networks.unet.config, networks.vae.config
-    for what, one, other in (
-        ("unet's cross_attention_dim and image_encoder's projection_dim",
-         unet.cross_attention_dim, image_encoder.config.projection_dim),
-        ("unet's out_channels and vae's latent_channels", unet.out_channels, vae.latent_channels),
-        ("unet's in_channels and twice vae's latent_channels", unet.in_channels, 2 * vae.latent_channels),
-        ("unet's projection_class_embeddings_input_dim and thrice its addition_time_embed_dim",
-         unet.projection_class_embeddings_input_dim, 3 * unet.addition_time_embed_dim),
-    ):  # fmt: skip
-        if one != other:
-            raise UserError(str(folder), f"{what} are {one} and {other}", "give parts of the same model")
+    for sizes in (
+        {
+            "unet.cross_attention_dim": unet.cross_attention_dim,
+            "image_encoder.projection_dim": image_encoder.config.projection_dim,
+        },
+        {"unet.out_channels": unet.out_channels, "vae.latent_channels": vae.latent_channels},
+        {"unet.in_channels": unet.in_channels, "2 * vae.latent_channels": 2 * vae.latent_channels},
+        {
+            "unet.projection_class_embeddings_input_dim": unet.projection_class_embeddings_input_dim,
+            "3 * unet.addition_time_embed_dim": 3 * unet.addition_time_embed_dim,
+        },
+    ):
+        require_equal(folder, sizes)
     return networks
 
 
 def _latent_shape(networks: SvdNetworks, wanted: SvdSettings) -> tuple[int, int, int, int]:
     factor = 2 ** (len(networks.vae.config.block_out_channels) - 1)
-    for name, pixels in (("height", wanted.height), ("width", wanted.width)):
-        if pixels % factor:
-            raise UserError(
-                f"backbone.settings.{name} = {pixels}",
-                f"is not a multiple of {factor}",
-                f"choose {max(1, pixels // factor) * factor}",
-            )
     frames = wanted.frames or networks.unet.config.num_frames
-    return networks.vae.config.latent_channels, frames, wanted.height // factor, wanted.width // factor
+    sizes = {"frames": frames, "height": wanted.height, "width": wanted.width}
+    factors = {"frames": (1, 1), "height": (factor, 1), "width": (factor, 1)}
+    return networks.vae.config.latent_channels, *latent_sizes(sizes, factors)

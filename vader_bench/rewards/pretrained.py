@@ -42,8 +42,7 @@ def load_frozen(kind: type[M], folder: Path) -> M:
     if found != wanted:
         raise UserError(f"{folder}", f"holds a model of type {found!r}", f"give one of type {wanted!r}")
     try:
-        # from_pretrained draws what it then replaces
-        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        with quiet_transformers():
             loaded: tuple[M, dict[str, Any]] = kind.from_pretrained(
                 folder,
                 local_files_only=True,

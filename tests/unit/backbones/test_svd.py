@@ -179,22 +179,19 @@ def test_a_batch_equals_its_videos_one_by_one(model: Path, pictures: Path) -> No
 
 @torch.no_grad()
 def test_the_denoiser_is_told_settings_embedding_and_picture(model: Path, pictures: Path) -> None:
-    def predicted(change: slice = slice(0), **settings: Any) -> Tensor:
-        backbone = load(model, pictures, **settings)
-        encoded = load(model, pictures).encode(PROMPTS[:1])
-        encoded[:, :, change] = 0
-        return backbone.denoise(start(backbone, 1), torch.tensor([1.0]), encoded)
-
-    plain = predicted()
-    assert torch.equal(plain, predicted())
-    for changed in (
-        predicted(fps=20),
-        predicted(motion_bucket_id=20),
-        predicted(noise_aug_strength=0.9),
-        predicted(slice(WIDTH)),
-        predicted(slice(WIDTH, None)),
-    ):
-        assert not torch.allclose(plain, changed, atol=1e-4)
+    backbone = load(model, pictures)
+    encoded = backbone.encode(PROMPTS[:1])
+    noise, sigma = start(backbone, 1), torch.tensor([1.0])
+    plain = backbone.denoise(noise, sigma, encoded)
+    assert torch.equal(plain, backbone.denoise(noise, sigma, encoded))
+    changes: list[dict[str, Any]] = [{"fps": 20}, {"motion_bucket_id": 20}, {"noise_aug_strength": 0.9}]
+    for change in changes:
+        other = load(model, **change).denoise(noise, sigma, encoded)
+        assert not torch.allclose(plain, other, atol=1e-4), change
+    for part in (slice(WIDTH), slice(WIDTH, None)):
+        without = encoded.clone()
+        without[:, :, part] = 0
+        assert not torch.allclose(plain, backbone.denoise(noise, sigma, without), atol=1e-4), part
 
 
 def test_every_frame_needs_the_whole_video_to_be_decoded(model: Path) -> None:
@@ -302,8 +299,12 @@ def test_a_folder_without_a_part_is_refused(part: str, copy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("unet/config.json", {"addition_time_embed_dim": 6}, r"are 24 and 18; give parts of the same model"),
-        ("vae/config.json", {"_class_name": "AutoencoderKL"}, r"describes a AutoencoderKL"),
+        (
+            "unet/config.json",
+            {"addition_time_embed_dim": 6},
+            r"= 24 and 3 \* unet.addition_time_embed_dim = 18; give networks that belong",
+        ),
+        ("vae/config.json", {"_class_name": "AutoencoderKL"}, r"type 'AutoencoderKL'; give one of"),
         ("scheduler/scheduler_config.json", {"prediction_type": "epsilon"}, r"prediction_type = 'epsilon'"),
         ("feature_extractor/preprocessor_config.json", {"image_mean": [1]}, r"image_mean"),
     ],
@@ -317,10 +318,37 @@ def test_parts_that_do_not_fit_are_refused(
         load(copy)
 
 
-def test_an_image_encoder_without_its_weights_is_refused(copy: Path) -> None:
-    path = copy / "image_encoder" / "model.safetensors"
-    weights = load_file(path)
-    del weights["visual_projection.weight"]
-    save_file(weights, path, {"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 weights, visual_projection.weight first"):
+@pytest.mark.parametrize(
+    ("file", "lost", "bent"),
+    [
+        (
+            "unet/diffusion_pytorch_model.safetensors",
+            "mid_block.attentions.0.time_mixer.mix_factor",
+            "conv_in.bias",
+        ),
+        (
+            "vae/diffusion_pytorch_model.safetensors",
+            "decoder.time_conv_out.weight",
+            "encoder.conv_in.bias",
+        ),
+        (
+            "image_encoder/model.safetensors",
+            "visual_projection.weight",
+            "vision_model.post_layernorm.bias",
+        ),
+    ],
+)
+def test_faulty_weights_are_all_told_by_name(file: str, lost: str, bent: str, copy: Path) -> None:
+    weights = load_file(copy / file)
+    size = list(weights[bent].shape)
+    del weights[lost]
+    weights |= {bent: torch.ones(3), "more": torch.ones(1)}
+    save_file(weights, copy / file, {"format": "pt"})
+    with pytest.raises(UserError) as error:
         load(copy)
+    assert error.value.given == str((copy / file).parent)
+    assert error.value.wrong.split("; ") == [
+        f"lacks {lost}",
+        "has an unknown more",
+        f"has {bent} of shape [3], not {size}",
+    ]
