@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,14 @@ def make_bench(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBenc
         return make_stand(BACKBONES.get("modelscope").load(tiny_pipeline, frames=4), *args, **changes)
 
     return make
+
+
+@pytest.fixture
+def interrupts_heard() -> Iterator[None]:
+    """A shell starts what runs in the background deaf to interrupts, these tests among it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def save_scheduler(folder: Path, **changes: object) -> None:

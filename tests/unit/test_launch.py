@@ -105,6 +105,7 @@ def test_failures_are_told_and_the_other_runs_go_on(tmp_path: Path) -> None:
     assert ("finished", "vader-red-seed2") in notes.events
 
 
+@pytest.mark.usefixtures("interrupts_heard")
 def test_an_interrupt_stops_all_workers_at_once(tmp_path: Path) -> None:
     notes = Notes()
     interrupt = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))

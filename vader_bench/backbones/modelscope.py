@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.pipeline_folder import load_network, require_parts
 from vader_bench.diffusion.schedule import NoiseSchedule
-from vader_bench.errors import ExitCode, UserError
+from vader_bench.errors import UserError
 from vader_bench.files import read_json
 from vader_bench.hub import HUB_PREFIX, parse_hub_name
 from vader_bench.weights import resolve
-from vader_bench.yamlfile import raise_faults, read_mapping
+from vader_bench.yamlfile import parse, raise_faults, read_mapping
 
 __all__ = ["RELEASED", "ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
 
@@ -119,28 +120,21 @@ class ModelScopeFactory(BackboneFactory):
         """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
 
         Raises:
-            UserError: a part of the folder is missing, or a setting is wrong.
+            UserError: a part of the folder is missing or faulty, or a setting is wrong.
         """
         wanted = _settings(settings)
-        for part in _PARTS:
-            if not (folder / part).is_dir():
-                raise UserError(
-                    str(folder),
-                    f"has no folder {part!r}",
-                    f"give a TextToVideoSDPipeline folder, with {', '.join(_PARTS)}",
-                    exit_code=ExitCode.MISSING,
-                )
+        require_parts(folder, _PARTS, "TextToVideoSDPipeline")
         scheduler = folder / "scheduler" / "scheduler_config.json"
         schedule = NoiseSchedule.from_config(read_json(scheduler), str(scheduler))
-        unet = UNet3DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=torch.float32)
+        unet = load_network(UNet3DConditionModel, folder / "unet")
         if wanted.checkpointing:
             checkpoint_layers(unet)
-        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
+        vae = load_network(AutoencoderKL, folder / "vae")
         return ModelScope(
             unet,
             vae,
-            CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=torch.float32),
-            CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
+            load_network(CLIPTextModel, folder / "text_encoder"),
+            CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
             schedule,
             _latent_shape(unet.config, vae.config, wanted),
         )
@@ -204,13 +198,10 @@ def _configs(weights: str) -> dict[str, dict[str, Any]]:
 
 
 def _settings(settings: dict[str, object]) -> ModelScopeSettings:
-    try:
-        return ModelScopeSettings.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        given = ".".join(["backbone.settings", *map(str, first["loc"])])
-        known = ", ".join(ModelScopeSettings.model_fields)
-        raise UserError(given, first["msg"], f"settings are: {known}") from error
+    wanted, faults = parse(ModelScopeSettings, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted
 
 
 def _latent_shape(unet: Any, vae: Any, wanted: ModelScopeSettings) -> tuple[int, int, int, int]:

@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import init_empty_weights
@@ -18,21 +18,26 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
-from vader_bench.backbones.open_sora_files import (
+from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
+from vader_bench.backbones.pipeline_folder import (
     fill,
-    load_text_encoder,
+    load_network,
     load_tokenizer,
-    read_sizes,
+    read_table,
     read_weights,
+    require_equal,
     require_parts,
 )
-from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
 from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
 from vader_bench.diffusion.flow_open_sora import open_sora_schedule
 from vader_bench.errors import UserError
 from vader_bench.yamlfile import parse, raise_faults
 
 __all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
+
+_PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class OpenSoraSettings(BaseModel):
@@ -155,25 +160,24 @@ class OpenSoraFactory(BackboneFactory):
         wanted, faults = parse(OpenSoraSettings, settings)
         raise_faults("backbone.settings", faults)
         assert wanted is not None
-        require_parts(folder)
-        config = read_sizes(STDiT3Config, folder / "transformer")
-        vae_config = read_sizes(OpenSoraVAEConfig, folder / "vae")
-        _require_equal(
-            folder, "transformer.in_channels", config.in_channels,
-            "vae.vae_temporal.embed_dim", vae_config.vae_temporal.embed_dim,
-        )  # fmt: skip
+        require_parts(folder, _PARTS, "Open-Sora")
+        config = _read_sizes(STDiT3Config, folder / "transformer")
+        vae_config = _read_sizes(OpenSoraVAEConfig, folder / "vae")
+        latents = {"transformer.in_channels": config.in_channels}
+        require_equal(folder, latents | {"vae.vae_temporal.embed_dim": vae_config.vae_temporal.embed_dim})
         # nothing is drawn that the files replace, and no draw is seen outside
         with torch.random.fork_rng(devices=[]), init_empty_weights():
             transformer = STDiT3(config, checkpointing=wanted.checkpointing)
             vae = OpenSoraVAE(vae_config)
         for network, part in ((transformer, "transformer"), (vae, "vae")):
             fill(network, read_weights(folder / part), str(folder / part))
-        text_encoder = load_text_encoder(folder / "text_encoder")
-        _require_equal(
-            folder, "transformer.caption_channels", config.caption_channels,
-            "text_encoder.d_model", text_encoder.config.d_model,
-        )  # fmt: skip
-        tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)
+        text_encoder = load_network(T5EncoderModel, folder / "text_encoder")
+        texts = {"transformer.caption_channels": config.caption_channels}
+        require_equal(folder, texts | {"text_encoder.d_model": text_encoder.config.d_model})
+        tokenizer = load_tokenizer(folder / "tokenizer")
+        if len(tokenizer) > text_encoder.config.vocab_size:
+            wrong = f"knows {len(tokenizer)} tokens, the text encoder {text_encoder.config.vocab_size}"
+            raise UserError(str(folder / "tokenizer"), wrong, "give the tokenizer of the text encoder")
         return OpenSora(transformer, vae, text_encoder, tokenizer, wanted)
 
 
@@ -212,7 +216,10 @@ def _latent_shape(channels: int, vae: OpenSoraVAE, wanted: OpenSoraSettings) -> 
     return channels, vae.latent_frames(wanted.frames), *sides
 
 
-def _require_equal(folder: Path, name: str, size: int, other: str, found: int) -> None:
-    if size != found:
-        wrong = f"has {name} = {size} and {other} = {found}"
-        raise UserError(str(folder), wrong, "give networks that belong together")
+def _read_sizes(kind: type[Config], folder: Path) -> Config:
+    """Return the sizes in the ``config.json`` of ``folder``, with every fault of it told."""
+    path = folder / "config.json"
+    config, faults = parse(kind, read_table(path))
+    raise_faults(str(path), faults)
+    assert config is not None
+    return config

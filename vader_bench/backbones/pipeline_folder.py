@@ -10,27 +10,38 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel
 
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import read_json
+from vader_bench.tensors import read_tensors, weight_faults
 
 __all__ = [
+    "fill",
     "latent_sizes",
     "load_network",
     "load_tokenizer",
     "read_table",
+    "read_weights",
     "require_equal",
     "require_parts",
     "tokenize",
 ]
 
-_NAMES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
-"""What diffusers and transformers call weights; ``<name>.index.json`` lists several files."""
-_REMEDY = "give a whole folder written by save_pretrained, with safetensors"
+_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+    "model.fp16.safetensors",
+    "pytorch_model.bin",
+)
+"""What diffusers and transformers call weights; the first one there is read. ``<name>.index.json`` lists
+several files."""
+_OUTDATED = (r"(^|\.)embeddings\.position_ids$",)
+"""Buffers that transformers used to store and now makes anew."""
+_REMEDY = "give a whole folder written by save_pretrained"
 
 
 def require_parts(folder: Path, parts: Sequence[str], pipeline: str) -> None:
@@ -44,7 +55,7 @@ def require_parts(folder: Path, parts: Sequence[str], pipeline: str) -> None:
         raise UserError(
             str(folder),
             f"has no folder {', '.join(map(repr, lacking))}",
-            f"give a {pipeline} folder, with {', '.join(parts)}",
+            f"give a folder with {', '.join(parts)}, as {pipeline} has them",
             exit_code=ExitCode.MISSING,
         )
 
@@ -66,18 +77,20 @@ def load_network(kind: Any, folder: Path) -> Any:
 
     Args:
         kind: class of diffusers or transformers.
-        folder: what its ``save_pretrained`` wrote; weights as safetensors in any precision.
+        folder: what its ``save_pretrained`` wrote; weights in any precision, as safetensors or as pickles, in
+            which nothing is run.
 
     Raises:
         UserError: the folder holds another class of network, or weights that do not fit its config; every
             missing, unknown and mis-shaped one is told by name.
     """
     config = read_table(folder / "config.json")
-    stored = _read_weights(folder)
+    stored = read_weights(folder)
     # some weights are drawn before they are emptied: the draws must not be seen outside
     with torch.random.fork_rng(devices=[]), init_empty_weights():
         network = _empty(kind, config, folder)
-    _fill(network, stored, str(folder), getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or [])
+    unread = getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or []
+    fill(network, stored, str(folder), [*unread, *_OUTDATED])
     return network.requires_grad_(False).eval()
 
 
@@ -159,45 +172,57 @@ def _empty(kind: Any, config: dict[str, Any], folder: Path) -> Any:
     found = config.get("model_type" if transformers else "_class_name")
     if found != wanted:
         raise UserError(str(folder), f"holds a network of type {found!r}", f"give one of type {wanted!r}")
-    return kind(kind.config_class.from_dict(config)) if transformers else kind.from_config(config)
+    try:
+        return kind(kind.config_class.from_dict(config)) if transformers else kind.from_config(config)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(folder / "config.json"), f"describes no network ({error})", _REMEDY) from error
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return all weights in ``folder`` by name, from one file or from those its index lists."""
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return all weights in ``folder`` by name, from one file or from those its index lists.
+
+    Raises:
+        UserError: there is no file, or one cannot be read.
+    """
     for name in _NAMES:
         index = folder / f"{name}.index.json"
         files = [name] if (folder / name).is_file() else []
         if not files and index.is_file():
             files = sorted(set(read_table(index).get("weight_map", {}).values()))
-        try:
-            weights = [load_file(folder / file) for file in files]
-        except (OSError, SafetensorError) as error:
-            raise UserError(str(folder), f"cannot be read as weights ({error})", _REMEDY) from error
+        weights = [read_tensors(folder / file, _REMEDY) for file in files]
         if files:
             return {key: value for part in weights for key, value in part.items()}
-    raise UserError(str(folder), f"has neither {' nor '.join(_NAMES)}", _REMEDY, exit_code=ExitCode.MISSING)
+    raise UserError(str(folder), f"has none of {', '.join(_NAMES)}", _REMEDY, exit_code=ExitCode.MISSING)
 
 
-def _fill(network: nn.Module, stored: dict[str, Tensor], source: str, unread: Sequence[str]) -> None:
-    """Give every weight of ``network`` its value in float32; one with two names may be stored by either."""
+def fill(network: nn.Module, stored: dict[str, Tensor], source: str, unread: Sequence[str] = ()) -> None:
+    """Give every weight of ``network``, which may be on the meta device, its value in float32.
+
+    Args:
+        network: a weight with two names may be stored by either.
+        stored: by name; attention may have the names that diffusers gave it before version 0.18.
+        source: for messages.
+        unread: patterns of names that may be there without being wanted.
+
+    Raises:
+        UserError: names or shapes differ, all of them told; nothing is changed.
+    """
+    rename = getattr(network, "_fix_state_dict_keys_on_load", None)
+    if rename is not None:
+        rename(stored)
     wanted = network.state_dict(keep_vars=True)
     names: dict[int, list[str]] = {}
     for name, weight in wanted.items():
         names.setdefault(id(weight), []).append(name)
-    given = {group[0]: next((name for name in group if name in stored), None) for group in names.values()}
-    wrong = [f"lacks {name}" for name, place in sorted(given.items()) if place is None]
-    surplus = sorted(stored.keys() - wanted.keys())
-    wrong += [f"has an unknown {name}" for name in surplus if not any(re.search(u, name) for u in unread)]
-    wrong += [
-        f"has {name} of shape {list(stored[name].shape)}, not {list(wanted[name].shape)}"
-        for name in sorted(stored.keys() & wanted.keys())
-        if stored[name].shape != wanted[name].shape
-    ]
+    given = {group[0]: next((name for name in group if name in stored), group[0]) for group in names.values()}
+    needed = {*given.values(), *stored}
+    shapes = {name: weight.shape for name, weight in wanted.items() if name in needed}
+    wrong = weight_faults(shapes, stored, lambda name: any(re.search(pattern, name) for pattern in unread))
     if wrong:
         raise UserError(source, "; ".join(wrong), _REMEDY)
     state: dict[str, Tensor] = {}
     for group in names.values():
-        value = stored[str(given[group[0]])]
+        value = stored[given[group[0]]]
         value = value.float() if value.is_floating_point() else value
         if isinstance(wanted[group[0]], nn.Parameter):
             value = nn.Parameter(value, requires_grad=False)  # one object for all names keeps them tied

@@ -6,19 +6,16 @@ told by the name in the file.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.tensors import read_tensors, weight_faults
 
 __all__ = [
     "CHECKPOINTS", "DENOISER", "FIRST_STAGE", "TEXT", "Origin", "denoiser_origin", "find_checkpoint",
@@ -148,30 +145,13 @@ def find_checkpoint(folder: Path) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return all tensors of ``path`` by the names of the release, on the CPU.
+    """Return all tensors of ``path`` by the names of the release; see ``read_tensors``.
 
-    A pickle may wrap them in ``state_dict`` (Lightning) or ``module`` (DeepSpeed, which also puts
-    ``_forward_module.`` before each name); nothing in it is executed.
-
-    Raises:
-        UserError: the file cannot be read as tensors alone.
+    DeepSpeed puts ``_forward_module.`` before each name, which is taken away.
     """
     remedy = "give the released model.ckpt, or the same tensors by the same names as model.safetensors"
-    stored: Any
-    try:
-        if path.suffix == ".safetensors":
-            stored = load_file(path)
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(str(path), "cannot be read as weights", remedy) from error
-    for wrapper in ("state_dict", "module"):
-        if isinstance(stored, dict) and isinstance(stored.get(wrapper), dict):
-            stored = stored[wrapper]
-            break
-    if not isinstance(stored, dict) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise UserError(str(path), "is not a table of tensors by name", remedy)
-    return {str(name).removeprefix(_DEEPSPEED): value for name, value in stored.items()}
+    stored = read_tensors(path, remedy)
+    return {name.removeprefix(_DEEPSPEED): value for name, value in stored.items()}
 
 
 def load_into(
@@ -202,14 +182,7 @@ def _check(
     for network, origins in pairs:
         for name, weight in network.state_dict().items():
             wanted[origins[name].key] = origins[name].shape(weight.shape)
-    wrong = [f"lacks {key}" for key in sorted(wanted.keys() - stored.keys())]
-    surplus = sorted(stored.keys() - wanted.keys())
-    wrong += [f"has an unknown {key}" for key in surplus if not _UNUSED.fullmatch(key)]
-    wrong += [
-        f"has {key} of shape {list(stored[key].shape)}, not {list(shape)}"
-        for key, shape in sorted(wanted.items())
-        if key in stored and stored[key].shape != shape
-    ]
+    wrong = weight_faults(wanted, stored, _UNUSED.fullmatch)
     if wrong:
         remedy = "give a whole checkpoint of VideoCrafter2, and its sizes in config.yaml if they are its own"
         raise UserError(source, "; ".join(wrong), remedy)

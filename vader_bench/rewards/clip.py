@@ -5,14 +5,11 @@ Both judge every frame they are given and average over the frames.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +18,7 @@ from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.open_clip import load_open_clip
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, check_video, read_preprocess
 from vader_bench.rewards.pretrained import load_frozen, quiet_transformers
+from vader_bench.tensors import read_tensors
 from vader_bench.weights import resolve
 
 if TYPE_CHECKING:
@@ -75,17 +73,10 @@ def read_head(path: Path) -> AestheticHead:
         UserError: the file is neither.
     """
     remedy = "give a safetensors file with `weight` [D] and `bias` [1], or the LAION predictor V2 (.pth)"
-    tensors: Any
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(str(path), "cannot be read as weights", remedy) from error
-    if isinstance(tensors, dict) and set(tensors) == _LAION_KEYS:
+    tensors = read_tensors(path, remedy)
+    if set(tensors) == _LAION_KEYS:
         tensors = _fold(tensors)
-    if not isinstance(tensors, dict) or set(tensors) != {"weight", "bias"}:
+    if set(tensors) != {"weight", "bias"}:
         raise UserError(str(path), "is not an aesthetic head", remedy)
     weight, bias = tensors["weight"].float(), tensors["bias"].float()
     if weight.ndim != 1 or bias.shape != (1,):

@@ -7,7 +7,6 @@ being stored transposed.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from vader_bench.errors import UserError
 from vader_bench.rewards.pretrained import quiet_transformers
+from vader_bench.tensors import read_tensors, weight_faults
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel
@@ -102,14 +102,7 @@ def load_open_clip(path: Path, architecture: Architecture | None = None) -> CLIP
         UserError: the file is something else, or its keys or shapes are not those of ``architecture``.
     """
     remedy = "give HPS_v2_compressed.pt or HPS_v2.1_compressed.pt from https://huggingface.co/xswu/HPSv2"
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(str(path), "cannot be read as weights", remedy) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(str(path), "is no table of tensors by name", remedy)
+    state = read_tensors(path, remedy)
     architecture = architecture or VIT_H_14
     _check(str(path), state, architecture, remedy)
     return _build(convert(state, architecture), architecture)
@@ -214,18 +207,7 @@ def _layer_shapes(prefix: str, width: int) -> Iterator[tuple[str, tuple[int, ...
 
 def _check(given: str, state: Mapping[str, Tensor], architecture: Architecture, remedy: str) -> None:
     """Refuse a checkpoint that is not wholly the ``architecture``'s, with every key that is amiss."""
-    wanted = dict(_shapes(architecture))
-    missing = sorted(wanted.keys() - state.keys())
-    surplus = sorted(state.keys() - wanted.keys())
-    shaped = [
-        f"{key} {list(state[key].shape)} instead of {list(shape)}"
-        for key, shape in sorted(wanted.items())
-        if key in state and tuple(state[key].shape) != shape
-    ]
-    faults = [
-        f"{kind}: {', '.join(keys)}"
-        for kind, keys in (("missing", missing), ("surplus", surplus), ("mis-shaped", shaped))
-        if keys
-    ]
+    wanted = {name: torch.Size(shape) for name, shape in _shapes(architecture)}
+    faults = weight_faults(wanted, state)
     if faults:
-        raise UserError(given, f"has other weights than this CLIP ({'; '.join(faults)})", remedy)
+        raise UserError(given, "; ".join(faults), remedy)

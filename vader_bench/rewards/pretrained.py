@@ -42,7 +42,8 @@ def load_frozen(kind: type[M], folder: Path) -> M:
     if found != wanted:
         raise UserError(f"{folder}", f"holds a model of type {found!r}", f"give one of type {wanted!r}")
     try:
-        with quiet_transformers():
+        # from_pretrained draws what it then replaces
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
             loaded: tuple[M, dict[str, Any]] = kind.from_pretrained(
                 folder,
                 local_files_only=True,

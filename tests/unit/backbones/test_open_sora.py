@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.support.benches import make_stand
 from tests.support.open_sora import SIZES, write_model
-from vader_bench import metering
 from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.open_sora import OpenSora, OpenSoraSettings, clean_prompt
 from vader_bench.backbones.stdit3 import Format, STDiT3
@@ -55,19 +52,6 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     data = json.loads(path.read_text("utf-8"))
     change(data)
     path.write_text(json.dumps(data), "utf-8")
-
-
-def test_everything_is_frozen_in_eval_mode_and_float32(model: Path) -> None:
-    before = torch.random.get_rng_state()
-    backbone = load(model)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert len(backbone.modules()) == 3
-    for network in backbone.modules():
-        assert not network.training
-        for weight in (*network.parameters(), *network.buffers()):
-            assert weight.device.type == "cpu"
-            assert not weight.requires_grad
-            assert not weight.is_floating_point() or weight.dtype == torch.float32
 
 
 def test_a_tiny_model_in_the_released_layout_is_read_as_it_was_written(model: Path) -> None:
@@ -169,44 +153,6 @@ def test_pictures_are_those_of_the_whole_video_and_not_clamped(model: Path) -> N
     torch.testing.assert_close(some, pictures[:, [20, 4]], atol=1e-4, rtol=1e-4)
 
 
-@torch.no_grad()
-def test_a_batch_equals_its_videos_one_by_one(model: Path) -> None:
-    backbone = load(model)
-    latents, timesteps, encoded = start(backbone), torch.tensor([900.0, 20.5]), backbone.encode(PROMPTS)
-    both = backbone.denoise(latents, timesteps, encoded)
-    pictures = backbone.decode(latents)
-    for i in range(2):
-        one = slice(i, i + 1)
-        alone = backbone.denoise(latents[one], timesteps[one], encoded[one])
-        torch.testing.assert_close(both[one], alone, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(pictures[one], backbone.decode(latents[one]), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "checkpointing"), [("vader", True), ("vader", False), ("ddpo", False), ("diffusion-dpo", True)]
-)
-def test_a_step_of_each_method_moves_only_the_adapters(
-    name: str, checkpointing: bool, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
-        monkeypatch.setattr(metering, "_count", lambda *_: (2, 3))
-    backbone = load(model, checkpointing=checkpointing)
-    eta = 0.7 if name == "ddpo" else 0.0
-    stand = make_stand(backbone, guidance=2.0, steps=3, eta=eta, decode_frames=2)
-    method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **METHODS[name])
-    before = method.adapter()
-    frozen = {k: v.clone() for k, v in backbone.denoiser.state_dict().items() if "lora_" not in k}
-    metrics = method.step(4)
-    assert all(math.isfinite(value) for value in metrics.values()), metrics
-    after = method.adapter()
-    assert before.keys() == after.keys()
-    assert not all(torch.equal(before[key], after[key]) for key in before)
-    still = {k: v for k, v in backbone.denoiser.state_dict().items() if "lora_" not in k}
-    assert all(torch.equal(frozen[key], still[key]) for key in frozen)
-    assert stand.meter.ledger.reward_queries == 4
-    assert stand.meter.ledger.flops > 0
-
-
 def test_faulty_weights_are_all_told_by_name(copy: Path) -> None:
     path = copy / "transformer" / "model.safetensors"
     stored = load_file(path)
@@ -246,7 +192,7 @@ def test_faulty_weights_of_the_text_encoder_are_told_by_name(copy: Path) -> None
         load(copy)
     assert error.value.wrong == (
         "lacks encoder.final_layer_norm.weight; has an unknown surplus; has "
-        "encoder.block.0.layer.0.SelfAttention.q.weight of another shape than [16, 16]"
+        "encoder.block.0.layer.0.SelfAttention.q.weight of shape [2, 2], not [16, 16]"
     )
 
 
@@ -297,17 +243,17 @@ def test_missing_or_broken_weights_are_refused(copy: Path, part: str) -> None:
     with pytest.raises(UserError, match=r"model\.safetensors: cannot be read as weights"):
         load(copy)
     path.unlink()
-    with pytest.raises(UserError, match=r"has no model\.safetensors") as error:
+    with pytest.raises(UserError, match=r"has none of .* model\.safetensors") as error:
         load(copy)
     assert error.value.exit_code is ExitCode.MISSING
 
 
 def test_a_broken_text_encoder_or_tokenizer_is_refused(copy: Path) -> None:
     edit(copy / "text_encoder" / "config.json", lambda data: data.update(vocab_size=513))
-    with pytest.raises(UserError, match=r"has shared.weight of another shape than \[513, 16\]"):
+    with pytest.raises(UserError, match=r"has shared.weight of shape \[514, 16\], not \[513, 16\]"):
         load(copy)
     (copy / "text_encoder" / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(UserError, match="text_encoder: cannot be loaded"):
+    with pytest.raises(UserError, match=r"text_encoder/model\.safetensors: cannot be read as weights"):
         load(copy)
 
 

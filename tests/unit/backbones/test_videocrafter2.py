@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.support.benches import make_stand
 from tests.support.videocrafter2 import SIZES, empty_networks, random_weights, write_model
-from vader_bench import metering
 from vader_bench.backbones import BACKBONES, Backbone, videocrafter2
 from vader_bench.backbones.videocrafter2 import VideoCrafter2Config, VideoCrafter2Settings
 from vader_bench.errors import ExitCode, UserError
@@ -44,19 +41,6 @@ def load(folder: Path, **settings: object) -> Backbone:
 
 def start(backbone: Backbone, videos: int = 2) -> Tensor:
     return torch.randn(videos, *backbone.latent_shape, generator=torch_stream(0, "start"))
-
-
-def test_everything_is_frozen_in_eval_mode_and_float32(model: Path) -> None:
-    before = torch.get_rng_state()
-    backbone = load(model)
-    assert torch.equal(before, torch.get_rng_state())
-    assert backbone.denoiser in backbone.modules()
-    assert len(backbone.modules()) == 3
-    for module in backbone.modules():
-        assert not any(part.training for part in module.modules())
-        weights = [*module.parameters(), *module.buffers()]
-        assert all(weight.device.type == "cpu" for weight in weights)
-        assert all(p.dtype == torch.float32 and not p.requires_grad for p in module.parameters())
 
 
 def test_the_released_networks_have_their_known_sizes() -> None:
@@ -113,17 +97,6 @@ def test_a_prompt_that_does_not_fit_is_refused(model: Path) -> None:
 
 
 @torch.no_grad()
-def test_a_batch_equals_its_videos_one_by_one(model: Path) -> None:
-    backbone = load(model)
-    latents, timesteps, encoded = start(backbone), torch.tensor([961, 1]), backbone.encode(PROMPTS)
-    both = backbone.denoise(latents, timesteps, encoded)
-    assert both.shape == latents.shape
-    for i, prompt in enumerate(PROMPTS):
-        one = backbone.denoise(latents[i : i + 1], timesteps[i : i + 1], backbone.encode([prompt]))
-        torch.testing.assert_close(both[i : i + 1], one, atol=1e-4, rtol=1e-4)
-
-
-@torch.no_grad()
 def test_the_denoiser_is_told_the_frame_rate_of_the_settings(model: Path) -> None:
     outputs = []
     for fps in (24, 8):
@@ -147,40 +120,6 @@ def test_a_frame_is_decoded_by_itself_and_not_clamped(model: Path) -> None:
     torch.testing.assert_close(video[:1, 2], picture / 2 + 0.5)
     assert video.min() < 0
     assert video.max() > 1
-
-
-@pytest.mark.parametrize(
-    ("name", "checkpointing"), [("vader", True), ("vader", False), ("ddpo", False), ("diffusion-dpo", True)]
-)
-def test_a_step_of_each_method_moves_only_the_adapters(
-    name: str, checkpointing: bool, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if (name, checkpointing) != ("vader", True):  # FLOPs counted once are enough, where counting is hardest
-        monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
-    backbone = load(model, checkpointing=checkpointing)
-    stand = make_stand(backbone, guidance=2.0, steps=3)
-    method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **METHODS[name])
-    before = method.adapter()
-    frozen = {k: v.clone() for k, v in backbone.denoiser.state_dict().items() if "lora_" not in k}
-    metrics = method.step(4)
-    assert all(math.isfinite(value) for value in metrics.values()), metrics
-    after = method.adapter()
-    assert before.keys() == after.keys()
-    assert not all(torch.equal(before[key], after[key]) for key in before)
-    still = {k: v for k, v in backbone.denoiser.state_dict().items() if "lora_" not in k}
-    assert all(torch.equal(frozen[key], still[key]) for key in frozen)
-    assert stand.meter.ledger.reward_queries == 4
-    assert stand.meter.ledger.flops > 0
-
-
-def test_checkpointing_changes_no_number_of_a_step(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
-    results = []
-    for checkpointing in (False, True):
-        stand = make_stand(load(model, checkpointing=checkpointing), steps=2)
-        method = stand.method("vader", batch_size=2, lora_rank=2, learning_rate=1e-3, k=1)
-        results.append((method.step(2), method.adapter()))
-    torch.testing.assert_close(results[0], results[1])
 
 
 @pytest.mark.parametrize(

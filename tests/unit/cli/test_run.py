@@ -160,6 +160,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_records(experiment: Path
     assert comparable(results) == comparable(finished[0] / "results" / "small" / "tiny")
 
 
+@pytest.mark.usefixtures("interrupts_heard")
 def test_an_interrupt_ends_it_cleanly_and_it_goes_on(experiment: Path, finished: Finished) -> None:
     results = experiment.parent / "results" / "small" / "tiny"
     process = start(experiment)

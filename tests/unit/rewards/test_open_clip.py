@@ -144,9 +144,9 @@ def test_every_key_that_is_amiss_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_open_clip(save(state, tmp_path / "hps.pt"), TINY)
     assert caught.value.wrong == (
-        "has other weights than this CLIP (missing: transformer.resblocks.1.ln_1.bias, visual.proj; "
-        "surplus: step, visual.conv2.weight; "
-        "mis-shaped: ln_final.weight [3] instead of [16], logit_scale [1] instead of [])"
+        "lacks transformer.resblocks.1.ln_1.bias; lacks visual.proj; "
+        "has an unknown step; has an unknown visual.conv2.weight; "
+        "has ln_final.weight of shape [3], not [16]; has logit_scale of shape [1], not []"
     )
 
 
@@ -166,7 +166,7 @@ def test_no_code_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"state_dict": {"a": 1}}, {"epoch": 3}])
 def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "hps.pt")
-    with pytest.raises(UserError, match="is no table of tensors by name"):
+    with pytest.raises(UserError, match="is not a table of tensors by name"):
         load_open_clip(tmp_path / "hps.pt", TINY)
 
 

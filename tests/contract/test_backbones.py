@@ -1,0 +1,254 @@
+"""What every registered family of backbones must do, shown on a tiny random model in the family's format."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.support import flow, open_sora, svd, videocrafter2
+from tests.support.benches import PROMPTS, RedReward, Stand, make_stand
+from vader_bench import metering
+from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.methods import METHODS, Method
+from vader_bench.seeding import torch_stream
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "vader": {"k": 2},
+    "ddpo": {"prompts_per_round": 2, "samples_per_prompt": 2, "updates_per_round": 1},
+    "diffusion-dpo": {},
+}
+CALLS = {
+    "vader": (4 * 3 * 2, 4 * 2 * 2),  # the last two steps have a backward
+    "ddpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # sampling, then every step once more
+    "diffusion-dpo": (4 * 3 * 2 + 4 + 4, 4),  # sampling, then model and base on two pairs
+}
+"""Forwards and backwards of the denoiser for 4 videos in 3 steps with guidance, which doubles a call."""
+
+
+class Case(NamedTuple):
+    """A tiny instance."""
+
+    write: Callable[[Path, Path], object]
+    """Saves it in the family's format to a folder, given a tokenizer's folder."""
+    settings: dict[str, Any]
+    adapters: int
+    """Attention projections that LoRA finds."""
+    pictures: tuple[int, int, int]
+    """(f, H, W) of a video."""
+
+
+def save_wan(folder: Path, tokenizer: Path) -> None:
+    flow.wan_pipeline(tokenizer).save_pretrained(folder)
+
+
+def save_wan_experts(folder: Path, tokenizer: Path) -> None:
+    flow.wan_pipeline(tokenizer, experts=True).save_pretrained(folder)
+
+
+def save_ltx(folder: Path, tokenizer: Path) -> None:
+    flow.ltx_pipeline(tokenizer).save_pretrained(folder)
+
+
+def link_modelscope(folder: Path, tokenizer: Path) -> None:
+    folder.symlink_to(tokenizer.parent, target_is_directory=True)
+
+
+def write_svd(folder: Path, _: Path) -> None:
+    svd.write_model(folder)
+
+
+WAN = {"frames": 5, "height": 16, "width": 16, "tokens": 32}
+CASES = {
+    "modelscope": Case(link_modelscope, {"frames": 4}, 72, (4, 8, 8)),
+    "videocrafter2": Case(videocrafter2.write_model, {"height": 8, "width": 8}, 72, (4, 8, 8)),
+    "svd": Case(write_svd, {"height": 16, "width": 24, "pictures": ""}, 64, (3, 16, 24)),
+    "wan": Case(save_wan, WAN, 16, (5, 16, 16)),
+    "wan/experts": Case(save_wan_experts, WAN, 32, (5, 16, 16)),
+    "ltx": Case(save_ltx, {"frames": 3, "height": 32, "width": 32, "tokens": 32}, 16, (3, 32, 32)),
+    "open-sora-1.2": Case(open_sora.write_model, {"frames": 17, "height": 8, "width": 6}, 12, (17, 8, 6)),
+}
+"""By family, with a variant after a slash."""
+
+
+class Model(NamedTuple):
+    """A case on disk."""
+
+    family: str
+    folder: Path
+    case: Case
+    settings: dict[str, Any]
+
+    def load(self, **settings: object) -> Backbone:
+        return BACKBONES.get(self.family).load(self.folder, **(self.settings | settings))
+
+    def stand(self, *, seed: int = 0, checkpointing: bool = False) -> Stand:
+        """Return a workbench with guidance; the noise level is one that every schedule has."""
+        backbone = self.load(checkpointing=checkpointing)
+        return make_stand(backbone, RedReward(frames=3), seed=seed, guidance=2.0, steps=3, eta=0.7)
+
+
+def test_every_registered_family_is_held_to_this() -> None:
+    assert set(BACKBONES.names()) == {name.partition("/")[0] for name in CASES}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path
+) -> Model:
+    case = CASES[request.param]
+    folder = tmp_path_factory.mktemp("backbone") / "model"
+    case.write(folder, tiny_pipeline / "tokenizer")
+    settings = dict(case.settings)
+    if "pictures" in settings:
+        settings["pictures"] = str(draw_pictures(tmp_path_factory.mktemp("pictures"), *case.pictures[1:]))
+    return Model(request.param.partition("/")[0], folder, case, settings)
+
+
+def draw_pictures(folder: Path, height: int, width: int) -> Path:
+    """Save a random picture for every prompt to ``folder``."""
+    rng = np.random.default_rng(0)
+    for prompt in PROMPTS:
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{prompt}.png")
+    return folder
+
+
+@pytest.fixture
+def flops_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting takes longer than all else here."""
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
+
+
+def start(backbone: Backbone, videos: int) -> Tensor:
+    return torch.randn(videos, *backbone.latent_shape, generator=torch_stream(0, "start"))
+
+
+def method_on(stand: Stand, name: str) -> Method:
+    return stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **SETTINGS[name])
+
+
+def frozen_weights(backbone: Backbone) -> dict[str, Tensor]:
+    state = backbone.denoiser.state_dict()
+    return {name: weight.clone() for name, weight in state.items() if "lora_" not in name}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_it_is_loaded_frozen_in_eval_mode_and_float32_and_draws_nothing(model: Model) -> None:
+    before = torch.get_rng_state()
+    backbone = model.load()
+    assert torch.equal(before, torch.get_rng_state())
+    assert any(module is backbone.denoiser for module in backbone.modules())
+    for module in backbone.modules():
+        assert not any(part.training for part in module.modules())
+        for weight in (*module.parameters(), *module.buffers()):
+            assert weight.device.type == "cpu"
+            assert not weight.requires_grad
+            assert not weight.is_floating_point() or weight.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_shapes_are_what_the_interface_says(model: Model) -> None:
+    backbone = model.load()
+    frames, height, width = model.case.pictures
+    encoded, latents = backbone.encode(PROMPTS[:2]), start(backbone, 2)
+    assert encoded.ndim == 3
+    assert len(encoded) == 2
+    assert backbone.unconditional(encoded).shape == encoded.shape
+    timesteps = backbone.schedule.timesteps(3)[1].expand(2)
+    assert backbone.denoise(latents, timesteps, encoded).shape == latents.shape
+    assert backbone.frames == frames
+    video = backbone.decode(latents)
+    assert video.shape == (2, frames, 3, height, width)
+    torch.testing.assert_close(backbone.decode(latents, [frames - 1, 1]), video[:, [frames - 1, 1]])
+    assert not torch.allclose(video[:, 0], video[:, -1], atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_batch_equals_its_videos_one_by_one(model: Model) -> None:
+    backbone = model.load()
+    latents, encoded = start(backbone, 3), backbone.encode(PROMPTS[:3])
+    timesteps = backbone.schedule.timesteps(3)  # another one for every video
+    together, pictures = backbone.denoise(latents, timesteps, encoded), backbone.decode(latents)
+    unconditional = backbone.unconditional(encoded)
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = backbone.denoise(latents[one], timesteps[one], encoded[one])
+        torch.testing.assert_close(together[one], alone, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(pictures[one], backbone.decode(latents[one]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(encoded[one], backbone.encode([PROMPTS[i]]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(unconditional[one], backbone.unconditional(encoded[one]))
+    assert not torch.allclose(together, backbone.denoise(latents, timesteps.flip(0), encoded), atol=1e-4)
+    assert not torch.allclose(together, backbone.denoise(latents, timesteps, encoded.flip(0)), atol=1e-5)
+
+
+@pytest.mark.usefixtures("flops_made_up")
+@pytest.mark.parametrize("name", METHODS.names())
+def test_a_step_of_each_method_moves_only_the_adapters(name: str, model: Model) -> None:
+    stand = model.stand()
+    method, frozen = method_on(stand, name), frozen_weights(stand.backbone)
+    before = method.adapter()
+    assert len(before) == 2 * model.case.adapters
+    metrics = method.step(4)
+    assert all(math.isfinite(value) for value in metrics.values()), metrics
+    assert metrics["grad_norm"] > 0
+    if name == "ddpo":  # the only update has the policy that drew the samples
+        assert metrics["ratio_deviation"] < 1e-4
+    after = method.adapter()
+    assert before.keys() == after.keys()
+    assert not same(before, after)
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert same(frozen, frozen_weights(stand.backbone))
+    ledger = stand.meter.ledger
+    assert (ledger.reward_queries, ledger.frames_scored, ledger.vae_decodes) == (4, 12, 12)
+    assert (ledger.denoiser_forwards, ledger.denoiser_backwards) == CALLS[name]
+    assert ledger.flops > 0
+
+
+@pytest.mark.usefixtures("flops_made_up")
+@pytest.mark.parametrize("name", METHODS.names())
+def test_a_resumed_run_goes_on_bit_for_bit_on_every_backbone(name: str, model: Model) -> None:
+    whole = model.stand()
+    method = method_on(whole, name)
+    method.step(4)
+    stored = io.BytesIO()
+    torch.save(method.state(), stored)
+    position = whole.prompts.position
+    expected = method.step(4)
+    resumed = model.stand()
+    resumed.prompts.position = position
+    fresh = method_on(resumed, name)
+    stored.seek(0)
+    fresh.load_state(torch.load(stored, weights_only=True))
+    assert fresh.step(4) == expected
+    assert same(fresh.adapter(), method.adapter())
+
+
+def test_flops_are_counted_through_every_call(model: Model) -> None:
+    """Where counting is hardest: two backward passes through activations that are computed again."""
+    found = []
+    for checkpointing in (False, True):
+        stand = model.stand(checkpointing=checkpointing)
+        method_on(stand, "vader").step(4)
+        found.append(stand.meter.ledger.flops)
+    assert found[1] > found[0] > 0
+
+
+@pytest.mark.usefixtures("flops_made_up")
+def test_checkpointing_changes_no_number_of_a_step(model: Model) -> None:
+    results = []
+    for checkpointing in (False, True):
+        method = method_on(model.stand(checkpointing=checkpointing), "vader")
+        results.append((method.step(4), method.adapter()))
+    torch.testing.assert_close(results[0], results[1])
