@@ -9,7 +9,10 @@ from typing import Generic, TypeVar
 
 from vader_bench.errors import UserError
 
-__all__ = ["Registry"]
+__all__ = ["REWARD_PLUGINS", "Registry"]
+
+REWARD_PLUGINS = "vader_bench.rewards"
+"""Entry points by which an installed package offers rewards."""
 
 T = TypeVar("T")
 

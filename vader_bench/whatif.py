@@ -41,7 +41,7 @@ class Changes:
         update: dict[str, Any] = {"backbone": backbone}
         if self.decode_frames is not None:
             update["decode_frames"] = self.decode_frames
-        settings = dict(run.settings)
+        settings = resolved_settings(run.method, run.settings, run.reward)  # with its defaults
         if self.k is not None and "k" in settings:
             settings["k"] = self.k
         if self.batch is not None:

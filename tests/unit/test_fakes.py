@@ -44,7 +44,8 @@ def test_a_graph_keeps_bytes_and_a_call_without_one_only_its_result(tiny_pipelin
 
 def test_half_precision_halves_weights_and_shrinks_what_is_kept(tiny_pipeline: Path) -> None:
     full, half = fakes(tiny_pipeline, fused=True), fakes(tiny_pipeline, fused=True, precision="bf16")
-    assert half.weights("red") == pytest.approx(full.weights("red") / 2, rel=0.01)  # token numbers stay
+    numbers = sum(b.nbytes for m in full.backbone.modules() for b in m.buffers() if not b.is_floating_point())
+    assert half.weights("red") == (full.weights("red") - numbers) / 2 + numbers  # places of tokens stay
     assert half.adapters == full.adapters
     assert half.footprint(FORWARD, "red").kept == full.footprint(FORWARD, "red").kept / 2
     assert half.footprint(TRAINED, "red").kept < 0.8 * full.footprint(TRAINED, "red").kept

@@ -30,6 +30,7 @@ from vader_bench.backbones.videocrafter2_keys import (
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.weights import resolve
 from vader_bench.yamlfile import parse, raise_faults, read_mapping, rule
 
 __all__ = [
@@ -118,6 +119,8 @@ class VideoCrafter2Settings(BaseModel):
     """Pixels."""
     fps: int = Field(default=24, ge=1)
     """Frames a second that the denoiser is told: VADER's default; a smaller number asks for more motion."""
+    tokenizer: str | None = None
+    """Weights of a ``CLIPTokenizer``, which the release lacks; its folder ``tokenizer`` if ``None``."""
     checkpointing: bool = False
     """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
 
@@ -201,8 +204,8 @@ class VideoCrafter2(Backbone):
 class VideoCrafter2Factory(BackboneFactory):
     """Loads the released checkpoint, with ``VideoCrafter2Settings`` as settings.
 
-    The folder holds ``model.safetensors`` or ``model.ckpt``, a ``tokenizer`` folder of a
-    ``CLIPTokenizer`` and, for a model of other sizes, a ``VideoCrafter2Config`` as ``config.yaml`` or
+    The folder holds ``model.safetensors`` or ``model.ckpt``, a ``tokenizer`` folder of a ``CLIPTokenizer``
+    unless the settings name another and, for a model of other sizes, a ``VideoCrafter2Config`` as ``config.yaml`` or
     ``config.json``.
     """
 
@@ -218,7 +221,8 @@ class VideoCrafter2Factory(BackboneFactory):
         config = _read_config(folder)
         latent_shape = _latent_shape(config, wanted)
         checkpoint = find_checkpoint(folder)
-        tokenizer = _read_tokenizer(folder / "tokenizer", config.text)
+        own = folder / "tokenizer" if wanted.tokenizer is None else resolve(wanted.tokenizer)
+        tokenizer = _read_tokenizer(own, config.text)
         with init_empty_weights():  # nothing is drawn that the checkpoint replaces
             unet = VideoCrafter2UNet(config.unet, checkpointing=wanted.checkpointing)
             first_stage = make_first_stage(config.first_stage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from vader_bench.config import SuiteConfig
 from vader_bench.errors import UserError
+from vader_bench.registry import REWARD_PLUGINS
 
 __all__ = ["command", "registered_names"]
 
@@ -41,6 +43,8 @@ def _registered() -> Iterator[Row]:
     for kind, table in (("method", "METHODS"), ("backbone", "BACKBONES"), ("reward", "REWARDS")):
         for name in registered_names(table):
             yield kind, name, "ready"
+    for entry in sorted(entry_points(group=REWARD_PLUGINS), key=lambda found: found.name):
+        yield "reward", entry.name, f"of the package {entry.dist.name if entry.dist else '(unknown)'}"
 
 
 def registered_names(table: str) -> list[str]:

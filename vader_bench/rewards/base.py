@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
-from vader_bench.registry import Registry
+from vader_bench.registry import REWARD_PLUGINS, Registry
 
 __all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory", "make_reward"]
 
@@ -57,7 +57,7 @@ class Reward(ABC):
 
 RewardFactory = Callable[..., Reward]
 
-REWARDS: Registry[RewardFactory] = Registry("reward", group="vader_bench.rewards")
+REWARDS: Registry[RewardFactory] = Registry("reward", group=REWARD_PLUGINS)
 """Reward families by the name that suite files use; called with the suite's settings as keywords."""
 
 

@@ -235,3 +235,10 @@ def test_the_sampler_ends_with_noise_as_the_original_does() -> None:
     assert schedule.prediction_type == "epsilon"
     assert schedule.scale is not None
     assert schedule.scale[[0, 399, 999]].tolist() == pytest.approx([1.0, 0.7, 0.7])
+
+
+def test_a_tokenizer_may_lie_elsewhere_since_the_release_has_none(copy: Path, tmp_path: Path) -> None:
+    shutil.move(copy / "tokenizer", tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"model/tokenizer: has no vocab.json"):
+        load(copy)
+    assert load(copy, tokenizer=str(tmp_path / "elsewhere")).encode(PROMPTS).shape[0] == 2

@@ -15,7 +15,7 @@ from vader_bench.cli import list as list_verb
 from vader_bench.cli import main
 from vader_bench.cli.list import registered_names
 from vader_bench.methods import METHODS
-from vader_bench.registry import Registry
+from vader_bench.registry import REWARD_PLUGINS, Registry
 from vader_bench.rewards import REWARDS
 
 
@@ -70,3 +70,17 @@ def test_listing_does_without_torch() -> None:
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_rewards_of_installed_packages_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "guest-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text(f"[{REWARD_PLUGINS}]\nsharpness = guest:Sharpness\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["list"]) == 0
+    assert ["reward", "sharpness", "of", "the", "package", "guest"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
