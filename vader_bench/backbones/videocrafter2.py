@@ -205,8 +205,8 @@ class VideoCrafter2Factory(BackboneFactory):
     """Loads the released checkpoint, with ``VideoCrafter2Settings`` as settings.
 
     The folder holds ``model.safetensors`` or ``model.ckpt``, a ``tokenizer`` folder of a ``CLIPTokenizer``
-    unless the settings name another and, for a model of other sizes, a ``VideoCrafter2Config`` as ``config.yaml`` or
-    ``config.json``.
+    unless the settings name another and, for a model of other sizes, a ``VideoCrafter2Config`` as
+    ``config.yaml`` or ``config.json``.
     """
 
     def load(self, folder: Path, **settings: object) -> Backbone:
