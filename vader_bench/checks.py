@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vader_bench.arms import BY_REWARD, METHOD, SUITE, for_reward, read_arm
 from vader_bench.data.prompts import load_prompts
 from vader_bench.errors import UserError
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults
@@ -17,8 +18,8 @@ __all__ = ["SHARED_SETTINGS", "check_fair", "experiment_faults", "resolved_setti
 
 SHARED_SETTINGS = ("lora_rank",)
 """Settings in which the methods of an experiment may not differ: what is trained is the same for all."""
-BY_REWARD = "by_reward"
-"""Key of a method's settings that holds its overrides by reward."""
+CHANGEABLE = ("decode_frames", "memory")
+"""What an arm can change in the suite: how the training is done, not what is asked."""
 
 
 def experiment_faults(data: Mapping[str, Any], suite: SuiteConfig) -> list[Fault | UserError]:
@@ -35,8 +36,9 @@ def experiment_faults(data: Mapping[str, Any], suite: SuiteConfig) -> list[Fault
             wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
             faults.append(Fault("rewards", wrong, nearest(name, suite.rewards)))
     known = [name for name in rewards if name in suite.rewards]
-    for method, settings in _table(data.get("methods")).items():
-        faults += _method_faults(method, settings, known, suite)
+    for name, entry in _table(data.get("methods")).items():
+        faults += _arm_faults(name, entry, known, suite)
+    faults += _compares_faults(data)
     faults += _budget_faults(data)
     faults += _prompt_faults(data, suite, known)
     return faults
@@ -48,58 +50,90 @@ def resolved_settings(method: str, settings: Mapping[str, Any], reward: str) -> 
     Raises:
         UserError: unknown method, or settings that do not fit it, one fault a line.
     """
-    config, faults = parse(_methods()[method], _for_reward(settings, reward))
+    config, faults = parse(_methods()[method], for_reward(settings, reward))
     raise_faults(f"settings of {method} for {reward}", faults)
     assert config is not None
     return config.model_dump(mode="json")
 
 
-def check_fair(runs: Sequence[RunConfig]) -> None:
-    """Refuse runs that differ in anything but the method with its settings, the reward and the seed.
+def check_fair(runs: Sequence[RunConfig], compares: Sequence[str] = (METHOD,)) -> None:
+    """Refuse runs that differ in anything but what is compared, the reward and the seed.
 
     All runs must have the same experiment, suite (backbone, sampler), budget and evaluation; all runs on
-    one reward the same prompts; all methods the same seeds on each reward and the same settings that
-    ``SHARED_SETTINGS`` names. The base model spends nothing and has one seed.
+    one reward the same prompts; all arms the same seeds on each reward, the same method and the same
+    settings. What ``compares`` names may differ: ``method`` lets arms have other methods with their own
+    settings but for ``SHARED_SETTINGS``; every other word is a setting or a key of the suite. The base
+    model spends nothing and has one seed.
 
     Raises:
-        UserError: every difference, one a line.
+        UserError: every difference, one a line; or nothing differs in what is compared.
     """
-    raise_faults("not a fair comparison", _unfair(runs))
+    raise_faults("not a fair comparison", _unfair(runs, compares))
 
 
-def _unfair(runs: Sequence[RunConfig]) -> Iterator[Fault]:
+def _unfair(runs: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fault]:
+    only = " and ".join(compares)
     trained = [run for run in runs if run.method != "base"]
-    for field in ("experiment", "suite", "evaluation"):
-        yield from _differences(runs, field, [getattr(run, field) for run in runs])
-    yield from _differences(trained, "budget", [run.reward_queries for run in trained])
-    for name in SHARED_SETTINGS:
-        yield from _differences(trained, name, [run.settings.get(name) for run in trained])
+    for field in ("experiment", "evaluation"):
+        yield from _differences(runs, field, [getattr(run, field) for run in runs], only)
+    suites = [_without(run.suite.model_dump(), compares) for run in runs]
+    yield from _differences(runs, "suite", suites, only)
+    yield from _differences(trained, "budget", [run.reward_queries for run in trained], only)
+    for name in (name for name in SHARED_SETTINGS if name not in compares):
+        yield from _differences(trained, name, [run.settings.get(name) for run in trained], only)
+    if METHOD not in compares:
+        yield from _differences(trained, METHOD, [run.method for run in trained], only)
+    yield from _idle(trained, compares)
     for reward in dict.fromkeys(run.reward for run in runs):
         judged = [run for run in runs if run.reward == reward]
-        yield from _differences(judged, "prompts", [run.prompts for run in judged])
-        yield from _arm_faults([run for run in judged if run.method != "base"])
+        yield from _differences(judged, "prompts", [run.prompts for run in judged], only)
+        yield from _arm_differences([run for run in judged if run.method != "base"], compares)
     for run in runs:
         if run.method == "base" and run.reward_queries:
             yield Fault(run.name, f"has a budget of {run.reward_queries}", "the base model is not trained")
 
 
-def _arm_faults(judged: Sequence[RunConfig]) -> Iterator[Fault]:
-    """Yield what differs between methods, or between seeds of one, among the runs on one reward."""
+def _without(table: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys}
+
+
+def _idle(trained: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fault]:
+    """Yield a fault for everything that is said to be compared and is the same, or is nowhere."""
+    if len({run.label for run in trained}) < 2:
+        return  # one arm, against the base model
+    for name in compares:
+        values = [run.method if name == METHOD else _value(run, name) for run in trained]
+        if all(value == values[0] for value in values):
+            remedy = "name what differs between the arms, or change the arms"
+            yield Fault("compares", f"names {name!r}, in which no two arms differ", remedy)
+
+
+def _value(run: RunConfig, name: str) -> Any:
+    return run.settings.get(name, run.suite.model_dump().get(name))
+
+
+def _arm_differences(judged: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fault]:
+    """Yield what differs between arms, or between seeds of one, among the runs on one reward."""
     arms: dict[str, list[RunConfig]] = {}
     for run in judged:
-        arms.setdefault(run.method, []).append(run)
-    leads = [arm[0] for arm in arms.values()]
-    yield from _differences(leads, "seeds", [sorted(run.seed for run in arm) for arm in arms.values()])
+        arms.setdefault(run.label, []).append(run)
+    leads, only = [arm[0] for arm in arms.values()], " and ".join(compares)
+    seeds = [sorted(run.seed for run in arm) for arm in arms.values()]
+    yield from _differences(leads, "seeds", seeds, only)
+    for method in dict.fromkeys(run.method for run in leads):
+        alike = [run for run in leads if run.method == method]
+        yield from _differences(alike, "settings", [_without(r.settings, compares) for r in alike], only)
     for arm in arms.values():
-        yield from _differences(arm, "settings", [run.settings for run in arm])
+        yield from _differences(arm, "settings", [run.settings for run in arm], only)
+        yield from _differences(arm, "suite", [run.suite for run in arm], only)
 
 
-def _differences(runs: Sequence[RunConfig], what: str, values: Sequence[Any]) -> Iterator[Fault]:
+def _differences(runs: Sequence[RunConfig], what: str, values: Sequence[Any], only: str) -> Iterator[Fault]:
     """Yield a fault for the first run whose value is not that of the first run."""
     for run, value in zip(runs, values, strict=True):
         if value != values[0]:
             wrong = f"differs from {runs[0].name} in {what}"
-            yield Fault(run.name, wrong, f"give all arms the same {what}; only the method may differ")
+            yield Fault(run.name, wrong, f"give all arms the same {what}; only {only} may differ")
             return
 
 
@@ -115,16 +149,20 @@ def _suite_faults(suite: SuiteConfig) -> Iterator[Fault]:
             yield Fault(key, wrong, nearest(component.family, registry))
 
 
-def _method_faults(method: str, settings: Any, rewards: Iterable[str], suite: SuiteConfig) -> Iterator[Fault]:
-    key = f"methods.{method}"
-    if method == "base":
+def _arm_faults(name: str, entry: Any, rewards: Iterable[str], suite: SuiteConfig) -> Iterator[Fault]:
+    key = f"methods.{name}"
+    if name == "base":
         yield Fault(key, "is not to be listed", "delete it: the base model is always among the arms")
         return
-    if method not in _methods():
-        yield Fault(key, "is not a known method", nearest(method, _methods()))
-        return
-    if not isinstance(settings, dict):
+    if not isinstance(entry, dict):
         return  # told with the types
+    method, settings, changes = read_arm(name, entry)
+    if method not in _methods():
+        place = f"{key}.{METHOD}" if METHOD in entry else key
+        wrong = f"is {method!r}, which is no method" if METHOD in entry else "is not a known method"
+        yield Fault(place, wrong, nearest(str(method), _methods()))
+        return
+    yield from _change_faults(f"{key}.{SUITE}", changes, suite)
     overrides = settings.get(BY_REWARD, {})
     if not isinstance(overrides, dict) or not all(isinstance(o, dict) for o in overrides.values()):
         yield Fault(f"{key}.{BY_REWARD}", "is no table of settings by reward", "indent them below a reward")
@@ -134,17 +172,33 @@ def _method_faults(method: str, settings: Any, rewards: Iterable[str], suite: Su
             wrong = f"is no reward of suite {suite.suite}"
             yield Fault(f"{key}.{BY_REWARD}.{reward}", wrong, nearest(reward, suite.rewards))
     for reward in dict.fromkeys([*rewards, *overrides]):
-        _, faults = parse(_methods()[method], _for_reward(settings, reward))
+        _, faults = parse(_methods()[method], for_reward(settings, reward))
         for fault in faults:
             own = fault.key.split(".")[0] in overrides.get(reward, {})
             place = f"{key}.{BY_REWARD}.{reward}" if own else key
             yield fault._replace(key=f"{place}.{fault.key}" if fault.key else place)
 
 
-def _for_reward(settings: Mapping[str, Any], reward: str) -> dict[str, Any]:
-    plain = {key: value for key, value in settings.items() if key != BY_REWARD}
-    overrides: dict[str, Any] = settings.get(BY_REWARD, {}).get(reward, {})
-    return plain | overrides
+def _change_faults(key: str, changes: Any, suite: SuiteConfig) -> Iterator[Fault]:
+    """Yield what is wrong with what an arm changes in the suite."""
+    if not isinstance(changes, dict):
+        yield Fault(key, "is no table of keys of the suite", "write keys such as decode_frames below it")
+        return
+    allowed = [name for name in type(suite).model_fields if name in CHANGEABLE]
+    for name in changes:
+        if name not in allowed:
+            yield Fault(f"{key}.{name}", "is nothing that an arm can change", nearest(name, allowed))
+
+
+def _compares_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for every word under ``compares`` in which arms cannot differ."""
+    words, arms = data.get("compares", METHOD), _table(data.get("methods"))
+    named = [read_arm(name, entry).method for name, entry in arms.items() if isinstance(entry, dict)]
+    configs = [config for name, config in _methods().items() if name in named]
+    known = {METHOD, *CHANGEABLE, *(field for config in configs for field in config.model_fields)}
+    for word in [words] if isinstance(words, str) else _list(words):
+        if word not in known:
+            yield Fault("compares", f"names {word!r}, in which arms cannot differ", nearest(str(word), known))
 
 
 def _budget_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

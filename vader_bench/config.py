@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from vader_bench import files
+from vader_bench.arms import Arm, read_arm
 from vader_bench.checks import check_fair, experiment_faults, resolved_settings
 from vader_bench.data.prompts import FILE_ENDINGS
 from vader_bench.errors import UserError
+from vader_bench.records import run_name
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 
 __all__ = [
@@ -27,6 +37,10 @@ def _distinct(values: list[Any]) -> list[Any]:
     if twice:
         raise rule(f"names {twice[0]!r} twice", "name it once")
     return values
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 def _even(value: int) -> int:
@@ -143,14 +157,16 @@ class ExperimentConfig(_Config):
 
     experiment: Name
     question: str
-    compares: Literal["method"] = "method"
-    """The only thing in which two arms of the experiment may differ: the method with its settings."""
+    compares: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_distinct)] = ["method"]
+    """All in which two arms of the experiment may differ: ``method`` (with its settings), or settings and
+    keys of the suite by name, such as ``k`` or ``decode_frames``."""
     suite: str
     """A packaged suite, or the path of a suite file, relative to the experiment's file."""
     rewards: Annotated[list[str], AfterValidator(_distinct)] = Field(min_length=1)
-    methods: dict[str, dict[str, Any]] = Field(min_length=1)
-    """Settings by method name; validated by the method's own config. A nested key ``by_reward`` holds
-    overrides by reward name, for tuned settings."""
+    methods: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Settings by method name; validated by the method's own config. Three keys mean something else:
+    ``by_reward`` holds overrides by reward name, for tuned settings; ``method`` names the method of an arm
+    that is called otherwise; ``suite`` holds what the arm changes in the suite."""
     tuning: str | None = None
     """Where the settings come from: the tuning result they were chosen in."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(min_length=1)
@@ -170,6 +186,8 @@ class RunConfig(_Config):
     suite: SuiteConfig
     method: Name
     """A registered method, or ``base`` for the untrained model with best-of-N."""
+    arm: str = ""
+    """Name of the arm, where it is not that of the method."""
     settings: dict[str, Any]
     """The method's resolved settings, defaults filled in; empty for ``base``."""
     reward: Name
@@ -182,7 +200,12 @@ class RunConfig(_Config):
     @property
     def name(self) -> str:
         """Return the run's folder name."""
-        return f"{self.method}-{self.reward}-seed{self.seed}"
+        return run_name(self.label, self.reward, self.seed)
+
+    @property
+    def label(self) -> str:
+        """Return what the run's row and curve are called: its arm, or its method."""
+        return self.arm or self.method
 
 
 def _weight_names(value: Any) -> Iterator[str]:
@@ -260,13 +283,15 @@ def expand(experiment: ExperimentConfig, suite: SuiteConfig, with_base: bool = T
     given = f"experiment {experiment.experiment}"
     raise_faults(given, experiment_faults(experiment.model_dump(), suite))
 
-    def run(method: str, reward: str, seed: int) -> RunConfig:
-        base = method == "base"
+    def run(label: str, reward: str, seed: int) -> RunConfig:
+        base = label == "base"
+        arm = Arm("base", {}, {}) if base else read_arm(label, experiment.methods[label])
         return RunConfig(
             experiment=experiment.experiment,
-            suite=suite,
-            method=method,
-            settings={} if base else resolved_settings(method, experiment.methods[method], reward),
+            suite=changed_suite(suite, arm.suite) if arm.suite else suite,
+            method=arm.method,
+            arm="" if label == arm.method else label,
+            settings={} if base else resolved_settings(arm.method, arm.settings, reward),
             reward=reward,
             prompts=suite.prompts_for(reward),
             seed=seed,
@@ -276,9 +301,21 @@ def expand(experiment: ExperimentConfig, suite: SuiteConfig, with_base: bool = T
 
     rewards, seeds = experiment.rewards, experiment.seeds
     runs = [run("base", reward, seeds[0]) for reward in rewards] if with_base else []
-    runs += [run(m, reward, seed) for seed in seeds for reward in rewards for m in experiment.methods]
-    check_fair(runs)
+    runs += [run(arm, reward, seed) for seed in seeds for reward in rewards for arm in experiment.methods]
+    check_fair(runs, experiment.compares)
     return runs
+
+
+def changed_suite(suite: SuiteConfig, changes: Mapping[str, Any]) -> SuiteConfig:
+    """Return ``suite`` with the fields that an arm replaces; tables are merged.
+
+    Raises:
+        UserError: every fault of the result, one a line.
+    """
+    changed, faults = parse(SuiteConfig, _merged(suite.model_dump(), changes))
+    raise_faults(f"suite {suite.suite}", faults)
+    assert changed is not None
+    return changed
 
 
 def config_digest(run: RunConfig) -> str:

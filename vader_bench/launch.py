@@ -47,7 +47,7 @@ class Job:
     @property
     def kind(self) -> tuple[str, str]:
         """Return what runs of about the same length share."""
-        return self.config.method, self.config.reward
+        return self.config.label, self.config.reward
 
 
 @dataclass(frozen=True)

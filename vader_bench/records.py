@@ -6,13 +6,18 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["RECORD_VERSION", "Evaluation", "Record", "VideoScore"]
+__all__ = ["RECORD_VERSION", "Evaluation", "Record", "VideoScore", "run_name"]
 
 RECORD_VERSION: Final = 1
 
 
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def run_name(arm: str, reward: str, seed: int) -> str:
+    """Return the name of a run's folder."""
+    return f"{arm}-{reward}-seed{seed}"
 
 
 class VideoScore(_Stored):
@@ -49,6 +54,8 @@ class Record(_Stored):
     experiment: str
     suite: str
     method: str
+    arm: str = ""
+    """Name of the arm, where an experiment has several of one method; see ``label``."""
     reward: str
     seed: int
     config: dict[str, Any]
@@ -63,3 +70,13 @@ class Record(_Stored):
     machine: dict[str, Any]
     git: dict[str, Any]
     """``commit`` and ``dirty``; empty outside a checkout."""
+
+    @property
+    def label(self) -> str:
+        """Return what the run's row and curve are called: its arm, or its method."""
+        return self.arm or self.method
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run's folder."""
+        return run_name(self.label, self.reward, self.seed)

@@ -230,6 +230,7 @@ class _Session:
             experiment=config.experiment,
             suite=config.suite.suite,
             method=config.method,
+            arm=config.arm,
             reward=config.reward,
             seed=config.seed,
             config=config.model_dump(mode="json"),

@@ -120,3 +120,73 @@ def test_registered_names_are_read_from_the_registries(monkeypatch: pytest.Monke
     backbones, rewards = checks._families()
     assert "modelscope" in backbones
     assert rewards
+
+
+Ask = Callable[..., list[RunConfig]]
+
+
+@pytest.fixture
+def ask(write_files: Callable[[], Path], experiment_data: dict[str, Any]) -> Ask:
+    """Return the runs of an experiment with named arms."""
+
+    def expanded(compares: list[str], **methods: dict[str, Any]) -> list[RunConfig]:
+        experiment_data.update(compares=compares, methods=methods, rewards=["aesthetic"])
+        return expand(load_experiment(write_files()), load_suite("small"))
+
+    return expanded
+
+
+def test_arms_of_one_method_may_differ_in_what_is_compared(ask: Ask) -> None:
+    one = {"method": "vader", "learning_rate": 0.1, "k": 1}
+    runs = ask(["k"], **{"k-1": one, "k-2": one | {"k": 2}})
+    assert {run.name for run in runs if run.method == "vader"} >= {
+        "k-1-aesthetic-seed0",
+        "k-2-aesthetic-seed0",
+    }
+    assert [run.settings["k"] for run in runs if run.seed == 1] == [1, 2]
+
+
+def test_arms_may_change_the_suite_where_that_is_compared(ask: Ask) -> None:
+    arm = {"method": "vader", "learning_rate": 0.1}
+    few, many = arm | {"suite": {"decode_frames": 1}}, arm | {"suite": {"decode_frames": 4}}
+    runs = ask(["decode_frames"], few=few, many=many)
+    assert [run.suite.decode_frames for run in runs if run.seed == 1] == [1, 4]
+    with pytest.raises(UserError, match="in suite; give all arms the same suite; only k may differ"):
+        ask(["k"], few=few | {"k": 1}, many=many | {"k": 2})
+
+
+@pytest.mark.parametrize(
+    ("compares", "second", "told"),
+    [
+        (["k"], {"k": 2, "learning_rate": 0.2}, "in settings; give all arms the same settings; only k may"),
+        (["k", "lora_rank"], {"k": 2}, "compares: names 'lora_rank', in which no two arms differ"),
+        (["k", "depth"], {"k": 2}, "compares: names 'depth', in which arms cannot differ"),
+        (
+            ["k"],
+            {"method": "vadr"},
+            r"methods.second.method: is 'vadr', which is no method; did you mean 'vader'",
+        ),
+        (
+            ["k"],
+            {"suite": {"sampler": {"steps": 3}}},
+            "methods.second.suite.sampler: is nothing that an arm can",
+        ),
+        (["k"], {"suite": 3}, "methods.second.suite: is no table"),
+    ],
+)
+def test_arms_that_differ_in_anything_else_are_refused(
+    ask: Ask, compares: list[str], second: dict[str, Any], told: str
+) -> None:
+    first = {"method": "vader", "learning_rate": 0.1, "k": 1}
+    with pytest.raises(UserError, match=told):
+        ask(compares, first=first, second=first | second)
+
+
+def test_arms_of_other_methods_are_refused_where_methods_are_not_compared(ask: Ask) -> None:
+    arms = {name: {"method": name, "learning_rate": 0.1} for name in ("vader", "ddpo")}
+    ask(["method"], **arms)
+    arms["ddpo"]["lora_rank"] = 4
+    with pytest.raises(
+        UserError, match="in method; give all arms the same method; only lora_rank may differ"
+    ):
+        ask(["lora_rank"], **arms)

@@ -39,7 +39,7 @@ def lines_of(call: Callable[[], object]) -> list[str]:
 def test_experiment_loads_with_defaults(write_files: Write) -> None:
     experiment = load_experiment(write_files())
     assert experiment.budget.reward_queries == 128
-    assert experiment.compares == "method"
+    assert experiment.compares == ["method"]
     assert experiment.evaluation.best_of == [1, 2, 4, 8]
 
 
@@ -69,7 +69,6 @@ def test_all_faults_of_a_file_at_once(write_files: Write, experiment_data: Data)
     experiment_data["evaluation"] |= {"final_splits": ["heldout", "nouns"], "samples": 0}
     keys = ", ".join(sorted(ExperimentConfig.model_fields))
     assert lines_of(lambda: load_experiment(write_files())) == [
-        "fig.yaml: compares: is 'seed'; it must be 'method'",
         "fig.yaml: seeds.0: is 'zero', not a whole number; write a whole number",
         "fig.yaml: evaluation.samples: is 0; it must be at least 1",
         f"fig.yaml: seed: is not a known key; did you mean 'seeds'? choose one of: {keys}",
@@ -84,6 +83,10 @@ def test_all_faults_of_a_file_at_once(write_files: Write, experiment_data: Data)
         ),
         "fig.yaml: methods.ddop: is not a known method; did you mean 'ddpo'? choose one of: ddpo, vader",
         "fig.yaml: methods.base: is not to be listed; delete it: the base model is always among the arms",
+        (
+            "fig.yaml: compares: names 'seed', in which arms cannot differ; "
+            "choose one of: decode_frames, k, learning_rate, lora_rank, memory, method"
+        ),
         (
             "fig.yaml: budget.reward_queries: is 100, which is no multiple of evaluation.every (64); "
             "make it 128, so that the last look is at the end"

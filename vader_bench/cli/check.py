@@ -23,7 +23,7 @@ def command(
 
     plan = make_plan(experiment, suite, quick, with_weights=False)
     lacking = weights_to_fetch(plan.suite, plan.experiment.rewards)
-    arms = Counter(run.method for run in plan.runs)
+    arms = Counter(run.label for run in plan.runs)
     budget = plan.experiment.budget.reward_queries
     typer.echo(f"{plan.experiment.experiment} on {plan.suite.suite}: {plan.experiment.question}")
     typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
@@ -31,4 +31,4 @@ def command(
     typer.echo(f"  settings: {plan.experiment.tuning or 'not from a tuning result'}")
     for error in lacking:
         typer.echo(f"  to be had before it runs: {error}")
-    typer.echo("ok: the arms differ in the method with its settings, and in nothing else")
+    typer.echo(f"ok: the arms differ in {', '.join(plan.experiment.compares)}, and in nothing else")

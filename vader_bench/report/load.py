@@ -9,9 +9,9 @@ from pathlib import Path
 from vader_bench.config import ExperimentConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import sha256_file
-from vader_bench.records import Record
+from vader_bench.records import Record, run_name
 from vader_bench.runs import read_record
-from vader_bench.stats import BASELINES, Analysis, analyse, build_panel
+from vader_bench.stats import Analysis, analyse, build_panel
 from vader_bench.yamlfile import parse, raise_faults, read_mapping
 
 __all__ = ["Results", "load_results"]
@@ -41,13 +41,12 @@ class Results:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Return the methods in the order they are shown: VADER, the baselines, others by name."""
-        known = [name for name in ("vader", *BASELINES) if name in self.experiment.methods]
-        return (*known, *sorted(set(self.experiment.methods) - set(known)))
+        """Return the methods, or the arms of one, in the order of the experiment."""
+        return tuple(self.experiment.methods)
 
     def of(self, reward: str, method: str | None = None) -> list[Record]:
         """Return the records on ``reward``, all or those of one ``method`` (``base`` is one)."""
-        return [r for r in self.records.values() if r.reward == reward and method in {None, r.method}]
+        return [r for r in self.records.values() if r.reward == reward and method in {None, r.label}]
 
     def analyses(self) -> dict[str, Analysis]:
         """Return the statistics by reward, without rewards that have no complete seed."""
@@ -111,16 +110,16 @@ def _run_names(experiment: ExperimentConfig) -> list[str]:
         name
         for reward in experiment.rewards
         for name in (
-            f"{BASE}-{reward}-seed{experiment.seeds[0]}",
-            *(f"{method}-{reward}-seed{seed}" for method in experiment.methods for seed in experiment.seeds),
+            run_name(BASE, reward, experiment.seeds[0]),
+            *(run_name(arm, reward, seed) for arm in experiment.methods for seed in experiment.seeds),
         )
     ]
 
 
 def _record(path: Path, name: str) -> Record:
     record = read_record(path)
-    if f"{record.method}-{record.reward}-seed{record.seed}" != name:
-        wrong = f"is the record of {record.method}-{record.reward}-seed{record.seed}"
+    if record.name != name:
+        wrong = f"is the record of {record.name}"
         raise UserError(str(path), wrong, "put every record back into the folder of its own run")
     return record
 
@@ -128,9 +127,8 @@ def _record(path: Path, name: str) -> Record:
 def _require_one_suite(records: Sequence[Record], paths: dict[str, Path]) -> None:
     for record in records:
         if (record.experiment, record.suite) != (records[0].experiment, records[0].suite):
-            name = f"{record.method}-{record.reward}-seed{record.seed}"
             wrong = (
                 f"is of {record.experiment}/{record.suite}, not {records[0].experiment}/{records[0].suite}"
             )
             remedy = "keep every experiment in a results folder of its own"
-            raise UserError(str(paths[name]), wrong, remedy)
+            raise UserError(str(paths[record.name]), wrong, remedy)

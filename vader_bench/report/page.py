@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vader_bench.records import Record
+from vader_bench.records import Record, run_name
 from vader_bench.report.agreement import Agreement, agreement_lines
 from vader_bench.report.load import BASE, Results
 from vader_bench.report.summary import Table, overview_table, pairs_table, statistics_tables
@@ -83,7 +83,7 @@ def video_rows(results: Results, reward: str) -> list[tuple[str, list[Cell]]]:
     """
     seed = results.experiment.seeds[0]
     arms = [BASE, *results.methods]
-    records = {arm: results.records.get(f"{arm}-{reward}-seed{seed}") for arm in arms}
+    records = {arm: results.records.get(run_name(arm, reward, seed)) for arm in arms}
     prompts = next((_final_scores(record) for record in records.values() if record is not None), {})
     return [
         (prompt, [_cell(results.folder, reward, seed, arm, records[arm], prompt, index) for arm in arms])
@@ -94,7 +94,7 @@ def video_rows(results: Results, reward: str) -> list[tuple[str, list[Cell]]]:
 def _cell(
     folder: Path, reward: str, seed: int, arm: str, record: Record | None, prompt: str, index: int
 ) -> Cell:
-    source = f"runs/{arm}-{reward}-seed{seed}/samples/{HELDOUT}-{index}.mp4"
+    source = f"runs/{run_name(arm, reward, seed)}/samples/{HELDOUT}-{index}.mp4"
     score = None if record is None else _final_scores(record).get(prompt)
     if score is None:
         words = "score missing"

@@ -121,7 +121,7 @@ class _Analyst:
     @cached_property
     def best_baseline(self) -> int | None:
         """Index of the baseline with the highest final reward; chosen once, on the data."""
-        found = [index for index, name in enumerate(self.panel.methods) if name in BASELINES]
+        found = [index for index, kind in enumerate(self.panel.kinds) if kind in BASELINES]
         return max(found, key=lambda index: float(self.curve.point[index, -1]), default=None)
 
     def _spent(self, axis: str) -> Sampled:

@@ -59,7 +59,9 @@ class Panel:
     suite: str
     reward: str
     methods: tuple[str, ...]
-    """Those with records, in the experiment's order."""
+    """Those with records, in the experiment's order; of an experiment with named arms, the arms."""
+    kinds: tuple[str, ...]
+    """The registered method of each of ``methods``."""
     seeds: tuple[int, ...]
     """Those that every one of ``methods`` has finished."""
     prompts: tuple[str, ...]
@@ -89,7 +91,7 @@ def build_panel(records: Sequence[Record], methods: Sequence[str], seeds: Sequen
     Raises:
         UserError: two records were looked at after different queries, or on other prompts.
     """
-    runs = {(record.method, record.seed): record for record in records}
+    runs = {(record.label, record.seed): record for record in records}
     present = [m for m in methods if any((m, seed) in runs for seed in seeds)]
     complete = [seed for seed in seeds if present and all((m, seed) in runs for m in present)]
     if not complete:
@@ -103,6 +105,7 @@ def build_panel(records: Sequence[Record], methods: Sequence[str], seeds: Sequen
         suite=records[0].suite,
         reward=records[0].reward,
         methods=tuple(present),
+        kinds=tuple(row[0].method for row in grid),
         seeds=tuple(complete),
         prompts=_prompts(videos),
         curve=_curve(looks, videos),
@@ -133,21 +136,17 @@ def _by_queries(record: Record, split: str) -> dict[int, Evaluation]:
     by_queries = {e.queries: e for e in sorted(found, key=lambda e: e.queries)}
     if not found:
         raise UserError(
-            f"record {_name(record)}",
+            f"record {record.name}",
             f"has no evaluation of split {split!r}",
             f"name {split!r} in the experiment's evaluation.splits and final_splits, and run it again",
         )
     if len(by_queries) != len(found):
         raise UserError(
-            f"record {_name(record)}",
+            f"record {record.name}",
             f"has two evaluations of split {split!r} after the same queries",
             "delete the run's folder and run it again",
         )
     return by_queries
-
-
-def _name(record: Record) -> str:
-    return f"{record.method}-{record.reward}-seed{record.seed}"
 
 
 def _scores(evaluation: Evaluation, videos: Sequence[Video], which: str = "reward") -> _Scores | None:
@@ -191,14 +190,14 @@ def _require_alike(records: Sequence[Record]) -> None:
         videos = _videos(record)
         if videos.keys() != wanted.keys():
             odd = min(videos.keys() ^ wanted.keys())
-            wrong = f"and {_name(first)} differ: one alone was judged on {odd[0]!r} after {odd[1]} queries"
+            wrong = f"and {first.name} differ: one alone was judged on {odd[0]!r} after {odd[1]} queries"
         elif videos != wanted:
             odd = min(key for key in videos if videos[key] != wanted[key])
-            wrong = f"was judged on other {odd[0]!r} videos than {_name(first)} after {odd[1]} queries"
+            wrong = f"was judged on other {odd[0]!r} videos than {first.name} after {odd[1]} queries"
         else:
             continue
         remedy = "run both with the same prompts, budget and evaluation settings"
-        raise UserError(f"record {_name(record)}", wrong, remedy)
+        raise UserError(f"record {record.name}", wrong, remedy)
 
 
 def _videos(record: Record) -> dict[tuple[str, int], list[Video]]:
@@ -224,7 +223,7 @@ def _splits(grid: list[list[Record]]) -> dict[str, SplitScores]:
     names = [name for name in dict.fromkeys(e.split for e in first.evaluations) if _both_ends(first, name)]
     if HELDOUT not in names:
         wrong = f"has no evaluation of split {HELDOUT!r} both before training and at the end"
-        raise UserError(f"record {_name(first)}", wrong, "delete the run's folder and run it again")
+        raise UserError(f"record {first.name}", wrong, "delete the run's folder and run it again")
     return {name: _split_scores([[_ends(r, name) for r in row] for row in grid]) for name in names}
 
 
@@ -264,7 +263,7 @@ def _base_scores(record: Record) -> BaseScores:
     reward = _scores(evaluation, videos) or {}
     if len({len(scores) for scores in reward.values()}) != 1:
         wrong = "has a different number of samples for different prompts"
-        raise UserError(f"record {_name(record)}", wrong, "delete the run's folder and run it again")
+        raise UserError(f"record {record.name}", wrong, "delete the run's folder and run it again")
     gold = _scores(evaluation, videos, "gold")
     sizes = record.config["evaluation"]["best_of"]
     return BaseScores(

@@ -25,9 +25,9 @@ def test_records_are_in_the_experiments_order(results: Results) -> None:
     assert results.suite == "tiny"
 
 
-def test_methods_are_shown_in_one_order_whatever_the_file_says(tmp_path: Path) -> None:
+def test_methods_are_shown_in_the_order_of_the_file(tmp_path: Path) -> None:
     world = Invented(rewards=("red",), methods=("zeta", "diffusion-dpo", "alpha", "vader"), seeds=(0,))
-    assert load_results(write_results(tmp_path, world)).methods == ("vader", "diffusion-dpo", "alpha", "zeta")
+    assert load_results(write_results(tmp_path, world)).methods == ("zeta", "diffusion-dpo", "alpha", "vader")
 
 
 def test_digests_are_of_the_files(results: Results, results_folder: Path) -> None:
