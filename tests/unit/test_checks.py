@@ -187,6 +187,6 @@ def test_arms_of_other_methods_are_refused_where_methods_are_not_compared(ask: A
     ask(["method"], **arms)
     arms["ddpo"]["lora_rank"] = 4
     with pytest.raises(
-        UserError, match="in method; give all arms the same method; only lora_rank may differ"
+        UserError, match="all arms the same method; only lora_rank may differ"
     ):
         ask(["lora_rank"], **arms)
