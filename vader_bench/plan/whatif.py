@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from vader_bench.checks import resolved_settings
 from vader_bench.config import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.estimate import Estimate, Made, Memory, memory_of, rehearse
-from vader_bench.fakes import PRECISIONS, Fakes
-from vader_bench.gpus import Gpu
+from vader_bench.plan.estimate import Estimate, Made, Memory, memory_of, rehearse
+from vader_bench.plan.fakes import PRECISIONS, Fakes
+from vader_bench.plan.gpus import Gpu
 
 __all__ = ["Changes", "Planned", "Switch", "plan_arms", "switches"]
 
