@@ -41,8 +41,8 @@ def command(
     card = find_gpu(gpu)
     sizes = {"frames": frames, "height": height, "width": width}
     changes = Changes(
-        backbone={key: value for key, value in sizes.items() if value is not None}
-        | ({"checkpointing": True} if checkpointing else {}),
+        backbone={key: value for key, value in sizes.items() if value is not None},
+        checkpointing=checkpointing,
         k=k,
         batch=batch,
         precision=precision,

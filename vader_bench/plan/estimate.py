@@ -231,6 +231,9 @@ class _Dummy(Backbone):
         chosen = latents if frames is None else latents[:, :, list(frames)]
         return chosen.transpose(1, 2).expand(-1, -1, 3, -1, -1)
 
+    def enable_checkpointing(self) -> None:
+        """Leave the one weight as it is."""
+
     def modules(self) -> list[nn.Module]:
         """Return the denoiser."""
         return [self.denoiser]
