@@ -25,8 +25,9 @@ from vader_bench.records import run_name
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 
 __all__ = [
-    "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig", "RunConfig", "SamplerConfig",
-    "SuiteConfig", "check_fair", "config_digest", "expand", "load_experiment", "load_suite", "suite_names",
+    "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig", "MemoryConfig", "RunConfig",
+    "SamplerConfig", "SuiteConfig", "check_fair", "config_digest", "expand", "load_experiment", "load_suite",
+    "suite_names",
 ]  # fmt: skip
 
 SUITES_FOLDER = Path(__file__).parent / "suites"
@@ -83,6 +84,25 @@ class ComponentConfig(_Config):
     """A value with a slash names weights: ``pocket/clip``, ``./my-model``, ``hf:owner/name``."""
 
 
+class MemoryConfig(_Config):
+    """Ways to need less memory, for every backbone; the same for all methods of an experiment."""
+
+    frozen_weights: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the backbone's networks are kept and run in. Adapters, latents and losses stay float32."""
+    checkpointing: bool = False
+    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
+    slicing: bool = False
+    """Whether videos are decoded one by one, and their frames too where the decoder takes each by itself."""
+    offload_activations: bool = False
+    """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    """``adamw8bit`` keeps the moments in 8 bits; it needs the package bitsandbytes and a GPU."""
+
+
+def _is_default(memory: MemoryConfig) -> bool:
+    return memory == MemoryConfig()
+
+
 class SuiteConfig(_Config):
     """A backbone with its rewards, prompt splits and sampler settings."""
 
@@ -98,6 +118,8 @@ class SuiteConfig(_Config):
     """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
     wants a fixed number overrides it. Evaluation judges all frames."""
     sampler: SamplerConfig
+    memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
+    """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
 
     @field_validator("prompts")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.config import ComponentConfig, RunConfig
+from vader_bench.config import ComponentConfig, RunConfig, SuiteConfig
 from vader_bench.data.prompts import PromptSet, load_prompts
 from vader_bench.errors import UserError
 from vader_bench.rewards import Reward, make_reward
@@ -39,7 +39,7 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward)}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
     return Parts(
-        backbone=_load_backbone(suite.backbone, device),
+        backbone=_load_backbone(suite, device),
         reward=_load_reward(suite.rewards[config.reward], device),
         gold=_load_reward(suite.gold, device) if suite.gold else None,
         prompts=prompts,
@@ -47,14 +47,17 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     )
 
 
-def _load_backbone(component: ComponentConfig, device: str) -> Backbone:
-    settings = dict(component.settings)
+def _load_backbone(suite: SuiteConfig, device: str) -> Backbone:
+    settings = dict(suite.backbone.settings)
     name = settings.pop("weights", None)
     if not isinstance(name, str):
         raise UserError(
             "backbone.settings", "has no key 'weights'", "name a folder or packaged weights there"
         )
-    return BACKBONES.get(component.family).load(resolve(name), **settings).to(device)
+    backbone = BACKBONES.get(suite.backbone.family).load(resolve(name), **settings)
+    if suite.memory.checkpointing:
+        backbone.enable_checkpointing()
+    return backbone.to(device)
 
 
 def _load_reward(component: ComponentConfig, device: str) -> Reward:

@@ -92,7 +92,9 @@ class Model(NamedTuple):
 
     def stand(self, *, seed: int = 0, checkpointing: bool = False) -> Stand:
         """Return a workbench with guidance; the noise level is one that every schedule has."""
-        backbone = self.load(checkpointing=checkpointing)
+        backbone = self.load()
+        if checkpointing:
+            backbone.enable_checkpointing()
         return make_stand(backbone, RedReward(frames=3), seed=seed, guidance=2.0, steps=3, eta=0.7)
 
 

@@ -18,6 +18,15 @@ PACKAGE = ROOT / "vader_bench"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = ("stats", "report")
 """Packages that rebuild every table on a laptop."""
+LAYERS = (
+    ("cli",),
+    ("plan",),
+    ("launch", "runner", "tune"),
+    ("methods", "evaluation"),
+    ("metering",),
+    ("backbones", "diffusion", "rewards"),
+)
+"""Modules and packages whose imports point from earlier lines to later ones."""
 
 
 def named(path: Path) -> str:
@@ -57,6 +66,29 @@ def test_statistics_and_reports_never_import_torch(path: Path) -> None:
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not [m for m in modules if m.split(".")[0] in {"torch", "diffusers", "transformers", "trl"}]
+
+
+def layer(module: str) -> int | None:
+    """Return the line of ``LAYERS`` that ``module``, of this package, stands on."""
+    name = module.split(".")[1] if "." in module else ""
+    return next((line for line, names in enumerate(LAYERS) if name in names), None)
+
+
+def imported(path: Path) -> Iterator[str]:
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    names = (node.module or "" for node in nodes if isinstance(node, ast.ImportFrom))
+    return (name for name in names if name.startswith("vader_bench."))
+
+
+def test_imports_point_one_way() -> None:
+    upwards = []
+    for path in SOURCES:
+        own = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for module in imported(path):
+            theirs = layer(module)
+            if own is not None and theirs is not None and theirs < own:
+                upwards.append(f"{named(path)} imports {module}")
+    assert upwards == []
 
 
 def test_unit_tests_lie_as_the_package_does() -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from vader_bench.config import (
     ExperimentConfig,
+    MemoryConfig,
     RunConfig,
     SuiteConfig,
     config_digest,
@@ -21,6 +22,7 @@ from vader_bench.config import (
     suite_names,
 )
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.files import read_json
 
 pytestmark = pytest.mark.usefixtures("known_names")
 
@@ -293,3 +295,25 @@ def test_digest_covers_everything(run_config: RunConfig) -> None:
     assert len(digests) == 4
     again = RunConfig.model_validate_json(run_config.model_dump_json())
     assert config_digest(again) in digests
+
+
+def test_memory_is_written_only_where_something_in_it_is_set(run_config: RunConfig) -> None:
+    """The digests of runs from before the table existed stay."""
+    plain = run_config.suite
+    assert plain.memory == MemoryConfig()
+    assert "memory" not in plain.model_dump(mode="json")
+    saving = plain.model_copy(update={"memory": MemoryConfig(checkpointing=True)})
+    dumped = saving.model_dump(mode="json")
+    assert dumped["memory"] == {
+        "frozen_weights": "float32", "checkpointing": True, "slicing": False, "offload_activations": False,
+        "optimizer": "adamw",
+    }  # fmt: skip
+    assert SuiteConfig.model_validate(dumped) == saving
+    assert config_digest(run_config.model_copy(update={"suite": saving})) != config_digest(run_config)
+
+
+def test_the_digests_of_committed_records_stay() -> None:
+    records = sorted((Path(__file__).parents[2] / "results" / "reference").rglob("record.json"))
+    assert records
+    record = read_json(records[0])
+    assert config_digest(RunConfig.model_validate(record["config"])) == record["config_digest"]

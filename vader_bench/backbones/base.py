@@ -75,6 +75,10 @@ class Backbone(ABC):
         return self
 
     @abstractmethod
+    def enable_checkpointing(self) -> None:
+        """Make the denoiser compute its activations again in the backward pass; no number changes."""
+
+    @abstractmethod
     def modules(self) -> list[nn.Module]:
         """Return every network of the model (denoiser, text encoder, decoder)."""
 

@@ -49,8 +49,6 @@ class LtxSettings(BaseModel):
     """Length that texts are filled up to; the text encoder reads the padding, the denoiser does not."""
     flow_shift: float | None = Field(default=None, gt=0)
     """Shift of the timesteps; the folder's, which depends on the size of the videos, if ``None``."""
-    checkpointing: bool = False
-    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
 
 
 class Ltx(Backbone):
@@ -85,6 +83,7 @@ class Ltx(Backbone):
         wanted: LtxSettings,
     ) -> None:
         self.denoiser: nn.Module = transformer
+        self._transformer = transformer
         self.schedule = schedule
         self.latent_shape = latent_shape
         self._vae = vae
@@ -140,6 +139,10 @@ class Ltx(Backbone):
         pictures = (vae.decode(scaled, timesteps, return_dict=False)[0] / 2 + 0.5).transpose(1, 2)
         return pictures if frames is None else pictures[:, list(frames)]  # type: ignore[no-any-return]
 
+    def enable_checkpointing(self) -> None:
+        """Make the denoiser compute its activations again in the backward pass."""
+        self._transformer.enable_gradient_checkpointing()
+
     def modules(self) -> list[nn.Module]:
         """Return the denoiser, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]
@@ -172,8 +175,6 @@ class LtxFactory(BackboneFactory):
             spacing="even",  # the pipeline's own, whatever the scheduler's
         )
         transformer = load_network(LTXVideoTransformer3DModel, folder / "transformer")
-        if wanted.checkpointing:
-            transformer.enable_gradient_checkpointing()
         return Ltx(
             transformer,
             vae,

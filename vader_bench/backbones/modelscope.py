@@ -47,8 +47,6 @@ class ModelScopeSettings(BaseModel):
     """Pixels; the size the denoiser was configured for if ``None``."""
     width: int | None = Field(default=None, ge=1)
     """Pixels; the size the denoiser was configured for if ``None``."""
-    checkpointing: bool = False
-    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
 
 
 class ModelScope(Backbone):
@@ -67,6 +65,7 @@ class ModelScope(Backbone):
         latent_shape: tuple[int, int, int, int],
     ) -> None:
         self.denoiser: nn.Module = unet
+        self._unet = unet
         self.schedule = schedule
         self.latent_shape = latent_shape
         self._vae = vae
@@ -108,6 +107,10 @@ class ModelScope(Backbone):
         decoded = self._vae.decode(pictures, return_dict=False)[0]
         return (decoded / 2 + 0.5).unflatten(0, (latents.shape[0], -1))  # type: ignore[no-any-return]
 
+    def enable_checkpointing(self) -> None:
+        """Make the denoiser compute its activations again in the backward pass."""
+        checkpoint_layers(self._unet)
+
     def modules(self) -> list[nn.Module]:
         """Return the UNet, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]
@@ -127,8 +130,6 @@ class ModelScopeFactory(BackboneFactory):
         scheduler = folder / "scheduler" / "scheduler_config.json"
         schedule = NoiseSchedule.from_config(read_json(scheduler), str(scheduler))
         unet = load_network(UNet3DConditionModel, folder / "unet")
-        if wanted.checkpointing:
-            checkpoint_layers(unet)
         vae = load_network(AutoencoderKL, folder / "vae")
         return ModelScope(
             unet,
@@ -153,8 +154,6 @@ class ModelScopeFactory(BackboneFactory):
             unet = UNet3DConditionModel.from_config(configs["unet"])
             vae = AutoencoderKL.from_config(configs["vae"])
             text_encoder = CLIPTextModel(CLIPTextConfig(**configs["text_encoder"]))
-        if wanted.checkpointing:
-            checkpoint_layers(unet)
         schedule = NoiseSchedule.from_config(configs["scheduler"], weights)
         shape = _latent_shape(unet.config, vae.config, wanted)
         return ModelScope(unet, vae, text_encoder, None, schedule, shape)

@@ -53,8 +53,6 @@ class OpenSoraSettings(BaseModel):
     """Pixels that the denoiser is told; pictures have the next lower multiple of 8."""
     fps: int = Field(default=24, ge=1)
     """Frames a second that the denoiser is told."""
-    checkpointing: bool = False
-    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
     suffix: str = " aesthetic score: 6.5."
     """What is put after every prompt: the denoiser was trained to read a score there."""
 
@@ -138,6 +136,10 @@ class OpenSora(Backbone):
         pictures = self._vae.decode(latents, self.frames, frames)
         return pictures.transpose(1, 2) / 2 + 0.5
 
+    def enable_checkpointing(self) -> None:
+        """Make the denoiser compute its activations again in the backward pass."""
+        self._transformer.checkpointing = True
+
     def modules(self) -> list[nn.Module]:
         """Return the denoiser, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]
@@ -167,7 +169,7 @@ class OpenSoraFactory(BackboneFactory):
         require_equal(folder, latents | {"vae.vae_temporal.embed_dim": vae_config.vae_temporal.embed_dim})
         # nothing is drawn that the files replace, and no draw is seen outside
         with torch.random.fork_rng(devices=[]), init_empty_weights():
-            transformer = STDiT3(config, checkpointing=wanted.checkpointing)
+            transformer = STDiT3(config)
             vae = OpenSoraVAE(vae_config)
         for network, part in ((transformer, "transformer"), (vae, "vae")):
             fill(network, read_weights(folder / part), str(folder / part))

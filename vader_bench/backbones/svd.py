@@ -55,8 +55,6 @@ class SvdSettings(BaseModel):
     """How much motion the network is asked for: more is more."""
     noise_aug_strength: float = Field(default=0.02, ge=0)
     """Standard deviation of the noise on the picture, whose values go from -1 to 1; the network is told."""
-    checkpointing: bool = False
-    """Whether denoiser and decoder compute activations again in the backward pass instead of keeping them."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +180,11 @@ class Svd(ImageBackbone):
         video: Tensor = (decoded / 2 + 0.5).unflatten(0, (latents.shape[0], -1))
         return video if frames is None else video[:, list(frames)]
 
+    def enable_checkpointing(self) -> None:
+        """Make denoiser and decoder, which takes all frames at once, compute activations again."""
+        self._networks.unet.enable_gradient_checkpointing()
+        self._networks.vae.enable_gradient_checkpointing()
+
     def modules(self) -> list[nn.Module]:
         """Return the UNet, the image encoder with its preprocessing, and the autoencoder."""
         networks = self._networks
@@ -206,11 +209,7 @@ class SvdFactory(BackboneFactory):
         scheduler = folder / "scheduler" / "scheduler_config.json"
         schedule = EdmSchedule.from_config(read_table(scheduler), str(scheduler))
         networks = _load_networks(folder)
-        latent_shape = _latent_shape(networks, wanted)
-        if wanted.checkpointing:
-            networks.unet.enable_gradient_checkpointing()
-            networks.vae.enable_gradient_checkpointing()
-        return Svd(networks, schedule, latent_shape, wanted, source)
+        return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, source)
 
 
 BACKBONES.register("svd")(SvdFactory())

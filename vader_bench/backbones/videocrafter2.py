@@ -121,8 +121,6 @@ class VideoCrafter2Settings(BaseModel):
     """Frames a second that the denoiser is told: VADER's default; a smaller number asks for more motion."""
     tokenizer: str | None = None
     """Weights of a ``CLIPTokenizer``, which the release lacks; its folder ``tokenizer`` if ``None``."""
-    checkpointing: bool = False
-    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
 
 
 class VideoCrafter2(Backbone):
@@ -152,6 +150,7 @@ class VideoCrafter2(Backbone):
         fps: int,
     ) -> None:
         self.denoiser: nn.Module = unet
+        self._unet = unet
         self.schedule = videocrafter2_schedule()
         self.latent_shape = latent_shape
         self._first_stage = first_stage
@@ -196,6 +195,10 @@ class VideoCrafter2(Backbone):
         decoded = self._first_stage.decode(pictures, return_dict=False)[0]
         return (decoded / 2 + 0.5).unflatten(0, (latents.shape[0], -1))  # type: ignore[no-any-return]
 
+    def enable_checkpointing(self) -> None:
+        """Make the denoiser compute its activations again in the backward pass."""
+        self._unet.checkpointing = True
+
     def modules(self) -> list[nn.Module]:
         """Return the UNet, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._first_stage]
@@ -224,7 +227,7 @@ class VideoCrafter2Factory(BackboneFactory):
         own = folder / "tokenizer" if wanted.tokenizer is None else resolve(wanted.tokenizer)
         tokenizer = _read_tokenizer(own, config.text)
         with init_empty_weights():  # nothing is drawn that the checkpoint replaces
-            unet = VideoCrafter2UNet(config.unet, checkpointing=wanted.checkpointing)
+            unet = VideoCrafter2UNet(config.unet)
             first_stage = make_first_stage(config.first_stage)
             text_encoder = make_text_encoder(config.text, tokenizer.bos_token_id, tokenizer.eos_token_id)
         stored = read_checkpoint(checkpoint)

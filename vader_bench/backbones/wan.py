@@ -47,8 +47,6 @@ class WanSettings(BaseModel):
     """Length that texts are filled up to. The network reads the padding, so another one is another model."""
     flow_shift: float | None = Field(default=None, gt=0)
     """Shift of the timesteps, 3 for 480 and 5 for 720 lines by the model card; the folder's if ``None``."""
-    checkpointing: bool = False
-    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
 
 
 class Experts(nn.Module):
@@ -153,6 +151,12 @@ class Wan(Backbone):
         pictures = (self._vae.decode(scaled, return_dict=False)[0] / 2 + 0.5).transpose(1, 2)
         return pictures if frames is None else pictures[:, list(frames)]  # type: ignore[no-any-return]
 
+    def enable_checkpointing(self) -> None:
+        """Make the denoiser, or both of them, compute activations again in the backward pass."""
+        for network in self.denoiser.modules():
+            if isinstance(network, WanTransformer3DModel):
+                network.enable_gradient_checkpointing()
+
     def modules(self) -> list[nn.Module]:
         """Return the denoiser, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]
@@ -174,9 +178,8 @@ class WanFactory(BackboneFactory):
         scheduler = folder / "scheduler" / "scheduler_config.json"
         schedule = FlowSchedule.from_config(read_table(scheduler), str(scheduler), shift=wanted.flow_shift)
         latent_shape = _latent_shape(folder, wanted)
-        transformer = _load_transformer(folder, wanted.checkpointing)
         return Wan(
-            transformer,
+            _load_transformer(folder),
             load_network(AutoencoderKLWan, folder / "vae"),
             load_network(UMT5EncoderModel, folder / "text_encoder"),
             load_tokenizer(folder / "tokenizer"),
@@ -189,7 +192,7 @@ class WanFactory(BackboneFactory):
 BACKBONES.register("wan")(WanFactory())
 
 
-def _load_transformer(folder: Path, checkpointing: bool) -> nn.Module:
+def _load_transformer(folder: Path) -> nn.Module:
     """Return the denoiser, made of two if the folder has two and says where one ends."""
     index = folder / "model_index.json"
     boundary = read_table(index).get("boundary_ratio") if index.is_file() else None
@@ -200,12 +203,7 @@ def _load_transformer(folder: Path, checkpointing: bool) -> nn.Module:
             f"has {' and '.join(names)}, and boundary_ratio = {boundary} in model_index.json",
             "give both transformer_2 and boundary_ratio, or neither",
         )
-    experts = []
-    for name in names:
-        network = load_network(WanTransformer3DModel, folder / name)
-        if checkpointing:
-            network.enable_gradient_checkpointing()
-        experts.append(network)
+    experts = [load_network(WanTransformer3DModel, folder / name) for name in names]
     if boundary is None:
         return experts[0]  # type: ignore[no-any-return]
     return Experts(experts[0], experts[1], boundary * LENGTH).eval()

@@ -19,7 +19,7 @@ def command(
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
-    from vader_bench.planning import make_plan, weights_to_fetch
+    from vader_bench.plan.planning import make_plan, weights_to_fetch
 
     plan = make_plan(experiment, suite, quick, with_weights=False)
     lacking = weights_to_fetch(plan.suite, plan.experiment.rewards)

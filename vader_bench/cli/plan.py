@@ -11,7 +11,7 @@ from vader_bench.cli._options import Suite
 
 if TYPE_CHECKING:
     from vader_bench.config import RunConfig
-    from vader_bench.whatif import Planned
+    from vader_bench.plan.whatif import Planned
 
 __all__ = ["command"]
 
@@ -33,16 +33,16 @@ def command(
     ] = False,
 ) -> None:
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
-    from vader_bench.estimate import RESERVE, UTILISATION
-    from vader_bench.gpus import find_gpu
-    from vader_bench.planning import make_plan
-    from vader_bench.whatif import Changes, plan_arms, switches
+    from vader_bench.plan.estimate import RESERVE, UTILISATION
+    from vader_bench.plan.gpus import find_gpu
+    from vader_bench.plan.planning import make_plan
+    from vader_bench.plan.whatif import Changes, plan_arms, switches
 
     card = find_gpu(gpu)
     sizes = {"frames": frames, "height": height, "width": width}
     changes = Changes(
-        backbone={key: value for key, value in sizes.items() if value is not None}
-        | ({"checkpointing": True} if checkpointing else {}),
+        backbone={key: value for key, value in sizes.items() if value is not None},
+        checkpointing=checkpointing,
         k=k,
         batch=batch,
         precision=precision,

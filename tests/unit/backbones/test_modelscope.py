@@ -88,7 +88,7 @@ def test_the_size_follows_the_settings(tiny_pipeline: Path) -> None:
     ("settings", "message"),
     [
         ({"frames": 0}, r"backbone.settings: frames: is 0; it must be at least 1"),
-        ({"fps": 8}, r"backbone.settings: fps: is not a known key; choose one of: checkpointing, frames"),
+        ({"fps": 8}, r"backbone.settings: fps: is not a known key; choose one of: frames"),
         ({"width": 9}, r"backbone.settings.width = 9: is not a multiple of 2; choose 8"),
     ],
 )

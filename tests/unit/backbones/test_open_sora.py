@@ -69,7 +69,7 @@ def test_a_tiny_model_in_the_released_layout_is_read_as_it_was_written(model: Pa
 
 
 def test_sizes_and_schedule_are_those_of_the_settings(model: Path) -> None:
-    assert OpenSoraSettings().model_dump(exclude={"checkpointing"}) == {
+    assert OpenSoraSettings().model_dump() == {
         "frames": 51, "height": 276, "width": 368, "fps": 24, "suffix": " aesthetic score: 6.5.",
     }  # fmt: skip
     backbone = load(model, frames=51, height=9, width=15)
@@ -281,8 +281,9 @@ def test_wrong_settings_are_refused(model: Path, settings: dict[str, object], me
         load(model, **settings)
 
 
-@pytest.mark.parametrize("checkpointing", [True, False])
-def test_checkpointing_reaches_the_denoiser(checkpointing: bool, model: Path) -> None:
-    denoiser = load(model, checkpointing=checkpointing).denoiser
-    assert isinstance(denoiser, STDiT3)
-    assert denoiser.checkpointing is checkpointing
+def test_checkpointing_reaches_the_denoiser(model: Path) -> None:
+    backbone = load(model)
+    assert isinstance(backbone.denoiser, STDiT3)
+    assert not backbone.denoiser.checkpointing
+    backbone.enable_checkpointing()
+    assert backbone.denoiser.checkpointing

@@ -187,7 +187,9 @@ def test_checkpointing_changes_no_number_of_a_step(
     monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     results, kept = [], []
     for checkpointing in (False, True):
-        backbone = load(model, pictures, checkpointing=checkpointing)
+        backbone = load(model, pictures)
+        if checkpointing:
+            backbone.enable_checkpointing()
         sizes: list[int] = []
 
         def pack(tensor: Tensor, sizes: list[int] = sizes) -> Tensor:

@@ -27,7 +27,7 @@ def test_every_arm_is_told_with_what_it_takes(capsys: pytest.CaptureFixture[str]
 def test_what_would_make_it_fit_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vader_bench.estimate.RESERVE", 16 * 2**30)
+    monkeypatch.setattr("vader_bench.plan.estimate.RESERVE", 16 * 2**30)
     assert main(["plan", "small.yaml", "--batch", "2", "--k", "2"]) == 0
     said = capsys.readouterr().out
     assert "does not fit rtx-4080; what would help vader on red:" in said

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from vader_bench.checks import resolved_settings
 from vader_bench.config import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.estimate import Estimate, Made, Memory, memory_of, rehearse
-from vader_bench.fakes import PRECISIONS, Fakes
-from vader_bench.gpus import Gpu
+from vader_bench.plan.estimate import Estimate, Made, Memory, memory_of, rehearse
+from vader_bench.plan.fakes import PRECISIONS, Fakes
+from vader_bench.plan.gpus import Gpu
 
 __all__ = ["Changes", "Planned", "Switch", "plan_arms", "switches"]
 
@@ -22,6 +22,8 @@ class Changes:
 
     backbone: dict[str, Any] = field(default_factory=dict)
     """Settings of the backbone."""
+    checkpointing: bool = False
+    """Switch it on."""
     k: int | None = None
     """Steps of VADER with gradient."""
     batch: int | None = None
@@ -39,6 +41,8 @@ class Changes:
         backbone = run.suite.backbone
         backbone = backbone.model_copy(update={"settings": backbone.settings | self.backbone})
         update: dict[str, Any] = {"backbone": backbone}
+        if self.checkpointing:
+            update["memory"] = run.suite.memory.model_copy(update={"checkpointing": True})
         if self.decode_frames is not None:
             update["decode_frames"] = self.decode_frames
         settings = resolved_settings(run.method, run.settings, run.reward)  # with its defaults
@@ -106,7 +110,7 @@ def switches(planned: Planned, gpu: Gpu, changes: Changes) -> Iterator[Switch]:
     yield Switch("batch 1", memory_of(single, planned.fused, planned.run.reward))
     yield Switch("one decoded frame", memory_of(frame, planned.fused, planned.run.reward))
     fused = planned.fused
-    if not planned.run.suite.backbone.settings.get("checkpointing"):
+    if not planned.run.suite.memory.checkpointing:
         fused = _checkpointed(planned, changes)
         yield Switch("checkpointing", memory_of(planned.made, fused, planned.run.reward))
     if changes.precision == "fp32":
@@ -143,7 +147,7 @@ def _one_frame(planned: Planned) -> list[Made]:
 
 
 def _checkpointed(planned: Planned, changes: Changes) -> Fakes:
-    run = Changes(backbone={"checkpointing": True}).of(planned.run)
+    run = Changes(checkpointing=True).of(planned.run)
     return Fakes(run.suite, [run.reward], run.settings["lora_rank"], changes.precision, fused=True)
 
 

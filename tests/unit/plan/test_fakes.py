@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.support.configs import tiny_run
+from vader_bench.config import MemoryConfig
 from vader_bench.errors import UserError
-from vader_bench.fakes import Call, Fakes, LiveBytes
+from vader_bench.plan.fakes import Call, Fakes, LiveBytes
 
 FORWARD = Call("denoise", 0, graph=False, input_grad=False, trainable=True)
 TRAINED = Call("denoise", 0, graph=True, input_grad=False, trainable=True)
@@ -52,10 +53,8 @@ def test_half_precision_halves_weights_and_shrinks_what_is_kept(tiny_pipeline: P
 
 
 def test_checkpointing_keeps_less_and_computes_more(tiny_pipeline: Path) -> None:
-    run = tiny_run(tiny_pipeline)
-    backbone = run.suite.backbone
-    settings = backbone.settings | {"checkpointing": True}
-    suite = run.suite.model_copy(update={"backbone": backbone.model_copy(update={"settings": settings})})
+    memory = MemoryConfig(checkpointing=True)
+    suite = tiny_run(tiny_pipeline).suite.model_copy(update={"memory": memory})
     plain = fakes(tiny_pipeline, fused=True).footprint(TRAINED, "red")
     saving = Fakes(suite, ["red"], 2, fused=True).footprint(TRAINED, "red")
     assert saving.kept < 0.6 * plain.kept

@@ -10,15 +10,15 @@ import torch
 from tests.support.configs import tiny_run
 from vader_bench.config import RunConfig, expand, load_experiment, load_suite
 from vader_bench.data.prompts import prompt_stream
-from vader_bench.estimate import RESERVE, UTILISATION, Estimate, Memory, estimate, rehearse
-from vader_bench.fakes import Fakes, LiveBytes
-from vader_bench.gpus import GPUS
 from vader_bench.ledger import Budget, Meter
 from vader_bench.parts import load_parts
+from vader_bench.plan.estimate import RESERVE, UTILISATION, Estimate, Memory, estimate, rehearse
+from vader_bench.plan.fakes import Fakes, LiveBytes
+from vader_bench.plan.gpus import GPUS
 from vader_bench.runner import make_method
 
 METHODS = ["vader", "ddpo", "diffusion-dpo"]
-FIG7 = Path(__file__).parents[2] / "experiments" / "fig7.yaml"
+FIG7 = Path(__file__).parents[3] / "experiments" / "fig7.yaml"
 
 
 def spent(run: RunConfig) -> tuple[int, int]:

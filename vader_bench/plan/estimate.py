@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from vader_bench.backbones.base import Backbone
 from vader_bench.config import RunConfig
-from vader_bench.fakes import Call, Fakes
-from vader_bench.gpus import Gpu
 from vader_bench.ledger import Budget, Meter
 from vader_bench.metering import FlopTable, MeteredBackbone, MeteredReward
 from vader_bench.methods import METHODS, Workbench
+from vader_bench.plan.fakes import Call, Fakes
+from vader_bench.plan.gpus import Gpu
 from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream
 
@@ -230,6 +230,9 @@ class _Dummy(Backbone):
         """Return pictures [B, f, 3, 1, 1]."""
         chosen = latents if frames is None else latents[:, :, list(frames)]
         return chosen.transpose(1, 2).expand(-1, -1, 3, -1, -1)
+
+    def enable_checkpointing(self) -> None:
+        """Leave the one weight as it is."""
 
     def modules(self) -> list[nn.Module]:
         """Return the denoiser."""

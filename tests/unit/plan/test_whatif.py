@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.configs import tiny_run
 from vader_bench.errors import UserError
-from vader_bench.gpus import Gpu
-from vader_bench.whatif import Changes, plan_arms, switches
+from vader_bench.plan.gpus import Gpu
+from vader_bench.plan.whatif import Changes, plan_arms, switches
 
 TINY = Gpu(0.001, 1, 1, 1)
 

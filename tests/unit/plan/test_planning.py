@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import write_project
-from vader_bench.planning import make_plan
+from vader_bench.plan.planning import make_plan
 
 
 @pytest.mark.parametrize(("count", "seeds"), [(None, [1, 2]), (1, [1]), (2, [1, 2]), (5, [1, 2, 3, 4, 5])])

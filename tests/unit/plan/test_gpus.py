@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vader_bench.errors import UserError
-from vader_bench.gpus import DEFAULT_GPU, GPUS, find_gpu
+from vader_bench.plan.gpus import DEFAULT_GPU, GPUS, find_gpu
 
 
 def test_the_default_is_a_card_of_16_gib() -> None:

@@ -126,6 +126,8 @@ class Fakes:
         self._dtype = PRECISIONS[precision]
         self._context: Any = FakeTensorMode(allow_non_fake_inputs=True) if fused else torch.device("meta")
         self.backbone = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings)
+        if suite.memory.checkpointing:
+            self.backbone.enable_checkpointing()
         components = {name: suite.rewards[name] for name in rewards}
         self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
         self._gold = reward_skeleton(suite.gold.family, suite.gold.settings) if suite.gold else None
