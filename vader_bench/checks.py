@@ -39,6 +39,7 @@ def experiment_faults(data: Mapping[str, Any], suite: SuiteConfig) -> list[Fault
     for name, entry in _table(data.get("methods")).items():
         faults += _arm_faults(name, entry, known, suite)
     faults += _compares_faults(data)
+    faults += _judge_faults(data, suite)
     faults += _budget_faults(data)
     faults += _prompt_faults(data, suite, known)
     return faults
@@ -199,6 +200,13 @@ def _compares_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     for word in [words] if isinstance(words, str) else _list(words):
         if word not in known:
             yield Fault("compares", f"names {word!r}, in which arms cannot differ", nearest(str(word), known))
+
+
+def _judge_faults(data: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:
+    for name in _list(_table(data.get("evaluation")).get("judges")):
+        if name not in suite.rewards:
+            wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
+            yield Fault("evaluation.judges", wrong, nearest(str(name), suite.rewards))
 
 
 def _budget_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -172,6 +172,18 @@ class EvaluationConfig(_Config):
         default=[1, 2, 4, 8], min_length=1
     )
     """Numbers N for best-of-N of the base model."""
+    samples_along: int = Field(default=1, ge=1)
+    """Videos per held-out prompt at the looks in between."""
+    judges: Annotated[list[Name], AfterValidator(_distinct)] = []
+    """Other rewards of the suite that score every video looked at, to see what a gain is worth to them."""
+    path_kl: bool = False
+    """Whether every look measures how far sampling has moved from the base model."""
+    peak_memory: bool = False
+    """Whether the first training step measures the memory of its tensors."""
+    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(_distinct)] = []
+    """Scales of the trained adapters at which the model is looked at once more at the end."""
+    chunks: int = Field(default=1, ge=1)
+    """How many times their length the videos of an image-to-video suite are made at the end."""
 
 
 class ExperimentConfig(_Config):
@@ -199,6 +211,11 @@ class ExperimentConfig(_Config):
     not, the command that ran the experiment says so and fails."""
     quick: dict[str, Any] = {}
     """Fields replaced by ``--quick``, merged deeply; the name gets ``-quick`` at its end."""
+
+    @property
+    def needed_rewards(self) -> list[str]:
+        """Return the rewards that runs train on or are judged by."""
+        return list(dict.fromkeys([*self.rewards, *self.evaluation.judges]))
 
 
 class RunConfig(_Config):

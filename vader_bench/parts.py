@@ -23,6 +23,8 @@ class Parts:
     """What the run trains on."""
     gold: Reward | None
     """What no run trains on."""
+    judges: dict[str, Reward]
+    """Other rewards that score what is looked at, by name."""
     prompts: PromptSet
     digests: dict[str, str]
     """SHA-256 by name: ``weights/<name>`` and ``prompts/<split>``."""
@@ -36,12 +38,14 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     """
     suite = config.suite
     prompts = load_prompts(config.prompts)
-    digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward)}
+    judges = [name for name in config.evaluation.judges if name != config.reward]
+    digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
     return Parts(
         backbone=_load_backbone(suite, device),
         reward=_load_reward(suite.rewards[config.reward], device),
         gold=_load_reward(suite.gold, device) if suite.gold else None,
+        judges={name: _load_reward(suite.rewards[name], device) for name in judges},
         prompts=prompts,
         digests=digests,
     )

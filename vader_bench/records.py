@@ -6,7 +6,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["RECORD_VERSION", "Evaluation", "Record", "VideoScore", "run_name"]
+__all__ = [
+    "RECORD_VERSION", "Evaluation", "Extension", "FrontierPoint", "Record", "Sample", "VideoScore",
+    "run_name",
+]  # fmt: skip
 
 RECORD_VERSION: Final = 1
 
@@ -30,6 +33,8 @@ class VideoScore(_Stored):
     """Score by the training reward."""
     gold: float | None = None
     """Score by the pixel oracle, where the suite has one: in [0, 1]."""
+    others: dict[str, float] = {}
+    """Scores by other rewards of the suite, by their names, where the experiment asks for them."""
 
 
 class Evaluation(_Stored):
@@ -44,6 +49,36 @@ class Evaluation(_Stored):
     scores: list[VideoScore]
     diversity: float | None = None
     """Mean pairwise distance between videos of one prompt; ``None`` where a prompt has one video."""
+    motion: float | None = None
+    """Mean change from frame to frame, in [0, 1]; ``None`` in records made before it was measured."""
+    path_kl: float | None = None
+    """How far sampling has moved from the base model, in nats a video; see ``evaluation.path_kl``.
+    ``None`` where the experiment does not ask for it."""
+
+
+class FrontierPoint(_Stored):
+    """A look at the trained model with its adapters scaled: 0 is the base model, 1 what was trained."""
+
+    scale: float
+    look: Evaluation
+
+
+class Extension(_Stored):
+    """One video made longer: the last frame of a chunk is the picture the next chunk starts from."""
+
+    prompt: str
+    rewards: list[float]
+    """By chunk, the training reward."""
+    golds: list[float] = []
+    """By chunk, the oracle, where the suite has one."""
+
+
+class Sample(_Stored):
+    """One of the videos that a run leaves."""
+
+    prompt: str
+    verdict: str = ""
+    """What the reward model sees in it, in words; empty where it has no words."""
 
 
 class Record(_Stored):
@@ -70,6 +105,14 @@ class Record(_Stored):
     machine: dict[str, Any]
     git: dict[str, Any]
     """``commit`` and ``dirty``; empty outside a checkout."""
+    peak_bytes: int | None = None
+    """Most bytes that tensors made by the first training step had at a time; ``None``: not measured."""
+    frontier: list[FrontierPoint] = []
+    """Where the experiment asks for scales of the adapters."""
+    extensions: list[Extension] = []
+    """Where the experiment asks for longer videos."""
+    samples: list[Sample] = []
+    """The videos beside the record, in the order of their files."""
 
     @property
     def label(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import groupby
@@ -14,21 +15,24 @@ from time import monotonic
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vader_bench import files, provenance
 from vader_bench.config import RunConfig, config_digest
 from vader_bench.data.prompts import prompt_stream
 from vader_bench.errors import UserError
+from vader_bench.evaluation.closing import extensions, frontier, sample_videos
 from vader_bench.evaluation.first_look import FirstLooks
-from vader_bench.evaluation.generate import Evaluator
+from vader_bench.evaluation.generate import Evaluator, Sight
 from vader_bench.evaluation.looks import BASE, HELDOUT, Look, curve_mean, looks, video_count
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.ledger import Budget, Ledger, Meter
+from vader_bench.live_bytes import LiveBytes
 from vader_bench.metering import MeteredBackbone, MeteredReward
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.parts import Parts, load_parts
 from vader_bench.progress import Progress
-from vader_bench.records import Evaluation, Record
+from vader_bench.records import Evaluation, Extension, FrontierPoint, Record
 from vader_bench.runs import RunFolder
 from vader_bench.seeding import torch_stream
 
@@ -38,6 +42,10 @@ ADAPTER_NAME = "lora.safetensors"
 SAMPLES_FOLDER = "samples"
 FIRST_LOOKS_FOLDER = ".first-looks"
 """Beside the folders of the runs."""
+EXTENDED = "extended"
+"""In the names of videos that were made longer."""
+KL_PROMPTS = 8
+"""Paths of so many held-out prompts are compared with the base model's."""
 SAMPLE_PROMPTS = 4
 """Videos of so many held-out prompts are kept of every run."""
 CHECKPOINT_SECONDS = 15.0
@@ -113,13 +121,20 @@ class _Session:
         base = config.method == BASE
         self.method = None if base else make_method(config, parts, self.meter, self.prompts, device)
         self.evaluator = Evaluator(
-            parts.backbone, config.suite.sampler, parts.reward, parts.gold, device, self._count_videos
+            backbone=parts.backbone,
+            sampler=config.suite.sampler,
+            reward=parts.reward,
+            gold=parts.gold,
+            device=device,
+            sampled=self._count_videos,
+            judges=parts.judges,
         )
         self.evaluations: list[Evaluation] = []
         shared = run.path.parent / FIRST_LOOKS_FOLDER
         self._first_looks = FirstLooks(shared, config, parts.digests, device)
         self._looks = looks(config)
         self._looked = 0
+        self._peak_bytes: int | None = None
         self._saved_at = monotonic()
 
     @property
@@ -139,6 +154,7 @@ class _Session:
         self._looked = sum(len(evaluation.scores) for evaluation in self.evaluations)
         if self.method is not None:
             self.method.load_state(state["method"])
+        self._peak_bytes = state["peak_bytes"]
 
     def work(self) -> None:
         """Spend the budget, looking at the model on the way."""
@@ -150,12 +166,16 @@ class _Session:
                 self._save()
 
     def finish(self) -> Record:
-        """Write adapter, sample videos and the record, and return the record."""
+        """Write adapter, videos and the record, and return the record."""
         assert self.queries == self.config.reward_queries, "a run spends exactly its budget"
         if self.method is not None:
             self.method.lora.save(self.run.path / ADAPTER_NAME)
-        self._write_samples()
-        record = self._record()
+        samples = self._prompts(HELDOUT)[:SAMPLE_PROMPTS]
+        record = self._record(
+            samples=sample_videos(self.evaluator, samples, partial(self._write_video, HELDOUT)),
+            frontier=list(self._frontier()),
+            extensions=list(self._extensions()),
+        )
         self.run.write_record(record)
         return record
 
@@ -163,7 +183,7 @@ class _Session:
         while self.queries < queries:
             assert self.method is not None
             before = self.queries
-            with self.meter.running():
+            with self._memory_measured(), self.meter.running():
                 metrics = self.method.step(queries - before)
             if self.queries == before:
                 raise RuntimeError(f"a step of {self.config.method} made no reward query")
@@ -174,23 +194,58 @@ class _Session:
                 self._save()
 
     def _look(self, look: Look) -> None:
-        prompts = self.parts.prompts.split(look.split)[: look.prompts]
+        prompts = self._prompts(look.split)[: look.prompts]
         take = partial(self.evaluator.look, prompts, look.samples)
         sight = self._first_looks.get(look, take) if look.queries == 0 else take()
-        ledger = self.meter.ledger
-        evaluation = Evaluation(
-            split=look.split,
-            queries=look.queries,
-            flops=ledger.flops,
-            device_seconds=ledger.device_seconds,
-            scores=sight.scores,
-            diversity=sight.diversity,
-        )
+        moved = self._path_kl(prompts) if look.split == HELDOUT else None
+        evaluation = self._evaluation(look.split, sight, moved)
         self.evaluations.append(evaluation)
         self._looked = sum(len(evaluation.scores) for evaluation in self.evaluations)
         means = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
         self.run.append_metrics({"kind": "evaluation", "split": look.split, **self._spent(), **means})
         self._tell()
+
+    def _evaluation(self, split: str, sight: Sight, moved: float | None = None) -> Evaluation:
+        ledger = self.meter.ledger
+        spent = {"queries": self.queries, "flops": ledger.flops, "device_seconds": ledger.device_seconds}
+        return Evaluation(split=split, **spent, **sight._asdict(), path_kl=moved)
+
+    def _path_kl(self, prompts: Sequence[str]) -> float | None:
+        if not self.config.evaluation.path_kl:
+            return None
+        return 0.0 if self.method is None else self.evaluator.path_kl(prompts[:KL_PROMPTS], self.method.lora)
+
+    def _frontier(self) -> Iterator[FrontierPoint]:
+        if self.method is None:
+            return
+        prompts = self._prompts(HELDOUT)[: self.config.evaluation.final_prompts]
+        scales = self.config.evaluation.lora_scales
+        for scale, sight in frontier(self.evaluator, self.method.lora, scales, prompts):
+            yield FrontierPoint(scale=scale, look=self._evaluation(HELDOUT, sight))
+
+    def _extensions(self) -> Iterator[Extension]:
+        chunks = self.config.evaluation.chunks
+        prompts = self._prompts(HELDOUT)[: self.config.evaluation.final_prompts] if chunks > 1 else []
+        for index, (found, video) in enumerate(extensions(self.evaluator, prompts, chunks)):
+            if index < SAMPLE_PROMPTS:
+                self._write_video(EXTENDED, index, video)
+            yield found
+
+    def _prompts(self, split: str) -> list[str]:
+        return list(self.parts.prompts.split(split))
+
+    def _write_video(self, kind: str, index: int, video: Tensor) -> None:
+        files.write_bytes(self.run.path / SAMPLES_FOLDER / f"{kind}-{index}.mp4", encode_mp4(video))
+
+    @contextmanager
+    def _memory_measured(self) -> Iterator[None]:
+        """Measure the memory of the first step where the experiment asks for it."""
+        if not self.config.evaluation.peak_memory or self._peak_bytes is not None:
+            yield
+            return
+        with LiveBytes() as live:
+            yield
+        self._peak_bytes = live.peak
 
     def _save(self) -> None:
         state: dict[str, Any] = {
@@ -198,6 +253,7 @@ class _Session:
             "prompts": self.prompts.state(),
             "evaluations": [evaluation.model_dump(mode="json") for evaluation in self.evaluations],
             "method": self.method.state() if self.method is not None else {},
+            "peak_bytes": self._peak_bytes,
         }
         buffer = BytesIO()
         torch.save(state, buffer)
@@ -218,13 +274,7 @@ class _Session:
                     "lower the learning rate",
                 )
 
-    def _write_samples(self) -> None:
-        prompts = self.parts.prompts.split(HELDOUT)[:SAMPLE_PROMPTS]
-        videos = self.evaluator.videos([(prompt, 0) for prompt in prompts])
-        for index, video in enumerate(videos):
-            files.write_bytes(self.run.path / SAMPLES_FOLDER / f"{HELDOUT}-{index}.mp4", encode_mp4(video))
-
-    def _record(self) -> Record:
+    def _record(self, **closing: Any) -> Record:
         config = self.config
         return Record(
             experiment=config.experiment,
@@ -241,6 +291,8 @@ class _Session:
             packages=provenance.package_versions(),
             machine=provenance.machine(),
             git=provenance.git_state(),
+            peak_bytes=self._peak_bytes,
+            **closing,
         )
 
     def _count_videos(self, videos: int) -> None:
@@ -250,12 +302,20 @@ class _Session:
     def _tell(self) -> None:
         available = self.parts.prompts.splits
         looked = sum(video_count(look, len(available[look.split])) for look in self._looks)
-        total = self.config.reward_queries + looked + SAMPLE_PROMPTS
+        total = self.config.reward_queries + looked + self._closing_videos(available)
         note = f"{self.queries} queries"
         heldout = [evaluation for evaluation in self.evaluations if evaluation.split == HELDOUT]
         if heldout:
             note += f", held-out {curve_mean(heldout[-1], self._looks):.4g}"
         self.report(Progress(min(total, self.queries + self._looked), total, note))
+
+    def _closing_videos(self, available: Mapping[str, Sequence[str]]) -> int:
+        """Return the number of videos that are made after the last look."""
+        evaluation = self.config.evaluation
+        judged = min(evaluation.final_prompts, len(available[HELDOUT]))
+        longer = evaluation.chunks if evaluation.chunks > 1 else 0
+        scaled = 0 if self.method is None else len(evaluation.lora_scales)
+        return SAMPLE_PROMPTS + judged * (longer + scaled)
 
 
 def _means(evaluation: Evaluation) -> dict[str, float]:

@@ -186,7 +186,5 @@ def test_arms_of_other_methods_are_refused_where_methods_are_not_compared(ask: A
     arms = {name: {"method": name, "learning_rate": 0.1} for name in ("vader", "ddpo")}
     ask(["method"], **arms)
     arms["ddpo"]["lora_rank"] = 4
-    with pytest.raises(
-        UserError, match="all arms the same method; only lora_rank may differ"
-    ):
+    with pytest.raises(UserError, match="all arms the same method; only lora_rank may differ"):
         ask(["lora_rank"], **arms)

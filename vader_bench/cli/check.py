@@ -22,7 +22,7 @@ def command(
     from vader_bench.plan.planning import make_plan, weights_to_fetch
 
     plan = make_plan(experiment, suite, quick, with_weights=False)
-    lacking = weights_to_fetch(plan.suite, plan.experiment.rewards)
+    lacking = weights_to_fetch(plan.suite, plan.experiment.needed_rewards)
     arms = Counter(run.label for run in plan.runs)
     budget = plan.experiment.budget.reward_queries
     typer.echo(f"{plan.experiment.experiment} on {plan.suite.suite}: {plan.experiment.question}")

@@ -73,9 +73,9 @@ class Sampler:
         both branches of the guidance and from step to step through the latents.
         """
         latents = self.schedule.start_scale * start
-        for index, (now, following) in enumerate(self._ladder(start)):
+        for index, (now, following) in enumerate(self.ladder(start)):
             with torch.set_grad_enabled(index >= self.steps - last):
-                mean, std = self._step(latents, encoded, unconditional, now, following)
+                mean, std = self.step(latents, encoded, unconditional, now, following)
                 latents = mean + std * noise() if self.eta > 0 else mean
         return latents
 
@@ -92,8 +92,8 @@ class Sampler:
         """
         self.require_density()
         states, log_probs = [self.schedule.start_scale * start], []
-        for now, following in self._ladder(start):
-            mean, std = self._step(states[-1], encoded, unconditional, now, following)
+        for now, following in self.ladder(start):
+            mean, std = self.step(states[-1], encoded, unconditional, now, following)
             states.append(mean + std * noise())
             log_probs.append(gaussian_log_prob(states[-1], mean, std))
         return Trajectory(torch.stack(states, 1), torch.stack(log_probs, 1))
@@ -122,15 +122,16 @@ class Sampler:
                 f"sampler eta = {self.eta}", "gives no log-probability", "set eta above 0, for example to 1"
             )
 
-    def _ladder(self, start: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def ladder(self, start: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (timesteps, following timesteps), both [B], one pair a step."""
         ladder = self.schedule.timesteps(self.steps).to(start.device)
         for now, following in zip(ladder, self.schedule.previous(ladder, self.steps), strict=True):
             yield now.expand(len(start)), following.expand(len(start))
 
-    def _step(
+    def step(
         self, latents: Tensor, encoded: Tensor, unconditional: Tensor, now: Tensor, following: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Return mean [B, C, F, h, w] and standard deviation [B, 1, ...] of the step from ``now`` [B]."""
         prediction = guided_prediction(self.denoise, latents, now, encoded, unconditional, self.guidance)
         return self.schedule.transition(prediction, latents, now, following, self.eta)
 

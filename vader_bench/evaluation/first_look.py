@@ -35,6 +35,7 @@ class FirstLooks:
             "digests": dict(digests),
             "suite": config.suite.model_dump(mode="json"),
             "reward": config.reward,
+            "judges": config.evaluation.judges,
             "device": device,
         }
 
@@ -44,8 +45,9 @@ class FirstLooks:
         path = self._folder / f"{files.sha256_text(files.canonical_json(what))}.json"
         if path.exists():
             kept = files.read_json(path)
-            return Sight([VideoScore.model_validate(score) for score in kept["scores"]], kept["diversity"])
+            scores = [VideoScore.model_validate(score) for score in kept.pop("scores")]
+            return Sight(scores, **kept)
         sight = take()
-        scores = [score.model_dump(mode="json") for score in sight.scores]
-        files.write_json(path, {"scores": scores, "diversity": sight.diversity})
+        dumped = [score.model_dump(mode="json") for score in sight.scores]
+        files.write_json(path, sight._asdict() | {"scores": dumped})
         return sight

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -12,8 +14,10 @@ from torch import Tensor
 
 from vader_bench.backbones.base import Backbone
 from vader_bench.config import SamplerConfig
+from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Sampler, draw_noise
-from vader_bench.evaluation.metrics import diversity, features
+from vader_bench.evaluation.metrics import diversity, features, motion
+from vader_bench.evaluation.path_kl import path_kl
 from vader_bench.metering import refuse_non_finite
 from vader_bench.records import VideoScore
 from vader_bench.rewards.base import Reward
@@ -32,6 +36,8 @@ class Sight(NamedTuple):
     """Prompt by prompt, its samples in order."""
     diversity: float | None
     """See ``metrics.diversity``."""
+    motion: float
+    """See ``metrics.motion``; the mean over all videos."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Evaluator:
     """Called with the number of videos whenever some are ready."""
     batch: int = 8
     """Videos sampled at a time."""
+    judges: Mapping[str, Reward] = field(default_factory=dict)
+    """Other rewards that score every video, by name."""
 
     def look(self, prompts: Sequence[str], samples: int) -> Sight:
         """Return what is seen of ``samples`` videos of each prompt.
@@ -66,12 +74,13 @@ class Evaluator:
         """
         shots = [(prompt, sample) for sample in range(samples) for prompt in prompts]
         scores: list[VideoScore] = []
-        vectors = []
+        vectors, motions = [], []
         for video, batch in self._batches(shots):
-            scores += self._judge(video, batch)
+            scores += self.judge(video, batch)
             vectors.append(features(video).cpu())
+            motions += motion(video).tolist()
         spread = diversity(torch.cat(vectors), [prompt for prompt, _ in shots])
-        return Sight(sorted(scores, key=lambda score: prompts.index(score.prompt)), spread)
+        return Sight(sorted(scores, key=lambda s: prompts.index(s.prompt)), spread, fmean(motions))
 
     def videos(self, shots: Sequence[Shot]) -> Tensor:
         """Return the videos [N, F, 3, H, W] in [0, 1] of N shots."""
@@ -85,23 +94,59 @@ class Evaluator:
                 yield self._generate(batch), batch
                 self.sampled(len(batch))
 
-    def _judge(self, video: Tensor, shots: Sequence[Shot]) -> list[VideoScore]:
+    def judge(self, video: Tensor, shots: Sequence[Shot]) -> list[VideoScore]:
+        """Return the scores of ``video`` [B, F, 3, H, W] in [0, 1], which shows B shots.
+
+        Raises:
+            UserError: a score is not finite.
+        """
         prompts = [prompt for prompt, _ in shots]
         rewards = _scores(self.reward, video, prompts)
         golds = _scores(self.gold, video, prompts) if self.gold else [None] * len(shots)
+        others = {name: _scores(judge, video, prompts) for name, judge in self.judges.items()}
         return [
-            VideoScore(prompt=prompt, sample=sample, reward=reward, gold=gold)
-            for (prompt, sample), reward, gold in zip(shots, rewards, golds, strict=True)
+            VideoScore(
+                prompt=prompt,
+                sample=sample,
+                reward=rewards[index],
+                gold=golds[index],
+                others={name: scores[index] for name, scores in others.items()},
+            )
+            for index, (prompt, sample) in enumerate(shots)
         ]
+
+    def path_kl(self, prompts: Sequence[str], lora: Lora) -> float:
+        """Return the mean of ``path_kl`` over one path a prompt, sampled with the noise of training."""
+        return fmean(
+            value
+            for first in range(0, len(prompts), self.batch)
+            for value in self._path_kl(prompts[first : first + self.batch], lora).tolist()
+        )
+
+    @torch.no_grad()
+    def _path_kl(self, prompts: Sequence[str], lora: Lora) -> Tensor:
+        shape = (1, *self.backbone.latent_shape)
+        streams = [torch_stream(0, "path kl", prompt) for prompt in prompts]
+        noise = partial(_draw_all, shape, streams, self.device)
+        encoded = self.backbone.encode(prompts)
+        return path_kl(
+            self._sampler(self.sampler.eta),
+            lora,
+            noise(),
+            encoded,
+            self.backbone.unconditional(encoded),
+            noise,
+        )
+
+    def _sampler(self, eta: float) -> Sampler:
+        given = self.sampler
+        return Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, eta, given.guidance)
 
     @torch.no_grad()
     def _generate(self, shots: Sequence[Shot]) -> Tensor:
         start = torch.cat([self._noise(prompt, sample) for prompt, sample in shots])
-        sampler = Sampler(
-            self.backbone.denoise, self.backbone.schedule, self.sampler.steps, 0.0, self.sampler.guidance
-        )
         encoded = self.backbone.encode([prompt for prompt, _ in shots])
-        latents = sampler.plain(start, encoded, self.backbone.unconditional(encoded), _no_noise)
+        latents = self._sampler(0.0).plain(start, encoded, self.backbone.unconditional(encoded))
         return self.backbone.decode(latents).clamp(0, 1)
 
     def _noise(self, prompt: str, sample: int) -> Tensor:
@@ -116,5 +161,6 @@ def _scores(reward: Reward, video: Tensor, prompts: Sequence[str]) -> list[float
     return [float(value) for value in score.tolist()]
 
 
-def _no_noise() -> Tensor:
-    raise AssertionError("the evaluation sampler is deterministic")
+def _draw_all(shape: tuple[int, ...], streams: Sequence[torch.Generator], device: str) -> Tensor:
+    """Return noise for one video from each of ``streams``, so that no video depends on the others."""
+    return torch.cat([draw_noise(shape, stream, device) for stream in streams])

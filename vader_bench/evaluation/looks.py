@@ -34,8 +34,9 @@ def looks(config: RunConfig) -> list[Look]:
     """Return every look of a run, in order of queries, then in the order of the configured splits.
 
     Before training and at the end these are the final splits, with ``samples`` videos of each held-out
-    prompt and one of every other; in between the fewer prompts of ``splits`` with one video each. The
-    base model is looked at once, with as many held-out videos as the largest best-of-N takes.
+    prompt and one of every other; in between the fewer prompts of ``splits``, with ``samples_along``
+    videos of each held-out prompt. The base model is looked at once, with as many held-out videos as the
+    largest best-of-N takes.
     """
     evaluation = config.evaluation
     if config.method == BASE:
@@ -45,7 +46,10 @@ def looks(config: RunConfig) -> list[Look]:
         if queries in {0, config.reward_queries}:
             found += _final(config, queries, evaluation.samples)
         else:
-            found += [Look(queries, split, evaluation.prompts, 1) for split in evaluation.splits]
+            found += [
+                Look(queries, split, evaluation.prompts, evaluation.samples_along if split == HELDOUT else 1)
+                for split in evaluation.splits
+            ]
     return found
 
 

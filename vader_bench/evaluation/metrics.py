@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-__all__ = ["diversity", "features"]
+__all__ = ["diversity", "features", "motion"]
 
 _GRID = 8
 
@@ -20,6 +20,14 @@ def features(video: Tensor) -> Tensor:
     shown where.
     """
     return adaptive_avg_pool2d(video.flatten(0, 1), _GRID).reshape(video.shape[0], -1)
+
+
+def motion(video: Tensor) -> Tensor:
+    """Return how much happens in ``video`` [B, F, 3, H, W]: [B], 0 for a still one.
+
+    The root mean square change from one frame to the next, in [0, 1] for pixels in [0, 1].
+    """
+    return (video[:, 1:] - video[:, :-1]).square().flatten(1).mean(dim=1).sqrt()
 
 
 def diversity(vectors: Tensor, prompts: Sequence[str]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -11,18 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.config import SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
+from vader_bench.live_bytes import LiveBytes
 from vader_bench.metering import count_flops
 from vader_bench.rewards.base import Reward
 from vader_bench.rewards.skeletons import reward_skeleton
 
-__all__ = ["PRECISIONS", "Call", "Fakes", "Footprint", "LiveBytes"]
+__all__ = ["PRECISIONS", "Call", "Fakes", "Footprint"]
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -44,44 +42,6 @@ class Call(NamedTuple):
     def differentiated(self) -> bool:
         """Return whether the call leaves a graph."""
         return self.graph and (self.input_grad or self.trainable)
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors made inside that are alive, real or fake, and the most at any time.
-
-    Memory that a kernel takes and gives back inside itself does not show.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch's own
-        self.live = 0
-        self.peak = 0
-        self._seen: set[int] = set()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run ``func`` and count what it has made."""
-        del types
-        before = {id(leaf.untyped_storage()) for leaf in _tensors((args, kwargs or {}))}
-        result = func(*args, **(kwargs or {}))
-        for leaf in _tensors(result):
-            storage = leaf.untyped_storage()
-            if id(storage) not in before and id(storage) not in self._seen:
-                self._add(storage)
-        self.peak = max(self.peak, self.live)
-        return result
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size = id(storage), storage.nbytes()
-        self._seen.add(key)
-        self.live += size
-
-        def forget() -> None:
-            self._seen.discard(key)
-            self.live -= size
-
-        weakref.finalize(storage, forget)
 
 
 class Footprint(NamedTuple):
@@ -215,10 +175,6 @@ class Fakes:
     def _fake(self, tensor: Tensor) -> Tensor:
         with self._context:
             return torch.empty(tensor.shape, dtype=tensor.dtype)
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 def _bytes(modules: Sequence[nn.Module]) -> int:

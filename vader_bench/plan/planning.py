@@ -77,7 +77,7 @@ def make_plan(
     if experiment.tuning is not None and suite is None:
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     if with_weights:
-        require_weights(chosen, experiment.rewards)
+        require_weights(chosen, experiment.needed_rewards)
     return Plan(experiment, chosen, runs)
 
 

@@ -50,6 +50,11 @@ class Reward(ABC):
         """Return the scores [B] of ``video`` [B, F, 3, H, W] in [0, 1]."""
         return self.judge(video, prompts).score
 
+    def verdicts(self, video: Tensor, prompts: Sequence[str]) -> list[str]:
+        """Return in words what the reward sees in ``video`` [B, F, 3, H, W]: B in all, empty if it has none."""
+        del video
+        return [""] * len(prompts)
+
     def modules(self) -> list[nn.Module]:
         """Return every network of the reward; none for a closed form."""
         return []

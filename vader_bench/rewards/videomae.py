@@ -126,3 +126,11 @@ class Action(Reward):
         logits = self._model(self._preprocess(video)).logits
         objective = class_log_probability(logits, classes)
         return Judgement(objective.exp(), objective)
+
+    @torch.no_grad()
+    def verdicts(self, video: Tensor, prompts: Sequence[str]) -> list[str]:
+        """Return the most probable class of each video with its probability."""
+        check_video(self.name, video, prompts, self.frames)
+        sure, found = self._model(self._preprocess(video)).logits.softmax(dim=-1).max(dim=-1)
+        labels = self._finder.labels
+        return [f"{labels[int(i)]} ({p:.2f})" for i, p in zip(found, sure.tolist(), strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
@@ -73,7 +74,7 @@ class ObjectRemoval(Reward):
         if not found:
             known = ", ".join(sorted(labels.values()))
             raise UserError(f"target {target!r}", "is not a class of the detector", f"use one of: {known}")
-        self._target = found[0]
+        self._target, self._label = found[0], target
         self.source = f"YOLOS {model}, target {target}"
 
     def modules(self) -> list[nn.Module]:
@@ -86,3 +87,8 @@ class ObjectRemoval(Reward):
         logits = self._model(self._preprocess(video.flatten(0, 1))).logits
         score = 1 - target_confidence(logits, self._target).reshape(video.shape[:2]).mean(1)
         return Judgement(score, score)
+
+    @torch.no_grad()
+    def verdicts(self, video: Tensor, prompts: Sequence[str]) -> list[str]:
+        """Return how sure the detector is, on average over the frames, that the object is there."""
+        return [f"{self._label}: {1 - score:.2f}" for score in self.score(video, prompts).tolist()]

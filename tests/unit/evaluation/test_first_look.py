@@ -15,7 +15,7 @@ from vader_bench.evaluation.looks import Look
 from vader_bench.records import VideoScore
 
 LOOK = Look(0, "heldout", 2, 1)
-SIGHT = Sight([VideoScore(prompt="a red cat", sample=0, reward=0.1 + 0.2, gold=None)], 0.25)
+SIGHT = Sight([VideoScore(prompt="a red cat", sample=0, reward=0.1 + 0.2, gold=None)], 0.25, 0.01)
 DIGESTS = {"prompts/heldout": "abc"}
 
 

@@ -38,7 +38,7 @@ def test_a_video_depends_on_prompt_and_sample_and_on_nothing_before(evaluator: E
 
 
 def test_every_prompt_gets_its_samples_in_order(evaluator: Evaluator) -> None:
-    scores, diversity = evaluator.look(["a red cat", "a blue cat"], 2)
+    scores, diversity, _ = evaluator.look(["a red cat", "a blue cat"], 2)
     assert [(s.prompt, s.sample) for s in scores] == [
         ("a red cat", 0),
         ("a red cat", 1),
@@ -53,7 +53,7 @@ def test_every_prompt_gets_its_samples_in_order(evaluator: Evaluator) -> None:
 def test_scores_are_those_of_the_videos(tiny_backbone: Backbone) -> None:
     reward = Redness()
     evaluator = Evaluator(tiny_backbone, SAMPLER, reward, reward, "cpu")
-    scores, _ = evaluator.look(["a red cat"], 2)
+    scores, _, _ = evaluator.look(["a red cat"], 2)
     videos = evaluator.videos([("a red cat", 0), ("a red cat", 1)])
     expected = (videos[:, :, 0] - videos[:, :, 1:].mean(2)).mean((1, 2, 3)).tolist()
     assert [score.reward for score in scores] == pytest.approx(expected, rel=1e-4)
@@ -85,6 +85,6 @@ def test_a_score_that_is_not_a_number_is_refused(
 
 def test_the_same_videos_come_first_in_a_larger_look(tiny_backbone: Backbone) -> None:
     evaluator = Evaluator(tiny_backbone, SAMPLER, Redness(), None, "cpu", batch=2)
-    small, _ = evaluator.look(["a red cat", "a blue cat"], 1)
-    large, _ = evaluator.look(["a red cat", "a blue cat", "a green cat"], 2)
+    small, _, _ = evaluator.look(["a red cat", "a blue cat"], 1)
+    large, _, _ = evaluator.look(["a red cat", "a blue cat", "a green cat"], 2)
     assert [score for score in large if score.sample == 0][:2] == small

@@ -11,9 +11,10 @@ from tests.support.configs import tiny_run
 from vader_bench.config import RunConfig, expand, load_experiment, load_suite
 from vader_bench.data.prompts import prompt_stream
 from vader_bench.ledger import Budget, Meter
+from vader_bench.live_bytes import LiveBytes
 from vader_bench.parts import load_parts
 from vader_bench.plan.estimate import RESERVE, UTILISATION, Estimate, Memory, estimate, rehearse
-from vader_bench.plan.fakes import Fakes, LiveBytes
+from vader_bench.plan.fakes import Fakes
 from vader_bench.plan.gpus import GPUS
 from vader_bench.runner import make_method
 

@@ -10,7 +10,8 @@ import torch
 from tests.support.configs import tiny_run
 from vader_bench.config import MemoryConfig
 from vader_bench.errors import UserError
-from vader_bench.plan.fakes import Call, Fakes, LiveBytes
+from vader_bench.live_bytes import LiveBytes
+from vader_bench.plan.fakes import Call, Fakes
 
 FORWARD = Call("denoise", 0, graph=False, input_grad=False, trainable=True)
 TRAINED = Call("denoise", 0, graph=True, input_grad=False, trainable=True)

@@ -1,0 +1,56 @@
+"""How much memory the tensors of a piece of work take at most, on any device."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["LiveBytes"]
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors made inside that are alive, real or fake, and the most at any time.
+
+    Memory that a kernel takes and gives back inside itself does not show.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # torch's own
+        self.live = 0
+        self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run ``func`` and count what it has made."""
+        del types
+        before = {id(leaf.untyped_storage()) for leaf in _tensors((args, kwargs or {}))}
+        result = func(*args, **(kwargs or {}))
+        for leaf in _tensors(result):
+            storage = leaf.untyped_storage()
+            if id(storage) not in before and id(storage) not in self._seen:
+                self._add(storage)
+        self.peak = max(self.peak, self.live)
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = id(storage), storage.nbytes()
+        self._seen.add(key)
+        self.live += size
+
+        def forget() -> None:
+            self._seen.discard(key)
+            self.live -= size
+
+        weakref.finalize(storage, forget)
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
