@@ -203,10 +203,11 @@ def _compares_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _judge_faults(data: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:
-    for name in _list(_table(data.get("evaluation")).get("judges")):
+    measure = _table(_table(data.get("evaluation")).get("measure"))
+    for name in _list(measure.get("judges")):
         if name not in suite.rewards:
             wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
-            yield Fault("evaluation.judges", wrong, nearest(str(name), suite.rewards))
+            yield Fault("evaluation.measure.judges", wrong, nearest(str(name), suite.rewards))
 
 
 def _budget_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

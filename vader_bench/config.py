@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -65,6 +66,11 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _is_default(table: _Config) -> bool:
+    """Tell whether nothing in ``table`` is set: such a table is left out of dumps and digests."""
+    return table == type(table)()
+
+
 class SamplerConfig(_Config):
     """How videos are sampled."""
 
@@ -97,10 +103,6 @@ class MemoryConfig(_Config):
     """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
     """``adamw8bit`` keeps the moments in 8 bits; it needs the package bitsandbytes and a GPU."""
-
-
-def _is_default(memory: MemoryConfig) -> bool:
-    return memory == MemoryConfig()
 
 
 class SuiteConfig(_Config):
@@ -153,6 +155,23 @@ class BudgetConfig(_Config):
     reward_queries: int = Field(ge=2)
 
 
+class MeasureConfig(_Config):
+    """What some experiments measure and others do not need."""
+
+    samples_along: int = Field(default=1, ge=1)
+    """Videos per held-out prompt at the looks in between."""
+    judges: Annotated[list[Name], AfterValidator(_distinct)] = []
+    """Other rewards of the suite that score every video looked at, to see what a gain is worth to them."""
+    path_kl: bool = False
+    """Whether every look measures how far sampling has moved from the base model."""
+    peak_memory: bool = False
+    """Whether the first training step measures the memory of its tensors."""
+    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(_distinct)] = []
+    """Scales of the trained adapters at which the model is looked at once more at the end."""
+    chunks: int = Field(default=1, ge=1)
+    """How many times their length the videos of an image-to-video suite are made at the end."""
+
+
 class EvaluationConfig(_Config):
     """When and on what a run is evaluated. Evaluation costs no budget."""
 
@@ -172,18 +191,8 @@ class EvaluationConfig(_Config):
         default=[1, 2, 4, 8], min_length=1
     )
     """Numbers N for best-of-N of the base model."""
-    samples_along: int = Field(default=1, ge=1)
-    """Videos per held-out prompt at the looks in between."""
-    judges: Annotated[list[Name], AfterValidator(_distinct)] = []
-    """Other rewards of the suite that score every video looked at, to see what a gain is worth to them."""
-    path_kl: bool = False
-    """Whether every look measures how far sampling has moved from the base model."""
-    peak_memory: bool = False
-    """Whether the first training step measures the memory of its tensors."""
-    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(_distinct)] = []
-    """Scales of the trained adapters at which the model is looked at once more at the end."""
-    chunks: int = Field(default=1, ge=1)
-    """How many times their length the videos of an image-to-video suite are made at the end."""
+    measure: MeasureConfig = Field(default=MeasureConfig(), exclude_if=_is_default)
+    """What else is measured, beside rewards, diversity and motion."""
 
 
 class ExperimentConfig(_Config):
@@ -215,7 +224,7 @@ class ExperimentConfig(_Config):
     @property
     def needed_rewards(self) -> list[str]:
         """Return the rewards that runs train on or are judged by."""
-        return list(dict.fromkeys([*self.rewards, *self.evaluation.judges]))
+        return list(dict.fromkeys([*self.rewards, *self.evaluation.measure.judges]))
 
 
 class RunConfig(_Config):
@@ -225,7 +234,7 @@ class RunConfig(_Config):
     suite: SuiteConfig
     method: Name
     """A registered method, or ``base`` for the untrained model with best-of-N."""
-    arm: str = ""
+    arm: str = Field(default="", exclude_if=operator.not_)
     """Name of the arm, where it is not that of the method."""
     settings: dict[str, Any]
     """The method's resolved settings, defaults filled in; empty for ``base``."""

@@ -38,7 +38,7 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     """
     suite = config.suite
     prompts = load_prompts(config.prompts)
-    judges = [name for name in config.evaluation.judges if name != config.reward]
+    judges = [name for name in config.evaluation.measure.judges if name != config.reward]
     digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
     return Parts(

@@ -211,7 +211,7 @@ class _Session:
         return Evaluation(split=split, **spent, **sight._asdict(), path_kl=moved)
 
     def _path_kl(self, prompts: Sequence[str]) -> float | None:
-        if not self.config.evaluation.path_kl:
+        if not self.config.evaluation.measure.path_kl:
             return None
         return 0.0 if self.method is None else self.evaluator.path_kl(prompts[:KL_PROMPTS], self.method.lora)
 
@@ -219,13 +219,15 @@ class _Session:
         if self.method is None:
             return
         prompts = self._prompts(HELDOUT)[: self.config.evaluation.final_prompts]
-        scales = self.config.evaluation.lora_scales
+        scales = self.config.evaluation.measure.lora_scales
         for scale, sight in frontier(self.evaluator, self.method.lora, scales, prompts):
             yield FrontierPoint(scale=scale, look=self._evaluation(HELDOUT, sight))
 
     def _extensions(self) -> Iterator[Extension]:
-        chunks = self.config.evaluation.chunks
-        prompts = self._prompts(HELDOUT)[: self.config.evaluation.final_prompts] if chunks > 1 else []
+        chunks = self.config.evaluation.measure.chunks
+        if chunks == 1:
+            return
+        prompts = self._prompts(HELDOUT)[: self.config.evaluation.final_prompts]
         for index, (found, video) in enumerate(extensions(self.evaluator, prompts, chunks)):
             if index < SAMPLE_PROMPTS:
                 self._write_video(EXTENDED, index, video)
@@ -240,7 +242,7 @@ class _Session:
     @contextmanager
     def _memory_measured(self) -> Iterator[None]:
         """Measure the memory of the first step where the experiment asks for it."""
-        if not self.config.evaluation.peak_memory or self._peak_bytes is not None:
+        if not self.config.evaluation.measure.peak_memory or self._peak_bytes is not None:
             yield
             return
         with LiveBytes() as live:
@@ -313,8 +315,8 @@ class _Session:
         """Return the number of videos that are made after the last look."""
         evaluation = self.config.evaluation
         judged = min(evaluation.final_prompts, len(available[HELDOUT]))
-        longer = evaluation.chunks if evaluation.chunks > 1 else 0
-        scaled = 0 if self.method is None else len(evaluation.lora_scales)
+        longer = evaluation.measure.chunks if evaluation.measure.chunks > 1 else 0
+        scaled = 0 if self.method is None else len(evaluation.measure.lora_scales)
         return SAMPLE_PROMPTS + judged * (longer + scaled)
 
 

@@ -272,7 +272,7 @@ class Tracker:
 
 def _tags(config: Mapping[str, Any]) -> dict[str, str]:
     named = {name: str(config[name]) for name in ("experiment", "method", "reward", "seed")}
-    named["arm"] = str(config["arm"] or config["method"])
+    named["arm"] = str(config.get("arm", config["method"]))
     return {**named, "suite": str(config["suite"]["suite"]), "kind": "run"}
 
 

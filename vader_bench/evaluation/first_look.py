@@ -35,7 +35,7 @@ class FirstLooks:
             "digests": dict(digests),
             "suite": config.suite.model_dump(mode="json"),
             "reward": config.reward,
-            "judges": config.evaluation.judges,
+            "judges": config.evaluation.measure.judges,
             "device": device,
         }
 

@@ -47,7 +47,12 @@ def looks(config: RunConfig) -> list[Look]:
             found += _final(config, queries, evaluation.samples)
         else:
             found += [
-                Look(queries, split, evaluation.prompts, evaluation.samples_along if split == HELDOUT else 1)
+                Look(
+                    queries,
+                    split,
+                    evaluation.prompts,
+                    evaluation.measure.samples_along if split == HELDOUT else 1,
+                )
                 for split in evaluation.splits
             ]
     return found

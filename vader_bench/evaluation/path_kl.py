@@ -19,7 +19,7 @@ def path_kl(
 
     A path is a chain of Gaussian steps whose standard deviations are the schedule's, the same for both
     models, so that KL(trained || base) is the sum over the steps of ``|m - m_base|^2 / (2 s^2)``, in
-    expectation over paths of the trained model (Fan et al. 2023, arXiv:2305.16381). One path a video is drawn.
+    expectation over paths of the trained model (Fan et al. 2023, arXiv:2305.16381). A video gives one path.
 
     Args:
         sampler: with noise; its denoiser holds ``lora``.

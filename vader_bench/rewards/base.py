@@ -51,7 +51,7 @@ class Reward(ABC):
         return self.judge(video, prompts).score
 
     def verdicts(self, video: Tensor, prompts: Sequence[str]) -> list[str]:
-        """Return in words what the reward sees in ``video`` [B, F, 3, H, W]: B in all, empty if it has none."""
+        """Return in words what the reward sees in ``video`` [B, F, 3, H, W]; empty if it has no words."""
         del video
         return [""] * len(prompts)
 
