@@ -63,7 +63,7 @@ def comparable(folder: Path) -> dict[str, Any]:
     """Return the record in ``folder`` without what is measured, and what an edit meanwhile would change."""
     data = read_record(folder / "record.json").model_dump(mode="json")
     del data["ledger"]["device_seconds"], data["machine"], data["digests"]["code"], data["git"]
-    for evaluation in data["evaluations"]:
+    for evaluation in [*data["evaluations"], *(point["look"] for point in data["frontier"])]:
         del evaluation["device_seconds"]
     return data
 
@@ -290,3 +290,60 @@ def test_a_backbone_without_weights_is_told_so(make: Make, tmp_path: Path) -> No
     del suite["backbone"]["settings"]["weights"]
     with pytest.raises(UserError, match="has no key 'weights'"):
         execute(make(suite=suite), tmp_path / "run")
+
+
+MEASURES = {
+    "judges": ["red", "bright"],
+    "path_kl": True,
+    "peak_memory": True,
+    "lora_scales": [0.0, 1.0],
+    "samples_along": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_pipeline: Path) -> RunConfig:
+    """A run that measures all that a text-to-video model can be asked for."""
+    run = tiny_run(tiny_pipeline)
+    suite = run.suite.model_dump()
+    suite["rewards"]["bright"] = {"family": "brightness"}
+    evaluation = run.evaluation.model_dump() | {"measure": MEASURES}
+    return RunConfig.model_validate(run.model_dump() | {"suite": suite, "evaluation": evaluation})
+
+
+def test_a_run_measures_what_the_experiment_asks_for(
+    measured: RunConfig, whole: Whole, tmp_path: Path
+) -> None:
+    record = execute(measured, tmp_path)
+    heldout = [look for look in record.evaluations if look.split == "heldout"]
+    assert heldout[0].path_kl == 0
+    assert all((look.path_kl or 0) > 0 for look in heldout[1:])
+    assert all(look.diversity is not None and look.motion is not None for look in heldout)
+    assert all(score.others == {"bright": score.gold} for look in heldout for score in look.scores)
+    assert [point.scale for point in record.frontier] == [0.0, 1.0]
+    for point, look in zip(record.frontier, (heldout[0], heldout[-1]), strict=True):
+        assert point.look.scores == [score for score in look.scores if score.sample == 0]
+    assert (record.peak_bytes or 0) > 0
+    plain = read_record(whole("vader") / "record.json")
+    assert [score.reward for score in plain.evaluations[-1].scores] == [s.reward for s in heldout[-1].scores]
+    assert plain.peak_bytes is None
+    assert not plain.frontier
+    assert not plain.extensions
+    assert [sample.prompt for sample in plain.samples[:3]] == [s.prompt for s in heldout[-1].scores[::2]]
+
+
+def test_a_measured_run_that_is_cut_off_ends_with_the_same_record(
+    measured: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(measured, tmp_path / "whole")
+    cut = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "sample_videos", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            execute(measured, cut)
+    execute(measured, cut)
+    assert comparable(cut) == comparable(tmp_path / "whole")
+
+
+def _killed(*_: Any) -> list[Any]:
+    raise KeyboardInterrupt

@@ -42,7 +42,9 @@ def extensions(
     backbone = evaluator.backbone
     if not isinstance(backbone, ImageBackbone):
         raise UserError(
-            f"evaluation.chunks = {chunks}", f"is nothing for {backbone.name}", "use an image-to-video suite"
+            f"evaluation.measure.chunks = {chunks}",
+            f"is nothing for {backbone.name}",
+            "use an image-to-video suite",
         )
     for prompt in prompts:
         video = extend(backbone, evaluator.sampler, [prompt], chunks, device=evaluator.device)

@@ -53,3 +53,13 @@ def test_without_looks_between_the_curve_takes_all_videos() -> None:
     scores = [VideoScore(prompt=p, sample=s, reward=float(s)) for p in "abc" for s in (0, 1)]
     end = Evaluation(split="heldout", queries=4, flops=0, device_seconds=0, scores=scores)
     assert curve_mean(end, planned) == 0.5
+
+
+def test_looks_between_may_have_several_videos_of_a_held_out_prompt() -> None:
+    run = run_config()
+    evaluation = run.evaluation.model_dump() | {
+        "splits": ["train", "heldout"],
+        "measure": {"samples_along": 2},
+    }
+    between = looks(run_config(evaluation=evaluation))[2:4]
+    assert between == [Look(4, "train", 2, 1), Look(4, "heldout", 2, 2)]

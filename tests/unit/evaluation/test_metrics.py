@@ -1,11 +1,11 @@
-"""Diversity of videos."""
+"""Diversity and motion of videos."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from vader_bench.evaluation.metrics import diversity, features
+from vader_bench.evaluation.metrics import diversity, features, motion
 
 
 def test_features_are_mean_colours_on_a_grid() -> None:
@@ -40,3 +40,10 @@ def test_distance_is_the_mean_over_pairs() -> None:
 
 def test_one_video_a_prompt_has_no_diversity_to_measure() -> None:
     assert diversity(torch.zeros(2, 4), ["p", "q"]) is None
+
+
+def test_motion_is_the_change_from_frame_to_frame() -> None:
+    video = torch.zeros(3, 3, 3, 4, 4)
+    video[1] = 0.7  # still, though not black
+    video[2, 1] = 1.0  # black, white, black
+    assert motion(video).tolist() == [0.0, 0.0, 1.0]
