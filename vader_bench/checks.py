@@ -40,6 +40,7 @@ def experiment_faults(data: Mapping[str, Any], suite: SuiteConfig) -> list[Fault
         faults += _arm_faults(name, entry, known, suite)
     faults += _compares_faults(data)
     faults += _judge_faults(data, suite)
+    faults += _target_faults(data)
     faults += _budget_faults(data)
     faults += _prompt_faults(data, suite, known)
     return faults
@@ -200,6 +201,20 @@ def _compares_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     for word in [words] if isinstance(words, str) else _list(words):
         if word not in known:
             yield Fault("compares", f"names {word!r}, in which arms cannot differ", nearest(str(word), known))
+
+
+def _target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    target, every = _table(data.get("target")), _table(data.get("evaluation")).get("every")
+    arm, queries = target.get("arm"), target.get("queries")
+    arms = _table(data.get("methods"))
+    if isinstance(arm, str) and arm not in arms:
+        yield Fault("target.arm", f"is {arm!r}, which is no arm of the experiment", nearest(arm, arms))
+    budget = _table(data.get("budget")).get("reward_queries")
+    if not (isinstance(queries, int) and isinstance(every, int) and isinstance(budget, int) and every > 0):
+        return
+    if queries % every or queries > budget:
+        remedy = f"choose a multiple of evaluation.every ({every}), at most {budget}"
+        yield Fault("target.queries", f"is {queries}, after which nothing is looked at", remedy)
 
 
 def _judge_faults(data: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:

@@ -195,6 +195,15 @@ class EvaluationConfig(_Config):
     """What else is measured, beside rewards, diversity and motion."""
 
 
+class TargetConfig(_Config):
+    """What one arm had reached after some of its budget."""
+
+    arm: str
+    """One of the experiment's ``methods``."""
+    queries: int = Field(ge=1)
+    """Reward queries; there must be a look after so many."""
+
+
 class ExperimentConfig(_Config):
     """A grid of runs that answers one question."""
 
@@ -215,6 +224,10 @@ class ExperimentConfig(_Config):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(min_length=1)
     budget: BudgetConfig
     evaluation: EvaluationConfig
+    target: TargetConfig | None = None
+    """What all arms are timed to reach, beside the final reward of the best baseline."""
+    paper: Literal["table1", "truncation", "memory", "diversity"] | None = None
+    """A table of the VADER paper to show beside the results."""
     must_improve: bool = False
     """Whether every method has to raise the held-out reward, with an interval above zero: if one does
     not, the command that ran the experiment says so and fails."""

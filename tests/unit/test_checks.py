@@ -188,3 +188,37 @@ def test_arms_of_other_methods_are_refused_where_methods_are_not_compared(ask: A
     arms["ddpo"]["lora_rank"] = 4
     with pytest.raises(UserError, match="all arms the same method; only lora_rank may differ"):
         ask(["lora_rank"], **arms)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"target": {"arm": "vadr", "queries": 64}},
+            "target.arm: is 'vadr', which is no arm of the experiment",
+        ),
+        (
+            {"target": {"arm": "vader", "queries": 65}},
+            "target.queries: is 65, after which nothing is looked at",
+        ),
+        ({"target": {"arm": "vader", "queries": 256}}, "a multiple of evaluation.every .64., at most 128"),
+    ],
+)
+def test_a_target_must_be_one_that_can_be_reached(
+    write_files: Callable[[], Path], experiment_data: dict[str, Any], fields: dict[str, Any], told: str
+) -> None:
+    experiment_data |= fields
+    with pytest.raises(UserError, match=told):
+        load_experiment(write_files())
+
+
+def test_judges_must_be_rewards_of_the_suite(
+    write_files: Callable[[], Path], experiment_data: dict[str, Any]
+) -> None:
+    experiment_data["evaluation"]["measure"] = {"judges": ["action", "taste"]}
+    with pytest.raises(
+        UserError, match=r"evaluation\.measure\.judges: names 'taste', which is no reward of suite"
+    ):
+        load_experiment(write_files())
+    experiment_data["evaluation"]["measure"] = {"judges": ["action"]}
+    assert load_experiment(write_files()).needed_rewards == ["aesthetic", "action"]

@@ -12,12 +12,15 @@ from vader_bench.files import write_bytes, write_json
 from vader_bench.provenance import code_digest, git_state, package_versions
 from vader_bench.records import Record
 from vader_bench.report.agreement import Agreement, compare_results
+from vader_bench.report.contact_sheet import contact_sheet
+from vader_bench.report.course_figure import draw_course
 from vader_bench.report.curves import curves_frame, frame_csv
+from vader_bench.report.documents import summary_latex, summary_markdown
 from vader_bench.report.figure import draw
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.notes import reading_notes
 from vader_bench.report.page import page_html
-from vader_bench.report.summary import pairs_frame, summary_frame, summary_markdown
+from vader_bench.report.summary import pairs_frame, summary_frame
 from vader_bench.stats import LEVEL, RESAMPLES, Analysis
 
 __all__ = ["PROVENANCE_NAME", "Report", "build_report"]
@@ -57,7 +60,8 @@ def build_report(
     """Write the report of ``results_dir`` into it, each file whole or not at all.
 
     The figure (``<experiment>.png``, ``.svg``), ``curves.csv``, ``summary.csv``, ``pairs.csv``,
-    ``summary.md``, ``report.html`` and, last, ``provenance.json`` with the digests of all others.
+    ``summary.md``, ``tables.tex``, ``report.html``, where there is something to show ``course.png``,
+    ``course.svg`` and ``samples.png``, and last ``provenance.json`` with the digests of all others.
 
     Args:
         results_dir: ``results/<experiment>/<suite>``.
@@ -75,9 +79,17 @@ def build_report(
     provenance = _provenance(results, reference, command or f"vader-bench report {results_dir}")
     notes = reading_notes(results, analyses)
     figure = draw(results, analyses)
+    course = draw_course(results)
+    sheet = contact_sheet(results)
     name = results.experiment.experiment
     page = page_html(
-        results, analyses, svg=figure["svg"], agreements=agreements, notes=notes, provenance=provenance
+        results,
+        analyses,
+        svg=figure["svg"],
+        course=None if course is None else course["svg"],
+        agreements=agreements,
+        notes=notes,
+        provenance=provenance,
     )
     outputs = {
         f"{name}.png": figure["png"],
@@ -86,8 +98,11 @@ def build_report(
         "summary.csv": frame_csv(summary_frame(results, analyses)).encode(),
         "pairs.csv": frame_csv(pairs_frame(analyses)).encode(),
         "summary.md": summary_markdown(results, analyses, notes).encode(),
+        "tables.tex": summary_latex(results, analyses).encode(),
         "report.html": page.encode(),
     }
+    outputs |= {} if course is None else {f"course.{kind}": data for kind, data in course.items()}
+    outputs |= {} if sheet is None else {"samples.png": sheet}
     provenance["outputs"] = {file: hashlib.sha256(data).hexdigest() for file, data in outputs.items()}
     for file, data in outputs.items():
         write_bytes(results_dir / file, data)

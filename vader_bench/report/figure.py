@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -16,30 +14,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vader_bench.report.load import Results
+from vader_bench.report.style import GREY, LIGHT_GREY, drawing, rendered, style_of
 from vader_bench.stats import Analysis, Band
 from vader_bench.stats.aggregate import FEW_SEEDS, FloatArray, aggregate_name, value_at
 
 __all__ = ["Unit", "draw", "spread", "time_unit"]
 
 _Inside: TypeAlias = npt.NDArray[np.bool_]
-
-_STYLES = {"vader": ("#0072B2", "o"), "ddpo": ("#D55E00", "s"), "diffusion-dpo": ("#009E73", "^")}
-_MORE_STYLES = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"))
-"""Colours of Okabe and Ito (2008), told apart with any common colour blindness; and markers."""
-_GREY = "#6b6b6b"
-_LIGHT_GREY = "#9a9a9a"
-_SETTINGS: Any = {
-    "svg.hashsalt": "vader-bench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "axes.titlesize": 9.0,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 @dataclass(frozen=True)
@@ -65,12 +46,8 @@ def draw(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes]:
     have spent. Lines are the aggregate over seeds, bands the 95 % interval of its gain; below five seeds
     every seed is shown as a thin line. Grey lines are the base model and best-of-N of the base model.
     """
-    with mpl.rc_context(_SETTINGS):
-        figure = _figure(results, analyses)
-        return {
-            "png": _bytes(figure, "png", {"Software": None}),
-            "svg": _bytes(figure, "svg", {"Date": None, "Creator": None}),
-        }
+    with drawing():
+        return rendered(_figure(results, analyses))
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
@@ -94,12 +71,6 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
 def _low(cluster: list[int], positions: Sequence[float], gap: float) -> float:
     """Return where a cluster of labels starts when it is centred on the mean of its positions."""
     return sum(positions[i] for i in cluster) / len(cluster) - gap * (len(cluster) - 1) / 2
-
-
-def _bytes(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
-    stream = BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
-    return stream.getvalue()
 
 
 def _figure(results: Results, analyses: dict[str, Analysis]) -> Figure:
@@ -128,7 +99,7 @@ def _figure(results: Results, analyses: dict[str, Analysis]) -> Figure:
 
 def _say_missing(axes: Iterable[Axes]) -> None:
     for ax in axes:
-        ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center", va="center", color=_GREY)
+        ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center", va="center", color=GREY)
         ax.set_xticks([])
 
 
@@ -136,15 +107,10 @@ def _on_gpu(results: Results) -> bool:
     return all(str(r.machine.get("device", "cpu")).startswith("cuda") for r in results.records.values())
 
 
-def _style(method: str, methods: Sequence[str]) -> tuple[str, str]:
-    others = [name for name in methods if name not in _STYLES]
-    return _STYLES.get(method) or _MORE_STYLES[others.index(method) % len(_MORE_STYLES)]
-
-
 def _panel(ax: Axes, analysis: Analysis, axis: str, scale: float, methods: Sequence[str]) -> None:
     end = analysis.cuts[axis]
     for rank, (method, band) in enumerate(analysis.bands.items()):
-        _band(ax, band, axis, scale, end, (*_style(method, methods), 5.0 - 0.1 * rank))
+        _band(ax, band, axis, scale, end, (*style_of(method, methods), 5.0 - 0.1 * rank))
     ax.set_xlim(0, end / scale * 1.02)
     ax.margins(y=0.08)
     looks = analysis.panel.looks
@@ -193,7 +159,7 @@ def _reference_lines(ax: Axes, lines: dict[str, float]) -> None:
     """Draw base model and best-of-N across the panel, their labels to its right."""
     for name, value in lines.items():
         style = ":" if name == "base" else (0, (4, 2))
-        colour, width = (_GREY, 1.1) if name == "base" else (_LIGHT_GREY, 0.8)
+        colour, width = (GREY, 1.1) if name == "base" else (LIGHT_GREY, 0.8)
         ax.axhline(value, color=colour, linestyle=style, linewidth=width, zorder=1.5)
     low, high = ax.get_ylim()
     heights = spread(list(lines.values()), 0.062 * (high - low))
@@ -201,7 +167,7 @@ def _reference_lines(ax: Axes, lines: dict[str, float]) -> None:
         label = name.replace("best-of-", "best of ")
         ax.annotate(
             label, (1.0, height), xycoords=("axes fraction", "data"), xytext=(3, 0), annotation_clip=False,
-            textcoords="offset points", va="center", fontsize=6.5, color=_GREY,
+            textcoords="offset points", va="center", fontsize=6.5, color=GREY,
         )  # fmt: skip
 
 
@@ -209,7 +175,7 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis]) -> 
     shown = [m for m in results.methods if any(m in a.bands for a in analyses.values())]
     handles: list[Line2D | Patch] = []
     for method in shown:
-        colour, marker = _style(method, results.methods)
+        colour, marker = style_of(method, results.methods)
         handles.append(
             Line2D([], [], color=colour, marker=marker, markersize=4.5, linewidth=1.6, label=method)
         )
@@ -217,8 +183,8 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis]) -> 
     if seeds:
         over = "over prompts only" if seeds == [1] else f"{aggregate_name(seeds[-1])} over seeds"
         label = f"95 % interval of the gain\n({over})"
-        handles.append(Patch(color=_GREY, alpha=0.25, linewidth=0, label=label))
+        handles.append(Patch(color=GREY, alpha=0.25, linewidth=0, label=label))
     if seeds and 1 < seeds[0] < FEW_SEEDS:
-        handles.append(Line2D([], [], color=_GREY, linewidth=0.6, label="single seeds"))
+        handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="single seeds"))
     columns = len(handles) if len(results.experiment.rewards) > 2 else 2  # as many as the width holds
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)

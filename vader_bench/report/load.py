@@ -11,7 +11,7 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import sha256_file
 from vader_bench.records import Record, run_name
 from vader_bench.runs import read_record
-from vader_bench.stats import Analysis, analyse, build_panel
+from vader_bench.stats import Analysis, Target, analyse, build_panel
 from vader_bench.yamlfile import parse, raise_faults, read_mapping
 
 __all__ = ["Results", "load_results"]
@@ -50,11 +50,13 @@ class Results:
 
     def analyses(self) -> dict[str, Analysis]:
         """Return the statistics by reward, without rewards that have no complete seed."""
+        given = self.experiment.target
+        target = None if given is None else Target(given.arm, given.queries)
         found = {}
         for reward in self.experiment.rewards:
             panel = build_panel(self.of(reward), self.methods, self.experiment.seeds)
             if panel is not None:
-                found[reward] = analyse(panel)
+                found[reward] = analyse(panel, target)
         return found
 
 

@@ -12,9 +12,11 @@ from markupsafe import Markup
 
 from vader_bench.records import Record, run_name
 from vader_bench.report.agreement import Agreement, agreement_lines
+from vader_bench.report.documents import sections
 from vader_bench.report.load import BASE, Results
-from vader_bench.report.summary import Table, overview_table, pairs_table, statistics_tables
-from vader_bench.report.verdicts import verdicts
+from vader_bench.report.paper import paper_table
+from vader_bench.report.summary import overview_table
+from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text, quantity
 from vader_bench.stats import HELDOUT, Analysis
 
@@ -41,6 +43,7 @@ def page_html(
     analyses: dict[str, Analysis],
     *,
     svg: bytes,
+    course: bytes | None,
     agreements: Sequence[Agreement] | None,
     notes: Sequence[str],
     provenance: dict[str, Any],
@@ -51,6 +54,7 @@ def page_html(
         results: what was run.
         analyses: the statistics by reward.
         svg: the figure.
+        course: the figure of the course along the budget, where that was measured.
         agreements: the comparison with a reference, or ``None`` where none was given.
         notes: how to read the numbers.
         provenance: what ``provenance.json`` says.
@@ -62,18 +66,27 @@ def page_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawing = svg.decode()
     return environment.get_template("report.html.j2").render(
         results=results,
-        sections=[_section(results, reward, analyses.get(reward)) for reward in results.experiment.rewards],
+        sections=[
+            {**section._asdict(), "videos": video_rows(results, section.reward)}
+            for section in sections(results, analyses)
+        ],
         overview=overview_table(results, analyses),
-        figure=Markup(drawing[drawing.index("<svg") :]),  # noqa: S704 -- drawn by this package
+        paper=paper_table(results.experiment.paper),
+        figure=_inline(svg),
+        course=None if course is None else _inline(course),
         agreement=None if agreements is None else _agreement(agreements),
         settings=_settings(results),
         spending=_spending(results),
         notes=notes,
         provenance=provenance,
     )
+
+
+def _inline(svg: bytes) -> Markup:
+    drawing = svg.decode()
+    return Markup(drawing[drawing.index("<svg") :])  # noqa: S704 -- drawn by this package
 
 
 def video_rows(results: Results, reward: str) -> list[tuple[str, list[Cell]]]:
@@ -100,8 +113,15 @@ def _cell(
         words = "score missing"
     else:
         gold = "" if score[1] is None else f", oracle {score[1]:.2f}"
-        words = f"{reward} {score[0]:.4g}{gold}"
+        words = f"{reward} {score[0]:.4g}{gold}{_verdict(record, prompt)}"
     return Cell(arm, source if (folder / source).is_file() else None, words)
+
+
+def _verdict(record: Record | None, prompt: str) -> str:
+    """Return what the reward model said of the video, where it said something."""
+    samples = [] if record is None else record.samples
+    said = next((sample.verdict for sample in samples if sample.prompt == prompt), "")
+    return f"; it sees {said}" if said else ""
 
 
 def _final_scores(record: Record) -> dict[str, tuple[float, float | None]]:
@@ -109,18 +129,6 @@ def _final_scores(record: Record) -> dict[str, tuple[float, float | None]]:
     looks = [evaluation for evaluation in record.evaluations if evaluation.split == HELDOUT]
     last = max(looks, key=lambda evaluation: evaluation.queries)
     return {score.prompt: (score.reward, score.gold) for score in last.scores if score.sample == 0}
-
-
-def _section(results: Results, reward: str, analysis: Analysis | None) -> dict[str, Any]:
-    tables: list[Table] = []
-    if analysis is not None:
-        tables = [*statistics_tables(results, analysis), pairs_table(analysis.pairs)]
-    return {
-        "reward": reward,
-        "verdicts": ["missing"] if analysis is None else verdicts(analysis, results.methods),
-        "tables": [table for table in tables if table.rows],
-        "videos": video_rows(results, reward),
-    }
 
 
 def _agreement(agreements: Sequence[Agreement]) -> dict[str, Any]:

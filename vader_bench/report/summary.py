@@ -1,21 +1,19 @@
-"""The summary: one row a reward and method, the pairs of methods, and both as Markdown."""
+"""The summary: one row a reward and method, the pairs of methods, for files and for reading."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from vader_bench.report.load import BASE, Results
-from vader_bench.report.verdicts import verdicts
+from vader_bench.report.tables import Table
 from vader_bench.report.words import Column, cells, columns, estimate_text, number, p_text
 from vader_bench.stats import Analysis, Arm, Estimate, Pair
 from vader_bench.stats.aggregate import aggregate_name
 
 __all__ = [
-    "Table",
     "arm_names",
     "overview_table",
     "pairs_frame",
@@ -24,7 +22,6 @@ __all__ = [
     "statistic",
     "statistics_tables",
     "summary_frame",
-    "summary_markdown",
 ]
 
 MISSING = Estimate.none("missing")
@@ -57,20 +54,16 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "Spent until the target is reached, as a multiple of what its arm spent",
+        ("queries_to_target", "flops_to_target", "device_seconds_to_target"),
+    ),
+    (
         "Generalisation",
         ("gain_train", "gain", "gain_composition", "gain_noun", "heldout_over_train"),
     ),
     ("Oracle and diversity", ("gold", "gold_gain", "diversity")),
 )
 _KNOWN = {key for _, keys in _GROUPS for key in keys}
-
-
-class Table(NamedTuple):
-    """A table for reading; the first column names the rows."""
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
 
 
 def arm_names(results: Results, analysis: Analysis | None) -> list[str]:
@@ -198,29 +191,3 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
         for pair in pairs
     ]
     return Table("Pairs of methods", head, rows)
-
-
-def summary_markdown(results: Results, analyses: dict[str, Analysis], notes: Sequence[str]) -> str:
-    """Return the summary for reading: by reward the findings, then the tables; at the end the notes."""
-    lines = [f"# {results.experiment.experiment} on {results.suite}", "", results.experiment.question, ""]
-    overview = overview_table(results, analyses)
-    lines += [f"## {overview.title}", "", *_markdown(overview), ""]
-    for reward in results.experiment.rewards:
-        analysis = analyses.get(reward)
-        lines += [f"## {reward}", ""]
-        if analysis is None:
-            lines += ["missing", ""]
-            continue
-        lines += [*(f"* {line}" for line in verdicts(analysis, results.methods)), ""]
-        for table in [*statistics_tables(results, analysis), pairs_table(analysis.pairs)]:
-            lines += [f"### {table.title}", "", *_markdown(table), ""] if table.rows else []
-    lines += ["## How to read this", "", *(f"* {note}" for note in notes)]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown(table: Table) -> list[str]:
-    def line(values: Sequence[str]) -> str:
-        return f"| {' | '.join(value.replace('|', '/') for value in values)} |"
-
-    rule = ["---"] + ["---:"] * (len(table.head) - 1)
-    return [line(table.head), line(rule), *map(line, table.rows)]

@@ -9,7 +9,7 @@ from vader_bench.stats import Estimate
 
 __all__ = ["Column", "Kind", "cells", "columns", "estimate_text", "number", "p_text", "quantity"]
 
-Kind: TypeAlias = Literal["reward", "queries", "flops", "seconds", "times", "ratio"]
+Kind: TypeAlias = Literal["reward", "queries", "flops", "seconds", "times", "multiple", "ratio"]
 
 NOT_REACHED = "not reached"
 UNBOUNDED = "unbounded"
@@ -59,6 +59,14 @@ _COLUMNS = (
         "times",
         "device time of the best baseline divided by this",
     ),
+    Column(
+        "queries_to_target",
+        "queries to target",
+        "multiple",
+        "reward queries until the curve first reaches the target, as a multiple of those of the target's arm",
+    ),
+    Column("flops_to_target", "FLOPs to target", "multiple", "the same in FLOPs"),
+    Column("device_seconds_to_target", "device time to target", "multiple", "the same in device time"),
     Column("gain_train", "gain, train", "reward", "final reward minus base on training prompts"),
     Column("gain_composition", "gain, new compositions", "reward", "the same on new compositions"),
     Column("gain_noun", "gain, new nouns", "reward", "the same on new nouns"),
@@ -81,11 +89,15 @@ _COLUMNS = (
 
 
 def columns(keys: set[str]) -> list[Column]:
-    """Return the columns of a table, those for further splits found in ``keys`` at the end."""
+    """Return the columns of a table, those for further splits found in ``keys`` at the end.
+
+    Columns about a target are there where the experiment has one.
+    """
     known = {column.key for column in _COLUMNS}
     more = sorted(key for key in keys - known if key.startswith("gain_"))
     extra = [Column(k, f"gain, {k.removeprefix('gain_')}", "reward", "the same on that split") for k in more]
-    return [*_COLUMNS, *extra]
+    asked = [column for column in _COLUMNS if column.key in keys or not column.key.endswith("_to_target")]
+    return [*asked, *extra]
 
 
 def number(value: float) -> str:
@@ -125,7 +137,7 @@ def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
         return special
     if kind == "queries":
         return f"{value:.0f}"
-    if kind == "times":
+    if kind in {"times", "multiple"}:
         return f"{value:.3g}x"
     if kind == "flops":
         return _flops(value)
@@ -146,7 +158,7 @@ def _special(value: float, kind: Kind) -> str | None:
         return NOT_REACHED
     if not math.isinf(value):
         return None
-    return NOT_REACHED if kind in {"queries", "flops", "seconds"} else UNBOUNDED
+    return NOT_REACHED if kind in {"queries", "flops", "seconds", "multiple"} else UNBOUNDED
 
 
 def _flops(value: float) -> str:

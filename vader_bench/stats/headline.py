@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from vader_bench.stats.bootstrap import RESAMPLES, Estimate, Resampler, Sampled
 from vader_bench.stats.compare import Pair, compare_pairs, find_winner
 from vader_bench.stats.panel import AXES, HELDOUT, Panel
 
-__all__ = ["BASELINES", "Analysis", "Arm", "Band", "analyse"]
+__all__ = ["BASELINES", "Analysis", "Arm", "Band", "Target", "analyse"]
 
 BASELINES = ("ddpo", "diffusion-dpo")
 """The methods whose best final reward is the threshold that all are measured against."""
@@ -75,22 +76,33 @@ class Analysis:
         return next((arm for arm in self.arms if arm.name == name), None)
 
 
-def analyse(panel: Panel, *, resamples: int = RESAMPLES, root: int = 0) -> Analysis:
+class Target(NamedTuple):
+    """What one arm had reached after some of its budget: every arm is timed to reach it."""
+
+    arm: str
+    queries: int
+
+
+def analyse(
+    panel: Panel, target: Target | None = None, *, resamples: int = RESAMPLES, root: int = 0
+) -> Analysis:
     """Return every headline number of ``panel``.
 
     Args:
         panel: runs on one reward.
+        target: what arms are timed to reach, beside the best baseline's final reward.
         resamples: bootstrap resamples.
         root: root seed of the bootstrap.
     """
-    return _Analyst(panel, Resampler(panel.seeds, resamples=resamples, root=root)).analysis()
+    return _Analyst(panel, target, Resampler(panel.seeds, resamples=resamples, root=root)).analysis()
 
 
 class _Analyst:
     """Holds one panel's resampled arrays while its statistics are read off them."""
 
-    def __init__(self, panel: Panel, resampler: Resampler) -> None:
+    def __init__(self, panel: Panel, target: Target | None, resampler: Resampler) -> None:
         self.panel = panel
+        self.target = target
         self.resampler = resampler
         self.curve = resampler.seeds_and_prompts(panel.curve, panel.prompts)
         self.spent = {axis: self._spent(axis) for axis in AXES}
@@ -138,6 +150,7 @@ class _Analyst:
             "area": Sampled.of(lambda y: area_under_curve(self.panel.looks, y), self.curve[index]).estimate(),
             **{f"reward_at_equal_{axis}": self._at_cut(index, axis) for axis in AXES if axis != "queries"},
             **self._threshold(index),
+            **self._to_target(index),
             **{f"gain_{name}": gain.estimate() for name, gain in gains.items() if name != HELDOUT},
             "heldout_over_train": _transfer(gains),
             **self._gold(index),
@@ -167,6 +180,25 @@ class _Analyst:
             amount = total if index == best else Sampled.of(first_reach, x[index], self.curve[index], level)
             found[f"{axis}_to_threshold"] = amount.estimate()
             found[f"{axis}_speed_up"] = Sampled.of(speed_up, total, amount).estimate()
+        return found
+
+    def _to_target(self, index: int) -> dict[str, Estimate]:
+        """Return what the arm spends until it reaches the target, as a multiple of what that arm spent."""
+        if self.target is None:
+            return {}
+        arm, queries = self.target
+        keys = [f"{axis}_to_target" for axis in AXES]
+        if arm not in self.panel.methods:
+            return dict.fromkeys(keys, Estimate.none("missing"))
+        lead, look = self.panel.methods.index(arm), self.panel.looks.tolist().index(queries)
+        level = self.curve[lead, look]
+        if float(level.point) <= float(self.curve.point[lead, 0]):
+            return dict.fromkeys(keys, Estimate.none("undefined"))
+        found = {}
+        for axis, key in zip(AXES, keys, strict=True):
+            spent = self.spent[axis]
+            amount = Sampled.of(first_reach, spent[index], self.curve[index], level)
+            found[key] = Sampled.of(np.divide, amount, spent[lead, look]).estimate()
         return found
 
     def _gold(self, index: int) -> dict[str, Estimate]:

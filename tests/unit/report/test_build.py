@@ -14,8 +14,8 @@ from vader_bench.files import sha256_file
 from vader_bench.report import Report, build_report
 
 FILES = [
-    "fig7.png", "fig7.svg", "curves.csv", "summary.csv", "pairs.csv", "summary.md", "report.html",
-    "provenance.json",
+    "fig7.png", "fig7.svg", "curves.csv", "summary.csv", "pairs.csv", "summary.md", "tables.tex",
+    "report.html", "provenance.json",
 ]  # fmt: skip
 SMALL = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1))
 

@@ -19,6 +19,7 @@ from tests.support.results import Invented, write_results
 from vader_bench.report import figure
 from vader_bench.report.figure import Unit, draw, spread, time_unit
 from vader_bench.report.load import Results, load_results
+from vader_bench.report.style import drawing, style_of
 from vader_bench.stats import Analysis
 
 
@@ -82,7 +83,7 @@ def test_base_and_best_of_n_are_labelled(results: Results, analyses: dict[str, A
 
 def test_methods_differ_in_colour_and_marker() -> None:
     methods = ("vader", "ddpo", "diffusion-dpo", "other", "more")
-    styles = [figure._style(method, methods) for method in methods]
+    styles = [style_of(method, methods) for method in methods]
     assert len({colour for colour, _ in styles}) == len({marker for _, marker in styles}) == 5
 
 
@@ -113,7 +114,7 @@ def test_the_legend_says_what_the_band_is(results: Results, tmp_path: Path) -> N
 @pytest.mark.parametrize("rewards", [("red",), ("red", "blue"), ("red", "blue", "green")])
 def test_the_legend_lies_within_the_figure(rewards: tuple[str, ...], seeds: int, tmp_path: Path) -> None:
     found = load_results(write_results(tmp_path, Invented(rewards=rewards, seeds=tuple(range(seeds)))))
-    with mpl.rc_context(figure._SETTINGS):
+    with drawing():
         drawn = figure._figure(found, found.analyses())
         drawn.draw_without_rendering()
         (legend,) = drawn.legends

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.support.results import Invented, write_results
+from vader_bench.evaluation.video import encode_mp4
 from vader_bench.report import Report, build_report
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import video_rows
@@ -110,7 +112,7 @@ def test_a_video_that_is_there_is_shown_and_one_that_is_not_is_missing(tmp_path:
     write_results(tmp_path, Invented(rewards=("red",), seeds=(7,)), skip=["ddpo-red-seed7"])
     sample = tmp_path / "runs" / "vader-red-seed7" / "samples" / "heldout-1.mp4"
     sample.parent.mkdir()
-    sample.write_bytes(b"")
+    sample.write_bytes(encode_mp4(torch.zeros(2, 3, 16, 16)))
     rows = video_rows(load_results(tmp_path, allow_missing=True), "red")
     assert rows[1][1][1].source == "runs/vader-red-seed7/samples/heldout-1.mp4"
     assert rows[0][1][1].source is None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.results import Invented, write_results
+from vader_bench.report.documents import summary_markdown
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.summary import (
     arm_names,
@@ -14,7 +15,6 @@ from vader_bench.report.summary import (
     pairs_table,
     statistics_tables,
     summary_frame,
-    summary_markdown,
 )
 from vader_bench.stats import Analysis
 
@@ -96,7 +96,7 @@ def test_missing_runs_are_missing_in_every_table(holed: Results) -> None:
     assert overview["ddpo"] == ["missing", "missing"]
     assert overview["vader"][0] != "missing"
     text = summary_markdown(holed, found, [])
-    assert "## blue\n\nmissing\n" in text
+    assert "## blue\n\n* missing\n" in text
     assert "| ddpo | missing |" in text
 
 

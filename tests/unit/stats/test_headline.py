@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 from tests.support.results import Invented, make_record
-from vader_bench.stats import Analysis, Estimate, analyse, build_panel
+from vader_bench.stats import Analysis, Estimate, Target, analyse, build_panel
 
 # Without noise a method's curve is gain * (1 - (1 - share)^2): .4375, .75, .9375, 1 of its final gain at the
 # four looks. Device times are those of the seeds 0, 1, 2 times 1, 1.02, 1.04, so 1.02 times the stated ones.
 EXACT = Invented(rewards=("red",), seed_noise=0.0, video_noise=0.0)
 
 
-def _analysis(world: Invented, base: bool = True) -> Analysis:
+def _analysis(world: Invented, base: bool = True, target: Target | None = None) -> Analysis:
     runs = [(method, seed) for method in world.methods for seed in world.seeds]
     runs = [("base", world.seeds[0]), *runs] if base else runs
     records = [make_record(world, method, "red", seed) for method, seed in runs]
     panel = build_panel(records, world.methods, world.seeds)
     assert panel is not None
-    return analyse(panel, resamples=2000)
+    return analyse(panel, target, resamples=2000)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,14 @@ def exact() -> Analysis:
     return _analysis(EXACT)
 
 
-def _of(analysis: Analysis, arm: str, key: str) -> Estimate:
+def _stats(analysis: Analysis, arm: str) -> dict[str, Estimate]:
     found = analysis.arm(arm)
     assert found is not None
-    return found.statistics[key]
+    return found.statistics
+
+
+def _of(analysis: Analysis, arm: str, key: str) -> Estimate:
+    return _stats(analysis, arm)[key]
 
 
 def test_rows_are_base_best_of_and_methods(exact: Analysis) -> None:
@@ -90,6 +94,25 @@ def test_an_uncertain_threshold_has_an_unbounded_limit() -> None:
     ratio = _of(_analysis(replace(EXACT, gains=gains, seed_noise=0.01)), "vader", "queries_speed_up")
     assert 0 < ratio.low < ratio.value < math.inf
     assert ratio.high == math.inf
+
+
+def test_a_target_by_hand(exact: Analysis) -> None:
+    # diffusion-dpo has .08 * .75 = .06 at 32 queries; vader crosses it at 16 * .06 / .175
+    found = _analysis(EXACT, target=Target("diffusion-dpo", 32))
+    assert _of(found, "diffusion-dpo", "queries_to_target").value == pytest.approx(1)
+    assert _of(found, "vader", "queries_to_target").value == pytest.approx(16 * 0.06 / 0.175 / 32)
+    assert _of(found, "ddpo", "queries_to_target").value == math.inf
+    seconds = 40 * (16 * 0.06 / 0.175) / 64 / (70 * 32 / 64)
+    assert _of(found, "vader", "device_seconds_to_target").value == pytest.approx(seconds)
+    assert "queries_to_target" not in _stats(exact, "vader")
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"), [(Target("absent", 32), "missing"), (Target("ddpo", 32), "undefined")]
+)
+def test_a_target_that_is_not_there_or_not_above_the_base_model(target: Target, reason: str) -> None:
+    found = _analysis(replace(EXACT, gains={"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.08}), target=target)
+    assert _of(found, "vader", "queries_to_target").absent == reason
 
 
 def test_without_a_baseline_there_is_no_threshold() -> None:

@@ -1,0 +1,190 @@
+"""What further measures say of one arm: other judges, the course along the budget, scaled adapters, chunks.
+
+Every function takes the records of one arm on one reward, one a seed, made with the same evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vader_bench.records import Evaluation, Record, VideoScore
+from vader_bench.stats.aggregate import FloatArray
+from vader_bench.stats.bootstrap import Estimate, Resampler
+from vader_bench.stats.panel import HELDOUT
+
+__all__ = ["Course", "Drift", "FrontierRow", "course", "drift", "frontier", "transfer"]
+
+NOT_MEASURED = Estimate.none("not measured")
+
+_Score = Callable[[VideoScore], float | None]
+
+
+@dataclass(frozen=True)
+class Course:
+    """An arm after some of the budget."""
+
+    queries: int
+    gain: Estimate
+    """Held-out reward minus that of the base model, on the videos of every look."""
+    gold_gain: Estimate
+    """The same by the oracle."""
+    diversity: Estimate
+    motion: Estimate
+    path_kl: Estimate
+    """Nats a video."""
+
+    @property
+    def hacked(self) -> bool:
+        """Whether the oracle's score has fallen while the reward has risen, both by interval."""
+        return self.gain.above_zero and self.gold_gain.below_zero
+
+
+@dataclass(frozen=True)
+class FrontierRow:
+    """The trained model with its adapters scaled."""
+
+    scale: float
+    reward: Estimate
+    gold: Estimate
+    diversity: Estimate
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One chunk of videos that were made longer."""
+
+    chunk: int
+    """From 1."""
+    reward: Estimate
+    change: Estimate
+    """The reward minus that of the first chunk."""
+    gold_change: Estimate
+
+
+def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
+    """Return by judge the gain of its score over the base model, on the held-out videos at the end.
+
+    The judges are the reward trained on (by its name) and all that the experiment named.
+    """
+    ends = [_looks(record)[:: max(1, len(_looks(record)) - 1)] for record in records]
+    first = ends[0][0].scores[0]
+    judges: dict[str, _Score] = {records[0].reward: lambda score: score.reward}
+    judges |= {name: lambda score, name=name: score.others[name] for name in first.others}  # type: ignore[misc]
+    return {name: _gains(records, ends, score)[-1] for name, score in judges.items()}
+
+
+def course(records: Sequence[Record]) -> list[Course]:
+    """Return the state after each look, the untrained model first."""
+    looks = [_looks(record) for record in records]
+    gains = _gains(records, looks, lambda score: score.reward)
+    golds = _gains(records, looks, lambda score: score.gold)
+    resampler = _resampler(records)
+
+    def along(pick: Callable[[Evaluation], float | None]) -> list[Estimate]:
+        return [_of_runs(resampler, [pick(look) for look in at]) for at in zip(*looks, strict=True)]
+
+    measured = zip(
+        along(lambda look: look.diversity),
+        along(lambda look: look.motion),
+        along(lambda look: look.path_kl),
+        strict=True,
+    )
+    return [
+        Course(looks[0][index].queries, gains[index], golds[index], *found)
+        for index, found in enumerate(measured)
+    ]
+
+
+def frontier(records: Sequence[Record]) -> list[FrontierRow]:
+    """Return what was seen at each scale of the adapters, in the order of the scales."""
+    resampler = _resampler(records)
+    rows = []
+    for points in zip(*(record.frontier for record in records), strict=True):
+        looks = [point.look for point in points]
+        rows.append(
+            FrontierRow(
+                points[0].scale,
+                _level(resampler, looks, lambda score: score.reward),
+                _level(resampler, looks, lambda score: score.gold),
+                _of_runs(resampler, [look.diversity for look in looks]),
+            )
+        )
+    return sorted(rows, key=lambda row: row.scale)
+
+
+def drift(records: Sequence[Record]) -> list[Drift]:
+    """Return each chunk of the longer videos, against the first chunk of the same videos."""
+    prompts = [extension.prompt for extension in records[0].extensions]
+    rewards = np.asarray([[e.rewards for e in record.extensions] for record in records])  # [S, P, C]
+    golds = np.asarray([[e.golds for e in record.extensions] for record in records])
+    resampler = _resampler(records)
+
+    def over(values: FloatArray) -> Estimate:
+        return resampler.seeds_and_prompts(values, prompts).estimate()
+
+    return [
+        Drift(
+            chunk=index + 1,
+            reward=over(rewards[..., index]),
+            change=over(rewards[..., index] - rewards[..., 0]),
+            gold_change=over(golds[..., index] - golds[..., 0]) if golds.shape[-1] else NOT_MEASURED,
+        )
+        for index in range(rewards.shape[-1])
+    ]
+
+
+def _resampler(records: Sequence[Record]) -> Resampler:
+    return Resampler([record.seed for record in records])
+
+
+def _looks(record: Record) -> list[Evaluation]:
+    found = [look for look in record.evaluations if look.split == HELDOUT]
+    return sorted(found, key=lambda look: look.queries)
+
+
+def _gains(records: Sequence[Record], looks: Sequence[Sequence[Evaluation]], score: _Score) -> list[Estimate]:
+    """Return for each look the score minus that of the first look, over the videos that all looks share."""
+    shared = set.intersection(*({(s.prompt, s.sample) for s in look.scores} for run in looks for look in run))
+    levels = []
+    for at in zip(*looks, strict=True):
+        prompts, values = _by_prompt(at, score, shared)
+        if values is None:
+            return [NOT_MEASURED] * len(looks[0])
+        levels.append(values)
+    resampler = _resampler(records)
+    return [resampler.seeds_and_prompts(values - levels[0], prompts).estimate() for values in levels]
+
+
+def _level(resampler: Resampler, looks: Sequence[Evaluation], score: _Score) -> Estimate:
+    prompts, values = _by_prompt(looks, score, {(s.prompt, s.sample) for s in looks[0].scores})
+    return NOT_MEASURED if values is None else resampler.seeds_and_prompts(values, prompts).estimate()
+
+
+def _by_prompt(
+    looks: Sequence[Evaluation], score: _Score, videos: set[tuple[str, int]]
+) -> tuple[tuple[str, ...], FloatArray | None]:
+    """Return the prompts and the mean scores [S, P] over ``videos``; ``None`` where one was not measured."""
+    prompts = tuple(dict.fromkeys(s.prompt for s in looks[0].scores if (s.prompt, s.sample) in videos))
+    rows = []
+    for look in looks:
+        found: dict[str, list[float | None]] = {prompt: [] for prompt in prompts}
+        for scored in look.scores:
+            if (scored.prompt, scored.sample) in videos:
+                found[scored.prompt].append(score(scored))
+        if any(value is None for values in found.values() for value in values):
+            return prompts, None
+        rows.append([float(np.mean([v for v in values if v is not None])) for values in found.values()])
+    return prompts, np.asarray(rows, dtype=np.float64)
+
+
+def _of_runs(resampler: Resampler, values: Sequence[float | None]) -> Estimate:
+    """Return the estimate of one number a run; without an interval where there is one run."""
+    if any(value is None for value in values):
+        return NOT_MEASURED
+    found = np.asarray(values, dtype=np.float64)
+    if len(found) == 1:
+        return Estimate(float(found[0]), np.nan, np.nan)
+    return resampler.seeds(found).estimate()
