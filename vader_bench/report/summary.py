@@ -157,7 +157,10 @@ def statistics_tables(results: Results, analysis: Analysis) -> list[Table]:
     more = tuple(key for key in sorted(keys) if key.startswith("gain_") and key not in _KNOWN)
     groups = [(title, (*group, *more) if title == "Generalisation" else group) for title, group in _GROUPS]
     by_key = {column.key: column for column in columns(keys)}
-    return [_table(results, analysis, title, [by_key[key] for key in group]) for title, group in groups]
+    return [
+        _table(results, analysis, title, [by_key[key] for key in group if key in by_key])
+        for title, group in groups
+    ]
 
 
 def _table(results: Results, analysis: Analysis, title: str, wanted: Sequence[Column]) -> Table:
