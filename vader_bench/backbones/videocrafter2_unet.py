@@ -153,10 +153,11 @@ class VideoCrafter2UNet(nn.Module):
         return cast("Tensor", convolution(pictures))
 
     def _embed(self, timesteps: Tensor, fps: Tensor) -> Tensor:
-        embedding: Tensor = self.time_embed(_waves(timesteps, self.config.model_channels))
+        width, like = self.config.model_channels, self.out[0].weight
+        embedding: Tensor = self.time_embed(_waves(timesteps, width).to(like))
         if self.fps_embedding is None:
             return embedding
-        return embedding + cast("Tensor", self.fps_embedding(_waves(fps, self.config.model_channels)))
+        return embedding + cast("Tensor", self.fps_embedding(_waves(fps, width).to(like)))
 
     def _stage(self, stage: nn.Module, hidden: Tensor, condition: _Condition) -> Tensor:
         """Return ``hidden`` [B * F, c, h, w] after all blocks of ``stage``."""
