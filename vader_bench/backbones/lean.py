@@ -39,9 +39,7 @@ def offloaded(networks: Sequence[nn.Module]) -> Iterator[None]:
 
     ``torch.autograd.graph.save_on_cpu`` would copy the frozen weights too, once for every call.
     """
-    weights = {
-        weight.untyped_storage().data_ptr() for network in networks for weight in network.parameters()
-    }
+    weights = {weight.untyped_storage().data_ptr() for network in networks for weight in network.parameters()}
 
     def pack(tensor: Tensor) -> Tensor | tuple[torch.device, Tensor]:
         if not _offloadable(tensor) or tensor.untyped_storage().data_ptr() in weights:
@@ -102,7 +100,8 @@ class _Lean(Backbone):
             chosen = list(range(self.frames)) if frames is None else list(frames)
             groups = [[frame] for frame in chosen] if self.decodes_frame_by_frame else [chosen]
             videos = [
-                torch.cat([self._slice(video, group) for group in groups], dim=1) for video in latents.split(1)
+                torch.cat([self._slice(video, group) for group in groups], dim=1)
+                for video in latents.split(1)
             ]
             return torch.cat(videos)
 
@@ -118,9 +117,7 @@ class _Lean(Backbone):
         """Return pictures [1, f, 3, H, W]; of its activations nothing is kept, or slices would add up."""
         if not (torch.is_grad_enabled() and video.requires_grad):
             return self._inner.decode(video, frames)
-        decoded = checkpoint(
-            self._inner.decode, video, frames, use_reentrant=False, preserve_rng_state=False
-        )
+        decoded = checkpoint(self._inner.decode, video, frames, use_reentrant=False, preserve_rng_state=False)
         return cast("Tensor", decoded)
 
     @contextmanager

@@ -134,7 +134,9 @@ class VideoCrafter2UNet(nn.Module):
             fps: frames a second [B]; not read if the network has no such condition.
         """
         batch, _, frames, _, _ = latents.shape
-        condition = _Condition(self._embed(timesteps, fps), text.repeat_interleave(frames, dim=0), frames)
+        condition = _Condition(
+            self._embed(timesteps, fps, latents), text.repeat_interleave(frames, dim=0), frames
+        )
         hidden = self._entry(latents.transpose(1, 2).flatten(0, 1))
         hidden = self._stage(self.init_attn, hidden, condition)
         skips = [hidden]
@@ -152,8 +154,8 @@ class VideoCrafter2UNet(nn.Module):
         (convolution,) = cast("nn.ModuleList", self.input_blocks[0])
         return cast("Tensor", convolution(pictures))
 
-    def _embed(self, timesteps: Tensor, fps: Tensor) -> Tensor:
-        width, like = self.config.model_channels, self.out[0].weight
+    def _embed(self, timesteps: Tensor, fps: Tensor, like: Tensor) -> Tensor:
+        width = self.config.model_channels
         embedding: Tensor = self.time_embed(_waves(timesteps, width).to(like))
         if self.fps_embedding is None:
             return embedding
