@@ -80,7 +80,8 @@ def make_plan(
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     if with_weights:
         require_weights(chosen, experiment.needed_rewards)
-        require_optimizer(chosen.memory.optimizer)
+        for name in {run.suite.memory.optimizer for run in runs}:
+            require_optimizer(name)
     return Plan(experiment, chosen, runs)
 
 
