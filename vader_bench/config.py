@@ -91,7 +91,7 @@ class ComponentConfig(_Config):
 
 
 class MemoryConfig(_Config):
-    """Ways to need less memory, for every backbone; the same for all methods of an experiment."""
+    """Ways to need less memory, for every backbone; the same for all arms unless compared itself."""
 
     frozen_weights: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the backbone's networks are kept and run in. Adapters, latents and losses stay float32."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.backbones.lean import lean
 from vader_bench.config import ComponentConfig, RunConfig, SuiteConfig
 from vader_bench.data.prompts import PromptSet, load_prompts
 from vader_bench.errors import UserError
@@ -59,9 +60,7 @@ def _load_backbone(suite: SuiteConfig, device: str) -> Backbone:
             "backbone.settings", "has no key 'weights'", "name a folder or packaged weights there"
         )
     backbone = BACKBONES.get(suite.backbone.family).load(resolve(name), **settings)
-    if suite.memory.checkpointing:
-        backbone.enable_checkpointing()
-    return backbone.to(device)
+    return lean(backbone, suite.memory).to(device)
 
 
 def _load_reward(component: ComponentConfig, device: str) -> Reward:

@@ -92,6 +92,7 @@ def make_method(config: RunConfig, parts: Parts, meter: Meter, prompts: Iterator
         decode_frames=config.suite.decode_frames,
         device=device,
         stream=partial(torch_stream, config.seed),
+        optimizer=config.suite.memory.optimizer,
     )
     return kind(kind.Config(**config.settings), bench)
 

@@ -32,7 +32,7 @@ def wan_pipeline(tokenizer: Path, *, experts: bool = False, shift: float = 3.0) 
     """Return a ``WanPipeline``: latents 4 x 2 x 2 x 2 (C, F, h, w) for 5 pictures of 16 x 16."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        networks = [_wan_transformer() for _ in range(2 if experts else 1)]
+        networks = [wan_transformer() for _ in range(2 if experts else 1)]
         vae = AutoencoderKLWan(
             base_dim=4,
             z_dim=4,
@@ -57,7 +57,7 @@ def wan_pipeline(tokenizer: Path, *, experts: bool = False, shift: float = 3.0) 
     return pipeline
 
 
-def _wan_transformer() -> nn.Module:
+def wan_transformer() -> nn.Module:
     network: nn.Module = WanTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=12,

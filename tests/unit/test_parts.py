@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.configs import run_config, tiny_run
 from vader_bench.errors import UserError
@@ -41,3 +42,11 @@ def test_a_suite_may_have_no_gold_reward(tiny_pipeline: Path) -> None:
 def test_missing_weights_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="are neither a folder nor a file here"):
         load_parts(tiny_run(tmp_path / "nowhere"), "cpu")
+
+
+def test_the_memory_of_the_suite_reaches_the_backbone(tiny_pipeline: Path) -> None:
+    suite = tiny_run(tiny_pipeline).suite.model_dump()
+    suite["memory"] = {"frozen_weights": "bfloat16", "slicing": True}
+    backbone = load_parts(tiny_run(tiny_pipeline, suite=suite), "cpu").backbone
+    assert {weight.dtype for weight in backbone.denoiser.parameters()} == {torch.bfloat16}
+    assert backbone.decode(torch.zeros(1, *backbone.latent_shape)).dtype == torch.float32

@@ -30,6 +30,8 @@ class Backbone(ABC):
     latent_shape: tuple[int, int, int, int]
     """(C, F, h, w) of one video's latents."""
     schedule: Schedule
+    decodes_frame_by_frame: bool = False
+    """Whether each picture is decoded from its own frame of latents alone."""
     text_shape: tuple[int, int]
     """(L, D) of an encoded condition; only a skeleton has to say it."""
 

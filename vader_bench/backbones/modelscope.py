@@ -54,6 +54,7 @@ class ModelScope(Backbone):
 
     name = "modelscope"
     lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
+    decodes_frame_by_frame = True
 
     def __init__(
         self,

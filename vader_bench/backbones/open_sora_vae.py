@@ -211,7 +211,8 @@ class OpenSoraVAE(nn.Module):
             raise ValueError(f"{frames} pictures have not {latents.shape[2]} frames of latents")
         if not all(0 <= index < frames for index in chosen):
             raise ValueError(f"pictures {chosen} are not all among {frames}")
-        parts = (latents * self.scale + self.shift).split(self.temporal_vae.latent_frames(self.chunk), dim=2)
+        scaled = (latents * self.scale + self.shift).to(latents)
+        parts = scaled.split(self.temporal_vae.latent_frames(self.chunk), dim=2)
         decoded = {
             place: self.temporal_vae.decode(parts[place], min(self.chunk, frames - place * self.chunk))
             for place in sorted({index // self.chunk for index in chosen})

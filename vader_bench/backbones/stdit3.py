@@ -284,7 +284,7 @@ class _Rotary(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` [..., N, width] turned by its position."""
         angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.freqs
-        cosine, sine = angles.cos(), angles.sin()
+        cosine, sine = angles.cos().to(x), angles.sin().to(x)
         even, odd = x[..., 0::2], x[..., 1::2]
         turned = torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], dim=-1)
         return turned.flatten(-2)

@@ -139,6 +139,7 @@ class VideoCrafter2(Backbone):
 
     name = "videocrafter2"
     lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
+    decodes_frame_by_frame = True
 
     def __init__(
         self,
@@ -181,7 +182,8 @@ class VideoCrafter2(Backbone):
         tokens = [row + [_PADDING] * (limit - len(row)) for row in rows]
         ids = torch.tensor(tokens, device=self._text_encoder.device)
         states = self._text_encoder(ids, output_hidden_states=True).hidden_states[-2]
-        return self._text_encoder.text_model.final_layer_norm(states)  # type: ignore[no-any-return]
+        norm = self._text_encoder.text_model.final_layer_norm  # in whatever precision the encoder has
+        return norm(states.to(norm.weight)).float()  # type: ignore[no-any-return]
 
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
         """Return the UNet's prediction of the noise [B, C, F, h, w]."""

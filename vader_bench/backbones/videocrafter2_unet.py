@@ -134,7 +134,9 @@ class VideoCrafter2UNet(nn.Module):
             fps: frames a second [B]; not read if the network has no such condition.
         """
         batch, _, frames, _, _ = latents.shape
-        condition = _Condition(self._embed(timesteps, fps), text.repeat_interleave(frames, dim=0), frames)
+        condition = _Condition(
+            self._embed(timesteps, fps, latents), text.repeat_interleave(frames, dim=0), frames
+        )
         hidden = self._entry(latents.transpose(1, 2).flatten(0, 1))
         hidden = self._stage(self.init_attn, hidden, condition)
         skips = [hidden]
@@ -152,11 +154,12 @@ class VideoCrafter2UNet(nn.Module):
         (convolution,) = cast("nn.ModuleList", self.input_blocks[0])
         return cast("Tensor", convolution(pictures))
 
-    def _embed(self, timesteps: Tensor, fps: Tensor) -> Tensor:
-        embedding: Tensor = self.time_embed(_waves(timesteps, self.config.model_channels))
+    def _embed(self, timesteps: Tensor, fps: Tensor, like: Tensor) -> Tensor:
+        width = self.config.model_channels
+        embedding: Tensor = self.time_embed(_waves(timesteps, width).to(like))
         if self.fps_embedding is None:
             return embedding
-        return embedding + cast("Tensor", self.fps_embedding(_waves(fps, self.config.model_channels)))
+        return embedding + cast("Tensor", self.fps_embedding(_waves(fps, width).to(like)))
 
     def _stage(self, stage: nn.Module, hidden: Tensor, condition: _Condition) -> Tensor:
         """Return ``hidden`` [B * F, c, h, w] after all blocks of ``stage``."""

@@ -61,6 +61,9 @@ class Lora:
         self._layers: dict[str, LoraLayer] = {
             name: module for name, module in sorted(model.named_modules()) if isinstance(module, LoraLayer)
         }
+        for layer in self._layers.values():  # whatever the precision of what they are put on
+            for part in ("lora_A", "lora_B"):
+                getattr(layer, part).float()
         self._weights = {
             f"{name}.{part}.weight": getattr(layer, part)[_ADAPTER].weight
             for name, layer in self._layers.items()

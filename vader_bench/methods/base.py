@@ -15,6 +15,7 @@ from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
 from vader_bench.errors import UserError
 from vader_bench.metering import MeteredBackbone, MeteredReward
+from vader_bench.optimizers import make_optimizer
 from vader_bench.registry import Registry
 from vader_bench.rewards.base import Judgement
 
@@ -56,6 +57,8 @@ class Workbench:
     device: str
     stream: Callable[..., torch.Generator]
     """``stream(*names)`` returns the run's torch generator of that name (see ``seeding``)."""
+    optimizer: str = "adamw"
+    """See ``make_optimizer``."""
 
 
 class Method(ABC):
@@ -84,8 +87,8 @@ class Method(ABC):
         self.bench = bench
         backbone = bench.backbone
         self.lora = Lora(backbone.denoiser, backbone.lora_targets, config.lora_rank, bench.stream("lora"))
-        self.optimizer = torch.optim.AdamW(
-            self.lora.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=0.0
+        self.optimizer = make_optimizer(
+            bench.optimizer, self.lora.parameters(), config.learning_rate, bench.device
         )
         self.sampler = Sampler(backbone.denoise, backbone.schedule, bench.steps, bench.eta, bench.guidance)
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}

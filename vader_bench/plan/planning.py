@@ -12,6 +12,7 @@ from vader_bench import files
 from vader_bench.config import ExperimentConfig, RunConfig, SuiteConfig, expand, load_experiment, load_suite
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.launch import Job
+from vader_bench.optimizers import require_optimizer
 from vader_bench.runs import RunFolder
 from vader_bench.tune import check_tuning
 from vader_bench.weights import resolve
@@ -65,7 +66,8 @@ def make_plan(
 
     Raises:
         UserError: the file or its suite has faults, an arm differs in more than the experiment compares,
-            a setting is not the tuned one, or weights are missing or not what their digests say.
+            a setting is not the tuned one, weights are missing or not what their digests say, or the
+            optimiser's package is missing.
     """
     experiment = load_experiment(path, quick)
     chosen = load_suite(suite or experiment.suite)
@@ -78,6 +80,8 @@ def make_plan(
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     if with_weights:
         require_weights(chosen, experiment.needed_rewards)
+        for name in {run.suite.memory.optimizer for run in runs}:
+            require_optimizer(name)
     return Plan(experiment, chosen, runs)
 
 

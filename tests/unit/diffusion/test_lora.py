@@ -145,6 +145,16 @@ def test_removed_adapters_leave_the_base_model() -> None:
     inject(model)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_adapters_are_float32_on_a_model_of_any_precision(dtype: torch.dtype) -> None:
+    model, exact = Model().to(dtype), Model()
+    lora, other = inject(model), inject(exact)
+    assert {weight.dtype for weight in lora.parameters()} == {torch.float32}
+    assert all(torch.equal(lora.state()[name], weight) for name, weight in other.state().items())
+    loss = model(INPUT.to(dtype)).float().square().sum()
+    assert {g.dtype for g in torch.autograd.grad(loss, lora.parameters())} == {torch.float32}
+
+
 def test_a_saved_adapter_is_read_back(tmp_path: Path) -> None:
     model, other = Model(), Model()
     lora = trained(model)

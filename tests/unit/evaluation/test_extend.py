@@ -5,7 +5,8 @@ import torch
 
 from tests.support.svd import write_model
 from vader_bench.backbones import BACKBONES, ImageBackbone
-from vader_bench.config import SamplerConfig
+from vader_bench.backbones.lean import lean
+from vader_bench.config import MemoryConfig, SamplerConfig
 from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import UserError
 from vader_bench.evaluation.extend import chunk_names, chunk_noise, extend
@@ -53,6 +54,13 @@ def test_every_chunk_has_noise_of_its_own(backbone: ImageBackbone) -> None:
     assert len({tuple(noise.flatten().tolist()) for noise in noises}) == 12
     names = [name for s in (0, 1) for c in (1, 2) for name in chunk_names(prompts, s, c)]
     assert len(set(names)) == 8
+
+
+def test_a_model_that_saves_memory_is_extended_too(backbone: ImageBackbone) -> None:
+    saving = lean(backbone, MemoryConfig(slicing=True, offload_activations=True))
+    assert isinstance(saving, ImageBackbone)
+    expected = extend(backbone, SAMPLER, PROMPTS, 2)
+    torch.testing.assert_close(extend(saving, SAMPLER, PROMPTS, 2), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_videos_of_no_chunk_are_refused(backbone: ImageBackbone) -> None:
