@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import nox
 
 nox.needs_version = ">=2025.5.1"
@@ -18,6 +20,28 @@ ENVIRONMENT = {
 }
 
 
+EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "reproduce-fig7": (("fig7",), "Draw Fig. 7 on the pocket suite: runs, figure, table, report."),
+    "reproduce-table1": (
+        ("table1", "table1-i2v"),
+        "Make Table 1: gains on prompts not trained on.",
+    ),
+    "reproduce-fig3": (("fig3",), "Show videos before and after HPS, the aesthetic score, and both."),
+    "reproduce-fig5": (("fig5",), "Show videos before and after PickScore."),
+    "reproduce-fig6": (("fig6",), "Show videos before and after the removal of books."),
+    "reproduce-fig8": (("fig8",), "Show videos before and after an action classifier, with its verdicts."),
+    "reproduce-fig9": (("fig9",), "Show videos of three times the length before and after V-JEPA's reward."),
+    "ablate-truncation": (("ablate-truncation",), "Compare numbers of sampler steps that carry gradient."),
+    "ablate-frames": (("ablate-frames",), "Compare numbers of frames that are decoded and judged."),
+    "ablate-memory": (("ablate-memory",), "Measure what each memory switch saves and costs."),
+    "overoptimisation": (("overoptimisation",), "Follow oracle, diversity, motion and divergence."),
+    "forms": (("forms",), "Compare on-policy and off-policy forms of the baselines."),
+    "efficiency-long": (("efficiency-long",), "Time the baselines to VADER's reward, with eight budgets."),
+    "sanity": (("sanity",), "Show that each method can raise an easy reward on held-out prompts."),
+}
+"""By session: the experiment files that it runs, and what it is for."""
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """Install the project with ``extras`` at the pinned versions, and set the session's environment."""
     session.env.update(ENVIRONMENT)
@@ -25,11 +49,20 @@ def install(session: nox.Session, *extras: str) -> None:
     session.install("--constraint", "constraints.txt", "--editable", target)
 
 
-@nox.session(name="reproduce-fig7")
-def reproduce_fig7(session: nox.Session) -> None:
-    """Draw the project's Fig. 7 on the embedded pocket suite: runs, figure, table, report."""
-    install(session)
-    session.run("vader-bench", "run", "experiments/fig7.yaml", *session.posargs)
+def experiment(name: str, files: Sequence[str], says: str) -> None:
+    """Register the session ``name``, which runs the experiments in ``files`` to their reports."""
+
+    def run(session: nox.Session) -> None:
+        install(session)
+        for file in files:
+            session.run("vader-bench", "run", f"experiments/{file}.yaml", *session.posargs)
+
+    run.__doc__ = says
+    nox.session(name=name)(run)
+
+
+for name, (files, says) in EXPERIMENTS.items():
+    experiment(name, files, says)
 
 
 @nox.session
@@ -59,13 +92,6 @@ def bench(session: nox.Session) -> None:
     """Measure where a step's time goes, its FLOP rate, and memory against sampler steps."""
     install(session, "test")
     session.run("pytest", "tests/bench", "-s", "--benchmark-columns=median,iqr,rounds", *session.posargs)
-
-
-@nox.session
-def sanity(session: nox.Session) -> None:
-    """Show that each method can raise an easy reward on held-out prompts."""
-    install(session)
-    session.run("vader-bench", "run", "experiments/sanity.yaml", *session.posargs)
 
 
 @nox.session

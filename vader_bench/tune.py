@@ -165,16 +165,16 @@ def check_tuning(experiment: ExperimentConfig, path: Path, runs: Sequence[RunCon
     """
     choice = _load_choice(path)
     faults = []
-    for method, reward in dict.fromkeys((run.method, run.reward) for run in runs if run.settings):
-        run = next(run for run in runs if (run.method, run.reward) == (method, reward))
-        wanted = choice.get(reward, {}).get(method)
+    arms = {(run.label, run.reward): run for run in reversed(runs) if run.settings}
+    for (arm, reward), run in reversed(arms.items()):
+        method, wanted = run.method, choice.get(reward, {}).get(run.method)
         if wanted is None:
-            wrong = f"of {reward} was not tuned in {path}"
-            faults.append(Fault(f"methods.{method}", wrong, "tune it, or take `tuning` out"))
+            wrong = f"on {reward}: {method} was not tuned in {path}"
+            faults.append(Fault(f"methods.{arm}", wrong, "tune it, or take `tuning` out"))
             continue
         for name, value in wanted.items():
-            if run.settings.get(name) != value:
-                key = f"methods.{method}.by_reward.{reward}.{name}"
+            if name not in experiment.compares and run.settings.get(name) != value:
+                key = f"methods.{arm}.by_reward.{reward}.{name}"
                 faults.append(
                     Fault(key, f"is {run.settings.get(name)!r}, and {value!r} was chosen", f"write {value!r}")
                 )

@@ -224,7 +224,7 @@ def test_every_setting_that_was_not_chosen_is_told(choice: Path) -> None:
 def test_a_method_that_was_not_tuned_is_told(choice: Path) -> None:
     run = run_config(method="diffusion-dpo", settings={"beta": 1.0})
     with pytest.raises(
-        UserError, match=r"methods.diffusion-dpo: of red was not tuned in .*; tune it, or take"
+        UserError, match=r"methods.diffusion-dpo: on red: diffusion-dpo was not tuned in .*; tune it, or take"
     ):
         check_tuning(experiment(), choice, [run])
 
