@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from vader_bench import __version__
-from vader_bench.cli import check, compare, plan, report, run, sync, tune
+from vader_bench.cli import check, compare, index, plan, report, run, sync, tune
 from vader_bench.cli import list as list_
 from vader_bench.errors import ExitCode, UserError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (list_, check, plan, tune, run, report, compare, sync):  # in order of use
+for _verb in (list_, check, plan, tune, run, report, index, compare, sync):  # in order of use
     app.command(_verb.__name__.rpartition(".")[2])(_verb.command)
 
 

@@ -25,6 +25,7 @@ def command(
     from vader_bench.cli._report import show_report
     from vader_bench.cli._work import work
     from vader_bench.plan.planning import claim, make_plan, write_experiment
+    from vader_bench.report.index import write_index
 
     plan = make_plan(experiment, suite, quick, seeds)
     folder = plan.folder(out)
@@ -33,4 +34,6 @@ def command(
     write_experiment(plan, folder)
     tracker = work(jobs, folder, workers, tracking)
     given = f"vader-bench run {experiment}{' --quick' if quick else ''}{f' --seeds {seeds}' if seeds else ''}"
-    raise typer.Exit(show_report(folder, tracker, command=given))
+    code = show_report(folder, tracker, command=given)
+    typer.echo(f"{'all results':<18}{write_index(out)}")
+    raise typer.Exit(code)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vader_bench.records import Record, run_name
@@ -17,6 +16,7 @@ from vader_bench.report.load import BASE, Results
 from vader_bench.report.paper import paper_table
 from vader_bench.report.summary import overview_table
 from vader_bench.report.tables import Table
+from vader_bench.report.templates import render
 from vader_bench.report.words import estimate_text, quantity
 from vader_bench.stats import HELDOUT, Analysis
 
@@ -24,8 +24,6 @@ __all__ = ["SAMPLES", "Cell", "page_html", "video_rows"]
 
 SAMPLES = 4
 """Videos a run leaves: the first held-out prompts, in evaluation order."""
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,8 @@ def page_html(
         notes: how to read the numbers.
         provenance: what ``provenance.json`` says.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         results=results,
         sections=[
             {**section._asdict(), "videos": video_rows(results, section.reward)}
@@ -79,6 +71,8 @@ def page_html(
         agreement=None if agreements is None else _agreement(agreements),
         settings=_settings(results),
         spending=_spending(results),
+        arms=[BASE, *results.methods],
+        records=_records(results),
         notes=notes,
         provenance=provenance,
     )
@@ -129,6 +123,22 @@ def _final_scores(record: Record) -> dict[str, tuple[float, float | None]]:
     looks = [evaluation for evaluation in record.evaluations if evaluation.split == HELDOUT]
     last = max(looks, key=lambda evaluation: evaluation.queries)
     return {score.prompt: (score.reward, score.gold) for score in last.scores if score.sample == 0}
+
+
+def _records(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return by arm the records that its numbers come from, missing ones among them."""
+    experiment = results.experiment
+    found = []
+    for arm in (BASE, *results.methods):
+        seeds = experiment.seeds[:1] if arm == BASE else experiment.seeds
+        names = [run_name(arm, reward, seed) for reward in experiment.rewards for seed in seeds]
+        found.append(
+            (
+                arm,
+                [{"name": n, "path": f"runs/{n}/record.json", "there": n in results.records} for n in names],
+            )
+        )
+    return found
 
 
 def _agreement(agreements: Sequence[Agreement]) -> dict[str, Any]:

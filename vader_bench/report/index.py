@@ -1,0 +1,124 @@
+"""One page over all reports: what was asked, what came out, and where it stands. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vader_bench.files import read_json, sha256_file, write_text
+from vader_bench.report.build import PROVENANCE_NAME
+from vader_bench.report.load import Results, load_results
+from vader_bench.report.page import video_rows
+from vader_bench.report.tables import Table
+from vader_bench.report.templates import render
+from vader_bench.report.words import estimate_text
+from vader_bench.stats import Estimate
+
+__all__ = ["INDEX_NAME", "write_index"]
+
+INDEX_NAME = "index.html"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One report on the page."""
+
+    path: str
+    """Of its folder, relative to the page."""
+    experiment: str
+    suite: str
+    question: str
+    figure: str
+    table: Table
+    videos: list[dict[str, str]]
+    warnings: list[str]
+    budget: int
+    records: int
+    command: str
+    commits: list[str]
+    files: list[str]
+
+    @property
+    def anchor(self) -> str:
+        """Return the name of its place on the page."""
+        return re.sub(r"[^a-z0-9]+", "-", self.path.lower()).strip("-")
+
+
+def write_index(folder: Path) -> Path:
+    """Write ``index.html`` over every report at any depth below ``folder`` and return its path.
+
+    Numbers are those of each report's ``summary.csv``. A record that is gone or was changed since the report
+    was made is named.
+
+    Raises:
+        UserError: a results folder is broken, or the disk refuses.
+    """
+    reports = sorted(path.parent for path in folder.rglob(PROVENANCE_NAME))
+    cards = [_card(folder, report) for report in reports]
+    write_text(folder / INDEX_NAME, render("index.html.j2", folder=folder.name, cards=cards))
+    return folder / INDEX_NAME
+
+
+def _card(folder: Path, report: Path) -> Card:
+    provenance = read_json(report / PROVENANCE_NAME)
+    warnings = list(_warnings(report, provenance))
+    results = load_results(report, allow_missing=True)
+    experiment = results.experiment
+    commits = [git["commit"][:12] for git in provenance["runs"]["git"] if git.get("commit")]
+    return Card(
+        path=report.relative_to(folder).as_posix(),
+        experiment=experiment.experiment,
+        suite=provenance["suite"],
+        question=experiment.question,
+        figure=f"{experiment.experiment}.png",
+        table=_table(report),
+        videos=list(_videos(results)),
+        warnings=warnings,
+        budget=experiment.budget.reward_queries,
+        records=len(provenance["records"]),
+        command=provenance["command"],
+        commits=sorted(set(commits)),
+        files=[*provenance["outputs"], PROVENANCE_NAME],
+    )
+
+
+def _warnings(report: Path, provenance: dict[str, Any]) -> Iterator[str]:
+    if provenance["missing"]:
+        yield f"Missing runs: {', '.join(provenance['missing'])}."
+    for name, digest in provenance["records"].items():
+        path = report / "runs" / name / "record.json"
+        if not path.is_file():
+            yield f"The record of {name} is gone since the report was made."
+        elif sha256_file(path) != digest:
+            yield f"The record of {name} was changed since the report was made: report again."
+
+
+def _table(report: Path) -> Table:
+    """Return held-out rewards by arm and reward, as the report's summary has them."""
+    frame = pd.read_csv(report / "summary.csv", keep_default_na=False, dtype=str)
+    rewards = list(dict.fromkeys(frame["reward"]))
+    arms = list(dict.fromkeys(frame["method"]))
+    texts = {(row["method"], row["reward"]): _text(row) for _, row in frame.iterrows()}
+    rows = [[arm, *(texts.get((arm, reward), "") for reward in rewards)] for arm in arms]
+    return Table("Held-out reward at equal queries", ["", *rewards], rows)
+
+
+def _text(row: pd.Series) -> str:
+    value, low, high = (str(row[f"heldout_reward{end}"]) for end in ("", "_low", "_high"))
+    if not low:
+        return value
+    return estimate_text(Estimate(float(value), float(low), float(high)))
+
+
+def _videos(results: Results) -> Iterator[dict[str, str]]:
+    """Yield the first prompt's videos of each reward."""
+    for reward in results.experiment.rewards:
+        for prompt, row in video_rows(results, reward)[:1]:
+            for cell in row:
+                if cell.source is not None:
+                    yield {"arm": cell.arm, "prompt": prompt, "source": cell.source, "reward": reward}
