@@ -14,6 +14,7 @@ from tests.support.results import Invented, write_results
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.files import write_bytes
 from vader_bench.report import build_report
+from vader_bench.report.index import write_index
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def opened(browser: Any, page: Path) -> Any:
     browser.get(page.as_uri())
+    return browser
+
+
+@pytest.fixture
+def index(browser: Any, page: Path) -> Any:
+    browser.get(write_index(page.parent.parent).as_uri())
     return browser
 
 
@@ -98,6 +105,15 @@ def test_one_button_plays_all_and_stops_all(opened: Any) -> None:
     opened.execute_script("arguments[0].click()", button)
     assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.paused)")
     assert button.text == "Play all"
+
+
+def test_all_videos_of_the_index_play(index: Any) -> None:
+    assert index.title == "vader-bench: 1 results"
+    index.execute_script("document.getElementById('play-all').click()")
+    playing = "[...document.querySelectorAll('video')].every((v) => !v.paused && v.currentTime > 0)"
+    assert _wait(index, playing)
+    assert len(index.find_elements("css selector", "video")) == 3
+    assert [entry for entry in index.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 @pytest.mark.parametrize("width", [1200, 420])

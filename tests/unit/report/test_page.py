@@ -51,9 +51,12 @@ def _text(report: Report) -> str:
 def test_tags_close_and_ids_are_linked(report: Report) -> None:
     page = _Page(_text(report))
     targets = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
-    links = [attrs["href"] for attrs in page.all("a")]
-    assert len(links) == 8
-    assert all(link is not None and link.removeprefix("#") in targets for link in links)
+    links = [attrs["href"] or "" for attrs in page.all("a")]
+    assert sum(not link.startswith(("#records-", "runs/")) for link in links) == 8
+    assert all(link.removeprefix("#") in targets for link in links if link.startswith("#"))
+    records = [link for link in links if not link.startswith("#")]
+    assert len(records) == 2 * (1 + 3 * 3)
+    assert all((report.results.folder / link).is_file() for link in records)
 
 
 def test_nothing_is_fetched_from_elsewhere(report: Report) -> None:
@@ -131,3 +134,17 @@ def test_pages_of_poorer_results_are_made_too(changes: dict[str, Any], words: st
     text = _text(build_report(write_results(tmp_path, world)))
     assert words in text
     assert "No reference result was given." in text
+
+
+def test_rows_link_to_the_records_they_come_from(report: Report) -> None:
+    page = _text(report)
+    assert page.count('<a href="#records-vader">vader</a>') > 2
+    assert 'id="records-vader"' in page
+    assert '<a href="runs/vader-red-seed0/record.json">vader-red-seed0</a>' in page
+
+
+def test_a_record_that_is_missing_is_not_linked(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, Invented(rewards=("red",), seeds=(0, 1)), skip=["ddpo-red-seed1"])
+    page = _text(build_report(folder, allow_missing=True))
+    assert "ddpo-red-seed1 missing" in page
+    assert 'href="runs/ddpo-red-seed1/record.json"' not in page

@@ -1,0 +1,80 @@
+"""One page over all reports."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.results import Invented, write_results
+from vader_bench.evaluation.video import encode_mp4
+from vader_bench.files import write_bytes
+from vader_bench.report import build_report
+from vader_bench.report.index import write_index
+
+WORLD = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0,))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two reports at different depths, one of them with a video of one arm."""
+    folder = tmp_path_factory.mktemp("results")
+    first = write_results(folder / "fig7" / "tiny", WORLD)
+    write_bytes(first / "runs/vader-red-seed0/samples/heldout-0.mp4", encode_mp4(torch.zeros(2, 3, 16, 16)))
+    build_report(first, command="vader-bench run <fig7>")
+    second = write_results(folder / "reference" / "sanity" / "tiny", replace(WORLD, experiment="sanity"))
+    build_report(second)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(results: Path) -> str:
+    return write_index(results).read_text("utf-8")
+
+
+def test_every_report_below_the_folder_is_on_the_page(page: str) -> None:
+    assert re.findall(r'<section class="card" id="([^"]+)"', page) == ["fig7-tiny", "reference-sanity-tiny"]
+    assert 'href="reference/sanity/tiny/report.html"' in page
+    assert "vader-bench run &lt;fig7&gt;" in page
+    assert "64 reward queries a run; 3 records" in page
+
+
+def test_all_that_the_page_links_to_is_there(page: str, results: Path) -> None:
+    links = {link for link in re.findall(r'(?:src|href)="([^"#]+)"', page) if not link.startswith("data:")}
+    assert "fig7/tiny/runs/vader-red-seed0/samples/heldout-0.mp4" in links
+    assert {"fig7/tiny/fig7.png", "reference/sanity/tiny/tables.tex"} <= links
+    assert [link for link in sorted(links) if not (results / link).is_file()] == []
+
+
+def test_numbers_are_those_of_the_reports(page: str, results: Path) -> None:
+    summary = (results / "fig7" / "tiny" / "summary.md").read_text("utf-8")
+    row = next(line for line in summary.splitlines() if line.startswith("| vader |"))
+    value, _, interval = row.split("|")[2].strip().partition(" ")
+    assert f"<td>{value} <span>{interval}</span></td>" in page
+
+
+def test_a_record_that_is_gone_or_changed_is_named(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "fig7" / "tiny", WORLD)
+    build_report(folder)
+    (folder / "runs" / "ddpo-red-seed0" / "record.json").unlink()
+    changed = folder / "runs" / "vader-red-seed0" / "record.json"
+    changed.write_text(changed.read_text("utf-8") + "\n", "utf-8")
+    page = write_index(tmp_path).read_text("utf-8")
+    assert "The record of ddpo-red-seed0 is gone since the report was made." in page
+    assert "The record of vader-red-seed0 was changed since the report was made: report again." in page
+    assert "The record of base-red-seed0" not in page
+
+
+def test_missing_runs_stay_missing(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "fig7" / "tiny", WORLD, skip=["ddpo-red-seed0"])
+    build_report(folder, allow_missing=True)
+    page = write_index(tmp_path).read_text("utf-8")
+    assert "Missing runs: ddpo-red-seed0." in page
+    assert "<td>missing</td>" in page
+
+
+def test_a_folder_without_reports_says_so(tmp_path: Path) -> None:
+    assert "There are no reports yet" in write_index(tmp_path).read_text("utf-8")

@@ -1,0 +1,9 @@
+const button = document.getElementById("play-all");
+button.addEventListener("click", () => {
+  const videos = [...document.querySelectorAll("video")];
+  const start = videos.some((video) => video.paused);
+  for (const video of videos) {
+    if (start) { video.currentTime = 0; video.play(); } else { video.pause(); }
+  }
+  button.textContent = start ? "Pause all" : "Play all";
+});
