@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vader_bench import files
 from vader_bench.checks import SHARED_SETTINGS, resolved_settings
-from vader_bench.config import BudgetConfig, EvaluationConfig, ExperimentConfig, Name, RunConfig, SuiteConfig
+from vader_bench.config import BudgetConfig, EvaluationConfig, ExperimentConfig, RunConfig, SuiteConfig
 from vader_bench.data.prompts import DEVELOPMENT
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.evaluation.looks import HELDOUT
 from vader_bench.launch import Job
 from vader_bench.records import Evaluation
 from vader_bench.runs import RunFolder
+from vader_bench.schema import Name
 from vader_bench.yamlfile import Fault, parse, raise_faults, read_mapping
 
 __all__ = [
