@@ -122,15 +122,25 @@ def test_the_tests_run_with_the_pinned_versions(name: str) -> None:
 
 
 def test_the_jobs_that_the_readme_names_exist() -> None:
-    sessions = set(re.findall(r'name="([\w-]+)"', (ROOT / "noxfile.py").read_text("utf-8")))
-    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
-    sessions |= {node.name for node in functions(tree) if node.decorator_list}
+    text = (ROOT / "noxfile.py").read_text("utf-8")
+    sessions = set(re.findall(r'name="([\w-]+)"', text)) | set(
+        re.findall(r'^    "([\w-]+)": \(\(', text, re.M)
+    )
+    sessions |= {node.name for node in functions(ast.parse(text)) if node.decorator_list}
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run"]
     named_there = {
         name for path in documents for name in re.findall(r"nox -s ([\w-]+)", path.read_text("utf-8"))
     }
     assert named_there
     assert named_there <= sessions
+
+
+def test_every_experiment_has_a_job_and_a_line_in_the_list() -> None:
+    names = {path.stem for path in (ROOT / "experiments").glob("*.yaml")}
+    jobs = (ROOT / "noxfile.py").read_text("utf-8")
+    listed = (ROOT / "experiments" / "README.md").read_text("utf-8")
+    assert [name for name in sorted(names) if not re.search(rf'"{name}"|/{name}\.yaml', jobs)] == []
+    assert [name for name in sorted(names) if f"`{name}.yaml`" not in listed] == []
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
