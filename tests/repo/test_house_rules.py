@@ -123,9 +123,10 @@ def test_the_tests_run_with_the_pinned_versions(name: str) -> None:
 
 def test_the_jobs_that_the_readme_names_exist() -> None:
     text = (ROOT / "noxfile.py").read_text("utf-8")
-    sessions = set(re.findall(r'name="([\w-]+)"', text)) | set(
-        re.findall(r'^    "([\w-]+)": \(\(', text, re.M)
-    )
+    sessions = {
+        *re.findall(r'name="([\w-]+)"', text),
+        *re.findall(r'^    "([\w-]+)": \(', text, re.MULTILINE),
+    }
     sessions |= {node.name for node in functions(ast.parse(text)) if node.decorator_list}
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run"]
     named_there = {

@@ -79,7 +79,7 @@ def build_report(
     provenance = _provenance(results, reference, command or f"vader-bench report {results_dir}")
     notes = reading_notes(results, analyses)
     figure = draw(results, analyses)
-    course = draw_course(results)
+    course = draw_course(results, analyses)
     sheet = contact_sheet(results)
     name = results.experiment.experiment
     page = page_html(

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from vader_bench.records import Record
 from vader_bench.report.load import Results
 from vader_bench.report.style import GREY, drawing, rendered, style_of
-from vader_bench.stats import Course, Estimate, course, frontier
+from vader_bench.stats import Analysis, Course, Estimate, course, frontier
 
 __all__ = ["draw_course"]
 
@@ -31,11 +31,12 @@ _ROWS = (
 )
 
 
-def draw_course(results: Results) -> dict[str, bytes] | None:
+def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes] | None:
     """Return the figure as ``png`` and ``svg``; ``None`` where the course was not measured.
 
     One column a reward. Upper rows: reward, oracle, diversity, motion and path divergence against reward
-    queries, with 95 % intervals. Last row: the oracle against the reward, along the scales of the adapters.
+    queries, with 95 % intervals. Last row: the oracle against the reward, along the scales of the adapters,
+    and along N for best-of-N of the base model.
     """
     if not any(
         look.path_kl is not None for record in results.records.values() for look in record.evaluations
@@ -48,10 +49,13 @@ def draw_course(results: Results) -> dict[str, bytes] | None:
         for column, reward in enumerate(rewards):
             axes[0, column].set_title(reward, fontweight="bold")
             _draw_reward(list(axes[:, column]), results, reward)
+            if reward in analyses:
+                _best_of(axes[-1, column], analyses[reward])
         for row, title in enumerate([*(row.title for row in _ROWS), "oracle"]):
             axes[row, 0].set_ylabel(title)
         figure.align_ylabels()
         handles = [_handle(arm, results.methods) for arm in results.methods]
+        handles.append(Line2D([], [], color=GREY, linestyle="--", marker=".", label="best-of-N of the base"))
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
         return rendered(figure)
 
@@ -99,6 +103,12 @@ def _frontier(ax: Axes, records: Sequence[Record], style: tuple[str, str]) -> No
         )  # fmt: skip
     ax.grid(color="#e4e4e4", linewidth=0.6)
     ax.locator_params(nbins=5)
+
+
+def _best_of(ax: Axes, analysis: Analysis) -> None:
+    arms = [arm for arm in analysis.arms if arm.seeds == 0 and "gold" in arm.statistics]
+    x, y = ([arm.statistics[key].value for arm in arms] for key in ("heldout_reward", "gold"))
+    ax.plot(x, y, color=GREY, linestyle="--", marker=".", linewidth=1.0, zorder=1)
 
 
 def _handle(arm: str, arms: Sequence[str]) -> Line2D:

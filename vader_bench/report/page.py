@@ -22,6 +22,8 @@ from vader_bench.stats import HELDOUT, Analysis
 
 __all__ = ["SAMPLES", "Cell", "page_html", "video_rows"]
 
+EXTENDED = "extended"
+"""In the names of videos that were made longer."""
 SAMPLES = 4
 """Videos a run leaves: the first held-out prompts, in evaluation order."""
 
@@ -86,22 +88,33 @@ def _inline(svg: bytes) -> Markup:
 def video_rows(results: Results, reward: str) -> list[tuple[str, list[Cell]]]:
     """Return for each prompt the videos of the base model and of every method, from the same noise.
 
-    They are those of the first seed of the experiment.
+    They are those of the first seed of the experiment; where videos were made longer too, those follow.
     """
     seed = results.experiment.seeds[0]
     arms = [BASE, *results.methods]
     records = {arm: results.records.get(run_name(arm, reward, seed)) for arm in arms}
     prompts = next((_final_scores(record) for record in records.values() if record is not None), {})
+    longer = any(record is not None and record.extensions for record in records.values())
     return [
-        (prompt, [_cell(results.folder, reward, seed, arm, records[arm], prompt, index) for arm in arms])
+        (
+            prompt if kind == HELDOUT else f"{prompt}, made longer",
+            [
+                _cell(results.folder, reward, arm, records[arm], (prompt, seed, f"{kind}-{index}"))
+                for arm in arms
+            ],
+        )
+        for kind in ([HELDOUT, EXTENDED] if longer else [HELDOUT])
         for index, prompt in enumerate(list(prompts)[:SAMPLES])
     ]
 
 
-def _cell(
-    folder: Path, reward: str, seed: int, arm: str, record: Record | None, prompt: str, index: int
-) -> Cell:
-    source = f"runs/{run_name(arm, reward, seed)}/samples/{HELDOUT}-{index}.mp4"
+def _cell(folder: Path, reward: str, arm: str, record: Record | None, video: tuple[str, int, str]) -> Cell:
+    prompt, seed, file = video
+    source = f"runs/{run_name(arm, reward, seed)}/samples/{file}.mp4"
+    if record is not None and not file.startswith(HELDOUT):
+        found = next((e.rewards for e in record.extensions if e.prompt == prompt), [])
+        words = f"{reward} by chunk: {', '.join(f'{value:.4g}' for value in found)}"
+        return Cell(arm, source if (folder / source).is_file() else None, words)
     score = None if record is None else _final_scores(record).get(prompt)
     if score is None:
         words = "score missing"

@@ -69,7 +69,7 @@ def only(results: Results) -> Table:
 def test_plain_results_have_no_further_tables(results: Results) -> None:
     assert measure_tables(results, "red") == []
     assert findings(results, "red") == []
-    assert draw_course(results) is None
+    assert draw_course(results, {}) is None
 
 
 def test_other_judges_are_columns(results: Results) -> None:
@@ -80,7 +80,9 @@ def test_other_judges_are_columns(results: Results) -> None:
     assert other == pytest.approx(2 * own, abs=0.02)
 
 
-def test_a_course_has_a_row_a_look_and_names_over_optimisation(results: Results) -> None:
+def test_a_course_has_a_row_a_look_and_names_over_optimisation(
+    results: Results, analyses: dict[str, Analysis]
+) -> None:
     found = changed(results, along)
     table = only(found)
     assert [row[:2] for row in table.rows[:5]] == [
@@ -89,7 +91,7 @@ def test_a_course_has_a_row_a_look_and_names_over_optimisation(results: Results)
     assert len(table.rows) == 3 * 5
     [said] = findings(found, "red")
     assert said.startswith("vader is over-optimised after 16 queries: the reward has risen and the oracle's")
-    drawn = draw_course(found)
+    drawn = draw_course(found, analyses)
     assert drawn is not None
     assert drawn["png"].startswith(b"\x89PNG")
     assert b"<svg" in drawn["svg"]

@@ -11,6 +11,7 @@ import torch
 
 from tests.support.results import Invented, write_results
 from vader_bench.evaluation.video import encode_mp4
+from vader_bench.records import Extension
 from vader_bench.report import Report, build_report
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import video_rows
@@ -148,3 +149,15 @@ def test_a_record_that_is_missing_is_not_linked(tmp_path: Path) -> None:
     page = _text(build_report(folder, allow_missing=True))
     assert "ddpo-red-seed1 missing" in page
     assert 'href="runs/ddpo-red-seed1/record.json"' not in page
+
+
+def test_videos_made_longer_follow_with_their_scores_by_chunk(results: Results) -> None:
+    name = "ddpo-blue-seed0"
+    prompt = video_rows(results, "blue")[1][0]
+    longer = results.records[name].model_copy(
+        update={"extensions": [Extension(prompt=prompt, rewards=[0.5, 0.25])]}
+    )
+    rows = video_rows(replace(results, records=results.records | {name: longer}), "blue")
+    assert len(rows) == 8
+    assert rows[5][0] == f"{prompt}, made longer"
+    assert rows[5][1][2].scores == "blue by chunk: 0.5, 0.25"
