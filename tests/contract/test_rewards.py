@@ -67,7 +67,7 @@ CASES = {
 }
 
 
-POCKET = ("pickscore", "aesthetic-hps")
+POCKET = ("pickscore", "object-removal", "aesthetic-hps")
 """Rewards of the pocket suite whose packaged networks are held to this too."""
 
 
