@@ -19,7 +19,7 @@ __all__ = ["PARTS", "measure_more_rewards", "section"]
 PARTS = """\
 | `pickscore` | the same CLIP, fine-tuned with PickScore's loss | choices of other judges |
 | `yolos` | YOLOS (width 96, 3 layers, {tokens} boxes), begun as that CLIP's image tower | frames with boxes |
-| `vjepa` | V-JEPA 2 (width 72, 4 layers; predictor 48, 2) | hidden parts of clips in random styles |"""
+| `vjepa` | V-JEPA 2 (width 96, 4 layers; predictor 48, 2) | hidden parts of clips in random styles |"""
 """Rows of the card's table of models."""
 
 _SPREAD_CLIPS = 128
@@ -112,4 +112,6 @@ would be better than the best constant.
 | L1 error of the best constant for each place and time, chosen on these clips | {vjepa_constant_error:.3f} |
 | real clips that score above themselves with frames shuffled | {vjepa_shuffled:.1%} |
 | real clips that score above themselves with one frame of another clip | {vjepa_replaced:.1%} |
+
+In the last two rows a half would be chance.
 """

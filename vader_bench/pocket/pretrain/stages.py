@@ -104,7 +104,7 @@ def _yolos(work: Path, out: Path) -> None:
 
 
 def _vjepa(work: Path, out: Path) -> None:
-    model = vjepa.train(vjepa.build(), rendered("train", _TRAIN_CLIPS, work), work, steps=2000)
+    model = vjepa.train(vjepa.build(), rendered("train", _TRAIN_CLIPS, work), work, steps=1500)
     export_vjepa(model.eval(), out / "vjepa")
 
 
