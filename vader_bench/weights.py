@@ -9,7 +9,7 @@ from vader_bench.errors import UserError
 from vader_bench.files import canonical_json, read_json, sha256_file, sha256_text, write_json
 from vader_bench.hub import HUB_PREFIX, find_cached, parse_hub_name
 
-__all__ = ["DIGESTS", "PACKAGED", "digest", "is_packaged", "resolve", "size", "write_digests"]
+__all__ = ["DIGESTS", "PACKAGED", "digest", "is_packaged", "resolve", "size", "unchanged", "write_digests"]
 
 PACKAGED = Path(__file__).parent / "pocket" / "weights"
 """Where the weights that come with the package lie."""
@@ -88,6 +88,15 @@ def write_digests(folder: Path) -> None:
     digests = _hashed(folder)
     digests.pop(DIGESTS, None)
     write_json(folder / DIGESTS, digests)
+
+
+def unchanged(folder: Path, part: str) -> bool:
+    """Return whether the files of ``part`` below ``folder`` are those that its ``digests.json`` tells of."""
+    if not (folder / DIGESTS).exists() or not (folder / part).exists():
+        return False
+    start = f"{part}/"
+    wanted = {path[len(start) :]: value for path, value in _listed(folder).items() if path.startswith(start)}
+    return _hashed(folder / part) == wanted
 
 
 @cache

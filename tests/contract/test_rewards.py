@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from vader_bench.config import load_suite
 from vader_bench.errors import UserError
 from vader_bench.ledger import Budget, Meter
 from vader_bench.metering import MeteredReward
+from vader_bench.pocket.vocabulary import Caption, parse_caption
+from vader_bench.pocket.world import draw_clip, render
 from vader_bench.rewards import REWARDS, Reward
+from vader_bench.seeding import numpy_stream
 
 PROMPTS = [
     "a red cat spinning in the park",
@@ -30,6 +35,12 @@ class Case:
     """What the factory gets; a text that starts with ``tiny_`` stands for the path of that fixture."""
     shape: tuple[int, int, int, int] = (4, 3, 20, 24)
     """[F, C, H, W] of its videos; by default neither square nor of a network's size."""
+    family: str = ""
+    """Where the case is not called as its family is."""
+    world: bool = False
+    """Whether its videos are clips of the pocket world with a book in them, and not noise."""
+    step: float = 1e-5
+    """Of central differences; shorter where an absolute value of many parts bends often."""
 
 
 CASES = {
@@ -58,6 +69,19 @@ CASES = {
 }
 
 
+POCKET = ("pickscore", "object-removal", "temporal-consistency", "aesthetic-hps")
+"""Rewards of the pocket suite whose packaged networks are held to this too."""
+
+
+def pocket_case(name: str) -> Case:
+    """The reward ``name`` as the pocket suite has it."""
+    component = load_suite("pocket").rewards[name]
+    return Case(component.settings, (8, 3, 64, 64), component.family, world=True, step=1e-7)
+
+
+ALL = {**CASES, **{f"pocket-{name}": pocket_case(name) for name in POCKET}}
+
+
 def test_every_registered_family_is_held_to_this() -> None:
     assert set(REWARDS.names()) == set(CASES)
 
@@ -71,10 +95,17 @@ def filled(request: pytest.FixtureRequest, settings: Any) -> Any:
     return settings
 
 
-@pytest.fixture(params=sorted(CASES))
-def reward(request: pytest.FixtureRequest) -> Reward:
-    made = REWARDS.get(request.param)(**filled(request, CASES[request.param].settings))
-    assert made.name == request.param
+@pytest.fixture(params=sorted(ALL))
+def name(request: pytest.FixtureRequest) -> str:
+    """A case of ``ALL``."""
+    return str(request.param)
+
+
+@pytest.fixture
+def reward(request: pytest.FixtureRequest, name: str) -> Reward:
+    case = ALL[name]
+    made = REWARDS.get(case.family or name)(**filled(request, case.settings))
+    assert made.name == (case.family or name)
     return made
 
 
@@ -83,10 +114,21 @@ def clips(*shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(4))
 
 
+def beside_a_book(prompt: str) -> Caption:
+    """What ``prompt`` says, and a book."""
+    caption = parse_caption(prompt)
+    assert caption is not None
+    return replace(caption, prop_colour="purple", prop_noun="book")
+
+
 @pytest.fixture
-def videos(reward: Reward) -> Tensor:
-    """Three videos of a shape that the reward takes."""
-    return clips(3, *CASES[reward.name].shape)
+def videos(name: str) -> Tensor:
+    """Three videos that the reward takes."""
+    case = ALL[name]
+    if not case.world:
+        return clips(3, *case.shape)
+    drawn = [render(draw_clip(numpy_stream(0, prompt), beside_a_book(prompt))) for prompt in PROMPTS]
+    return torch.from_numpy(np.stack(drawn)).permute(0, 1, 4, 2, 3).contiguous()
 
 
 def test_says_what_it_measures(reward: Reward) -> None:
@@ -155,7 +197,7 @@ def float64_by_default() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("float64_by_default")
-def test_gradient_is_the_slope(reward: Reward, videos: Tensor) -> None:
+def test_gradient_is_the_slope(reward: Reward, name: str, videos: Tensor) -> None:
     """Central differences in float64, along random directions, one a video."""
     if not reward.differentiable:
         pytest.skip("black box")
@@ -164,7 +206,7 @@ def test_gradient_is_the_slope(reward: Reward, videos: Tensor) -> None:
     video = videos.double().mul(0.8).add(0.1).requires_grad_()
     (gradient,) = torch.autograd.grad(reward.judge(video, PROMPTS).objective.sum(), video)
     direction = torch.randn(video.shape, generator=torch.Generator().manual_seed(5))
-    step = 1e-5
+    step = ALL[name].step
     with torch.no_grad():
         above = reward.judge(video + step * direction, PROMPTS).objective
         below = reward.judge(video - step * direction, PROMPTS).objective
@@ -173,10 +215,10 @@ def test_gradient_is_the_slope(reward: Reward, videos: Tensor) -> None:
     torch.testing.assert_close((gradient * direction).sum((1, 2, 3, 4)), slope, rtol=1e-5, atol=1e-8)
 
 
-def test_gradient_of_a_grey_video_is_finite(reward: Reward) -> None:
+def test_gradient_of_a_grey_video_is_finite(reward: Reward, name: str) -> None:
     if not reward.differentiable:
         pytest.skip("black box")
-    video = torch.full((3, *CASES[reward.name].shape), 0.5, requires_grad=True)
+    video = torch.full((3, *ALL[name].shape), 0.5, requires_grad=True)
     reward.judge(video, PROMPTS).objective.sum().backward()
     assert video.grad is not None
     assert torch.isfinite(video.grad).all()
@@ -226,8 +268,8 @@ def test_refuses_a_prompt_too_few(reward: Reward, videos: Tensor) -> None:
         reward.judge(videos, PROMPTS[:2])
 
 
-def test_refuses_another_number_of_frames(reward: Reward) -> None:
-    video = clips(3, 5, *CASES[reward.name].shape[1:])
+def test_refuses_another_number_of_frames(reward: Reward, name: str) -> None:
+    video = clips(3, 5, *ALL[name].shape[1:])
     if reward.frames is None:
         assert torch.isfinite(reward.score(video, PROMPTS)).all()
         return

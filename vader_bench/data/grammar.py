@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from vader_bench.data.prompts import PromptSet
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, format_caption
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket", "pocket_looks"]
+__all__ = ["HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket", "pocket_books", "pocket_looks"]
 
 HELD_OUT_NOUNS = ("maltese", "rocket")
 """Nouns of the split ``noun`` and of no other: one animal, one vehicle."""
@@ -46,6 +47,29 @@ def pocket_looks() -> PromptSet:
     return _draw_set("pocket-looks", LOOKS, sizes, taken)
 
 
+def pocket_books() -> PromptSet:
+    """Return prompts about actors, none of them a book, beside a book that rests there in another colour."""
+    sizes = {"train": 24, "heldout": 24, "composition": 16, "noun": 16, "dev_train": 16, "dev_heldout": 16}
+    without = [noun for noun in NOUNS if noun != "book"]
+    drawn = _draw_captions("pocket-books", ACTIONS, sizes, taken=(), nouns=without)
+    splits = {split: _beside_books(split, captions) for split, captions in drawn.items()}
+    return PromptSet("pocket-books", splits)
+
+
+def _beside_books(split: str, captions: Sequence[Caption]) -> list[str]:
+    """Return the sentences of ``captions`` with a book in each, whose colours are used evenly."""
+    turns = numpy_stream(_ROOT, "pocket-books", split, "colours").permutation(len(COLOURS) - 1)
+    seen: Counter[str] = Counter()
+    sentences = []
+    for caption in captions:
+        start = COLOURS.index(caption.colour)
+        others = [COLOURS[(start + 1 + int(turn)) % len(COLOURS)] for turn in turns]
+        colour = min(others, key=seen.__getitem__)
+        seen[colour] += 1
+        sentences.append(format_caption(replace(caption, prop_colour=colour, prop_noun="book")))
+    return sentences
+
+
 def _is_composition(caption: Caption) -> bool:
     return (caption.noun, caption.action) in HELD_OUT_PAIRS
 
@@ -62,17 +86,28 @@ _BELONGS: dict[str, Callable[[Caption], bool]] = {"composition": _is_composition
 
 
 def _draw_set(name: str, actions: Sequence[str], sizes: dict[str, int], taken: Iterable[str]) -> PromptSet:
+    """Draw the splits' sentences; see ``_draw_captions``."""
+    drawn = _draw_captions(name, actions, sizes, taken)
+    return PromptSet(name, {split: list(map(format_caption, captions)) for split, captions in drawn.items()})
+
+
+def _draw_captions(
+    name: str,
+    actions: Sequence[str],
+    sizes: dict[str, int],
+    taken: Iterable[str],
+    nouns: Sequence[str] = NOUNS,
+) -> dict[str, list[Caption]]:
     """Draw the splits one after the other, without a sentence of ``taken`` or of an earlier split."""
     used = set(taken)
     splits = {}
     for split, size in sizes.items():
         belongs = _BELONGS.get(split, _is_ordinary)
-        captions = [Caption(*words) for words in product(COLOURS, NOUNS, actions, SCENES)]
+        captions = [Caption(*words) for words in product(COLOURS, nouns, actions, SCENES)]
         free = [c for c in captions if belongs(c) and format_caption(c) not in used]
-        drawn = _draw_balanced(free, size, numpy_stream(_ROOT, name, split))
-        splits[split] = [format_caption(caption) for caption in drawn]
-        used.update(splits[split])
-    return PromptSet(name, splits)
+        splits[split] = _draw_balanced(free, size, numpy_stream(_ROOT, name, split))
+        used.update(map(format_caption, splits[split]))
+    return splits
 
 
 def _draw_balanced(captions: Sequence[Caption], count: int, stream: np.random.Generator) -> list[Caption]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from vader_bench.data.activities import activities
-from vader_bench.data.grammar import pocket, pocket_looks
+from vader_bench.data.grammar import pocket, pocket_books, pocket_looks
 from vader_bench.data.prompts import SETS_FOLDER, save_prompts
 
 __all__ = ["PACKAGED", "write_packaged"]
 
-PACKAGED = {"activities": activities, "pocket": pocket, "pocket-looks": pocket_looks}
+PACKAGED = {
+    "activities": activities,
+    "pocket": pocket,
+    "pocket-books": pocket_books,
+    "pocket-looks": pocket_looks,
+}
 """What makes each set, by its name."""
 
 

@@ -18,20 +18,25 @@ from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Capti
 __all__ = [
     "FRAMES",
     "PALETTE",
+    "PROP_RADIUS",
     "SIZE",
     "Clip",
     "Pose",
     "draw_clip",
     "poses",
+    "prop_pose",
     "render",
     "render_background",
     "render_mask",
+    "render_silhouette",
 ]
 
 SIZE = 64
 """Width and height of a frame in pixels."""
 FRAMES = 8
 """Frames of a clip."""
+PROP_RADIUS = 9.0
+"""Half the size of a resting prop in pixels."""
 
 PALETTE: dict[str, tuple[float, float, float]] = {
     "red": (0.88, 0.14, 0.16),
@@ -139,16 +144,21 @@ def _pose(clip: Clip, frame: int) -> Pose:
     raise ValueError(f"no motion for action {clip.caption.action!r}")
 
 
+def prop_pose(clip: Clip) -> Pose:
+    """Return where a prop rests: in the lower corner away from the actor."""
+    return Pose(x=12.0 if clip.x > SIZE / 2 else SIZE - 12.0, y=SIZE - 12.0)
+
+
 def render(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> NDArray[np.float32]:
     """Return the chosen ``frames`` [N, H, W, 3] of ``clip`` in [0, 1]."""
     caption = clip.caption
     still = render_background(caption.scene, clip.horizon)
     if caption.prop_noun is not None and caption.prop_colour is not None:
-        prop = Pose(x=12.0 if clip.x > SIZE / 2 else SIZE - 12.0, y=SIZE - 12.0)
-        still = _paint(still[None], caption.prop_noun, PALETTE[caption.prop_colour], 9.0, [prop])[0]
-    colour = np.clip(np.multiply(PALETTE[caption.colour], clip.tone), 0, 1)
+        colour, where = PALETTE[caption.prop_colour], [prop_pose(clip)]
+        still = _paint(still[None], caption.prop_noun, colour, PROP_RADIUS, where)[0]
+    body = np.clip(np.multiply(PALETTE[caption.colour], clip.tone), 0, 1)
     canvas = np.repeat(still[None], len(frames), axis=0)
-    return _paint(canvas, caption.noun, colour, clip.radius, [_pose(clip, frame) for frame in frames])
+    return _paint(canvas, caption.noun, body, clip.radius, [_pose(clip, frame) for frame in frames])
 
 
 def render_mask(noun: str, radius: float, where: Sequence[Pose]) -> Field:
@@ -159,6 +169,16 @@ def render_mask(noun: str, radius: float, where: Sequence[Pose]) -> Field:
     painted = _paint(black, noun, (1.0, 0.0, 0.0), radius, full)
     mask: Field = np.clip(painted[..., 0] - painted[..., 1], 0, 1)
     return mask
+
+
+def render_silhouette(noun: str, radius: float, where: Sequence[Pose]) -> Field:
+    """Return the coverage [N, H, W] in [0, 1] of all parts of ``noun``."""
+    black, white = (
+        _paint(np.full((len(where), SIZE, SIZE, 3), level, np.float32), noun, (0, 0, 0), radius, where)
+        for level in (0.0, 1.0)
+    )
+    covered: Field = 1 - (white - black)[..., 0]
+    return covered
 
 
 def _paint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,13 @@ from vader_bench.rewards.pretrained import load_frozen
 from vader_bench.seeding import torch_stream
 from vader_bench.weights import resolve
 
-__all__ = ["BLOCKS", "Blocks", "Masks", "TemporalConsistency", "draw_masks", "prediction_error"]
+if TYPE_CHECKING:
+    from transformers import VJEPA2Model
+
+__all__ = [
+    "BLOCKS", "Blocks", "Masks", "TemporalConsistency", "draw_masks", "encode", "predict",
+    "prediction_error",
+]  # fmt: skip
 
 
 class Blocks(NamedTuple):
@@ -88,6 +94,32 @@ def prediction_error(predicted: Tensor, features: Tensor) -> Tensor:
     The features of each patch are brought to mean 0 and variance 1 first, as in V-JEPA's training.
     """
     return (predicted - functional.layer_norm(features, features.shape[-1:])).abs().mean((1, 2))
+
+
+def encode(model: VJEPA2Model, patches: Tensor, positions: Tensor) -> Tensor:
+    """Return features [B, N, D] of ``patches`` [B, N, D] at ``positions`` [N], which see only each other.
+
+    ``VJEPA2Model`` itself hides patches after its encoder has seen them.
+    """
+    where = positions.expand(len(patches), -1)
+    for layer in model.encoder.layer:
+        patches = layer(patches, where)[0]
+    features: Tensor = model.encoder.layernorm(patches)
+    return features
+
+
+def predict(model: VJEPA2Model, features: Tensor, context: Tensor, target: Tensor) -> Tensor:
+    """Return predictions [B, T, D] at ``target`` [T] from ``features`` [B, C, D] at ``context`` [C].
+
+    ``VJEPA2Model`` itself always uses mask token 1.
+    """
+    predictor = model.predictor
+    places = [positions.expand(len(features), -1) for positions in (context, target)]
+    tokens, where = predictor.embeddings(features, places[:1], places[1:], mask_index=_MASK_TOKEN)
+    for layer in predictor.layer:
+        tokens = layer(tokens, where)[0]
+    predictions: Tensor = predictor.proj(predictor.layernorm(tokens)[:, len(context) :])
+    return predictions
 
 
 @REWARDS.register("temporal-consistency")
@@ -162,36 +194,12 @@ class TemporalConsistency(Reward):
         check_video(self.name, video, prompts, self.frames)
         patches = self._model.encoder.embeddings(self._preprocess(video))
         everything = torch.arange(patches.shape[1], device=patches.device)
-        features = self._encode(patches, everything)
+        features = encode(self._model, patches, everything)
         errors = []
         for masks in self._masks:
             context, target = (positions.to(patches.device) for positions in masks)
-            predicted = self._predict(self._encode(patches[:, context], context), context, target)
+            seen = encode(self._model, patches[:, context], context)
+            predicted = predict(self._model, seen, context, target)
             errors.append(prediction_error(predicted, features[:, target]))
         score = -torch.stack(errors).mean(0)
         return Judgement(score, score)
-
-    def _encode(self, patches: Tensor, positions: Tensor) -> Tensor:
-        """Return features [B, N, D] of ``patches`` [B, N, D] at ``positions`` [N], which see only each other.
-
-        ``VJEPA2Model`` itself hides patches after its encoder has seen them.
-        """
-        encoder = self._model.encoder
-        where = positions.expand(len(patches), -1)
-        for layer in encoder.layer:
-            patches = layer(patches, where)[0]
-        features: Tensor = encoder.layernorm(patches)
-        return features
-
-    def _predict(self, features: Tensor, context: Tensor, target: Tensor) -> Tensor:
-        """Return predictions [B, T, D] at ``target`` [T] from ``features`` [B, C, D] at ``context`` [C].
-
-        ``VJEPA2Model`` itself always uses mask token 1.
-        """
-        predictor = self._model.predictor
-        places = [positions.expand(len(features), -1) for positions in (context, target)]
-        tokens, where = predictor.embeddings(features, places[:1], places[1:], mask_index=_MASK_TOKEN)
-        for layer in predictor.layer:
-            tokens = layer(tokens, where)[0]
-        predictions: Tensor = predictor.proj(predictor.layernorm(tokens)[:, len(context) :])
-        return predictions

@@ -12,7 +12,8 @@ from vader_bench.data.prompts import PromptSet, load_prompts
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, parse_caption
 
 ORDINARY = ("train", "heldout", "dev_train", "dev_heldout")
-SETS = {"pocket": ACTIONS, "pocket-looks": grammar.LOOKS}
+SETS = {"pocket": ACTIONS, "pocket-books": ACTIONS, "pocket-looks": grammar.LOOKS}
+NOUNS_OF = {"pocket": NOUNS, "pocket-looks": NOUNS, "pocket-books": [n for n in NOUNS if n != "book"]}
 
 
 @pytest.fixture(params=SETS)
@@ -22,7 +23,8 @@ def prompts(request: pytest.FixtureRequest) -> PromptSet:
 
 def captions(prompts: PromptSet, *splits: str) -> list[Caption]:
     found = [parse_caption(prompt) for split in splits for prompt in prompts.split(split)]
-    assert all(caption is not None and caption.prop_noun is None for caption in found)
+    prop = "book" if prompts.name == "pocket-books" else None
+    assert all(caption is not None and caption.prop_noun == prop for caption in found)
     return [caption for caption in found if caption is not None]
 
 
@@ -30,7 +32,8 @@ def test_sizes() -> None:
     sizes = {name: {k: len(v) for k, v in load_prompts(name).splits.items()} for name in SETS}
     pocket = {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24}
     looks = {"train": 16, "heldout": 20, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
-    assert sizes == {"pocket": pocket, "pocket-looks": looks}
+    books = {"train": 24, "heldout": 24, "composition": 16, "noun": 16, "dev_train": 16, "dev_heldout": 16}
+    assert sizes == {"pocket": pocket, "pocket-books": books, "pocket-looks": looks}
 
 
 def test_held_out_pairs_are_spread_over_actions_and_nouns() -> None:
@@ -44,7 +47,7 @@ def test_new_nouns_are_in_their_split_alone(prompts: PromptSet) -> None:
     new = {caption.noun for caption in captions(prompts, "noun")}
     others = {caption.noun for caption in captions(prompts, *ORDINARY, "composition")}
     assert new == {"maltese", "rocket"}
-    assert others == set(NOUNS) - new
+    assert others == set(NOUNS_OF[prompts.name]) - new
 
 
 def test_compositions_are_in_their_split_alone_but_made_of_known_words(prompts: PromptSet) -> None:
@@ -86,9 +89,19 @@ def test_development_prompts_are_used_for_nothing_else() -> None:
     assert not tuned & rest
 
 
-def test_the_two_sets_share_no_sentence() -> None:
-    first, second = ({p for m in load_prompts(n).splits.values() for p in m} for n in SETS)
-    assert not first & second
+def test_no_two_sets_share_a_sentence() -> None:
+    sentences = [p for name in SETS for members in load_prompts(name).splits.values() for p in members]
+    assert len(set(sentences)) == len(sentences)
+
+
+def test_books_have_another_colour_than_the_actor_and_all_colours_alike() -> None:
+    prompts = load_prompts("pocket-books")
+    for split in prompts.splits:
+        found = captions(prompts, split)
+        assert all(c.noun != "book" and c.prop_colour != c.colour for c in found)
+        counts = Counter(c.prop_colour for c in found)
+        assert set(counts) == set(COLOURS)
+        assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_balanced_draw_uses_each_word_before_any_again() -> None:

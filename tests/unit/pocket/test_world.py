@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,11 @@ from vader_bench.pocket.world import (
     Clip,
     draw_clip,
     poses,
+    prop_pose,
     render,
     render_background,
     render_mask,
+    render_silhouette,
 )
 from vader_bench.seeding import numpy_stream
 
@@ -55,6 +59,24 @@ def test_every_noun_has_its_own_silhouette() -> None:
                     np.minimum(masks[one], masks[other]).sum() / np.maximum(masks[one], masks[other]).sum()
                 )
                 assert overlap < 0.75, (one, other)
+
+
+def test_a_silhouette_covers_the_body_and_its_details() -> None:
+    for noun in NOUNS:
+        where = poses(_clip(noun))[:2]
+        whole, body = render_silhouette(noun, 15, where), render_mask(noun, 15, where)
+        assert whole.shape == (2, SIZE, SIZE)
+        assert (whole >= body - 1e-5).all()
+        assert whole.max() <= 1 + 1e-5
+        assert whole.sum() > body.sum(), noun
+        change = np.abs(render(_clip(noun), [0])[0] - render_background("in the snow", 35)).max(axis=-1)
+        assert whole[0][change > 0.05].min() > 0.04
+        assert change[whole[0] < 0.01].max() < 0.02
+
+
+def test_a_prop_rests_on_the_other_side() -> None:
+    left, right = (prop_pose(replace(_clip(), x=x)).x for x in (40, 20))
+    assert left < SIZE / 2 < right
 
 
 def test_every_scene_has_its_own_background() -> None:

@@ -10,7 +10,15 @@ from transformers import VJEPA2Model
 
 from vader_bench.errors import UserError
 from vader_bench.rewards import vjepa
-from vader_bench.rewards.vjepa import BLOCKS, Blocks, TemporalConsistency, draw_masks, prediction_error
+from vader_bench.rewards.vjepa import (
+    BLOCKS,
+    Blocks,
+    TemporalConsistency,
+    draw_masks,
+    encode,
+    predict,
+    prediction_error,
+)
 from vader_bench.seeding import torch_stream
 
 GRID = (8, 16, 16)
@@ -76,11 +84,10 @@ def normalised(video: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_seeing_everything_is_transformers_encoder(tiny_vjepa: Path, model: VJEPA2Model) -> None:
-    reward = TemporalConsistency(str(tiny_vjepa))
+def test_seeing_everything_is_transformers_encoder(model: VJEPA2Model) -> None:
     patches = model.encoder.embeddings(normalised(clips()))
     expected = model.get_vision_features(normalised(clips()))
-    torch.testing.assert_close(reward._encode(patches, torch.arange(32)), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encode(model, patches, torch.arange(32)), expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -93,11 +100,11 @@ def test_prediction_is_transformers_predictor(
     for context, target in reward._masks:
         places = [positions.expand(2, -1) for positions in (context, target)]
         expected = model.predictor(features, places[:1], places[1:]).last_hidden_state
-        ours = reward._predict(features[:, context], context, target)
+        ours = predict(model, features[:, context], context, target)
         assert (ours - expected).abs().max() > 1e-2
         with monkeypatch.context() as patched:
             patched.setattr(vjepa, "_MASK_TOKEN", 1)
-            ours = reward._predict(features[:, context], context, target)
+            ours = predict(model, features[:, context], context, target)
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -112,7 +119,7 @@ def test_score_is_minus_the_mean_error_over_masks(tiny_vjepa: Path, model: VJEPA
         seen = patches[:, context]
         for layer in model.encoder.layer:
             seen = layer(seen, context.expand(2, -1))[0]
-        predicted = reward._predict(model.encoder.layernorm(seen), context, target)
+        predicted = predict(model, model.encoder.layernorm(seen), context, target)
         wanted = features[:, target]
         wanted = (wanted - wanted.mean(-1, keepdim=True)) / wanted.std(-1, keepdim=True, correction=0)
         errors.append((predicted - wanted).abs().mean((1, 2)))

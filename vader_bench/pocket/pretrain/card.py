@@ -18,15 +18,20 @@ from vader_bench.data.prompts import load_prompts
 from vader_bench.evaluation.generate import Evaluator
 from vader_bench.files import write_bytes, write_json, write_text
 from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.kept import MEASURED, keep_or_measure
 from vader_bench.pocket.pretrain.measure import (
+    BASE_KEYS,
+    REWARD_KEYS,
     Videos,
     count_known,
     load_autoencoder,
     measure_rewards,
     measure_samples,
 )
+from vader_bench.pocket.pretrain.reward_card import PARTS, measure_more_rewards, section
 from vader_bench.pocket.pretrain.text_to_video import WIDTHS
 from vader_bench.pocket.pretrain.vae import to_pictures
+from vader_bench.pocket.pretrain.yolos import TOKENS
 from vader_bench.rewards.oracle import Oracle
 
 __all__ = ["write_card"]
@@ -36,26 +41,35 @@ _SHOWN = 8
 
 
 def write_card(work: Path, out: Path) -> None:
-    """Write ``MODEL_CARD.md``, ``measured.json`` and the contact sheets to ``out``."""
+    """Write ``MODEL_CARD.md`` and ``measured.json`` to ``out``, and contact sheets of a changed base model.
+
+    What was measured of weights that are the same as then is kept.
+    """
     suite = load_suite("pocket")
+    base, rewards = ("text-to-video",), ("text-to-video", "clip", "aesthetic", "hps", "videomae")
+    measured: dict[str, object] = {
+        **keep_or_measure(out, rewards, REWARD_KEYS, lambda: measure_rewards(work, out)),
+        **keep_or_measure(out, base, BASE_KEYS, lambda: _look_at_base(work, out, suite)),
+        **measure_more_rewards(work, out),
+        "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
+    }
+    write_json(out / MEASURED, measured)
+    write_text(out / "MODEL_CARD.md", _card(measured, suite))
+
+
+def _look_at_base(work: Path, out: Path, suite: SuiteConfig) -> dict[str, object]:
+    """Return what the base model's samples show, and write contact sheets of them and of the world."""
     backbone = BACKBONES.get("modelscope").load(out / "text-to-video", frames=8)
     prompts = load_prompts("pocket").splits["heldout"] + load_prompts("pocket").splits["train"]
     videos = _sample(backbone, suite.sampler, prompts)
-    measured: dict[str, object] = {
-        **measure_rewards(work, out),
-        **measure_samples(videos, prompts),
-        "prompts": len(prompts),
-        "prompts_known": count_known(prompts),
-        "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
-    }
     clips = draw_clips("heldout", _SHOWN)
     true = rendered("heldout", HELDOUT_CLIPS, work)[:_SHOWN].astype(np.float32) / 255.0
     again = _reconstruct(load_autoencoder(out), true)
     write_bytes(out / "world.png", _sheet(true, captions(clips)))
     write_bytes(out / "reconstructions.png", _sheet(again, captions(clips)))
     write_bytes(out / "samples.png", _sheet(videos[:_SHOWN], prompts[:_SHOWN]))
-    write_json(out / "measured.json", measured)
-    write_text(out / "MODEL_CARD.md", _card(measured, suite))
+    known = {"prompts": len(prompts), "prompts_known": count_known(prompts)}
+    return {**measure_samples(videos, prompts), **known}
 
 
 def _sample(backbone: Backbone, sampler: SamplerConfig, prompts: Sequence[str]) -> Videos:
@@ -95,6 +109,8 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
         widths=", ".join(map(str, WIDTHS)),
         clips=f"{DENOISER_CLIPS:,}",
         steps=suite.sampler.steps,
+        more_parts=PARTS.format(tokens=TOKENS),
+        more_rewards=section(measured),
         actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
     )
 
@@ -114,6 +130,7 @@ about real videos.
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
+{more_parts}
 
 The audience whose ratings and preferences are learnt is simulated (`vader_bench/pocket/taste.py`): it
 likes colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked for and a picture
@@ -132,6 +149,7 @@ On clips, pictures and pairs that nothing was trained on:
 | action classifier, real clips named right | {action_accuracy:.1%} |
 | size of all weights | {megabytes:.1f} MB |
 
+{more_rewards}
 ## Base model
 
 One video of {steps} DDIM steps for each of {prompts} prompts, judged by the oracle;

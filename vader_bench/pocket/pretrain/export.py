@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassification
+from transformers import (
+    CLIPModel,
+    CLIPTokenizer,
+    VideoMAEForVideoClassification,
+    VJEPA2Model,
+    YolosForObjectDetection,
+)
 
 from vader_bench.files import write_json
 from vader_bench.pocket.pretrain.pictures import IMAGE_MEAN, IMAGE_STD
 from vader_bench.pocket.world import SIZE
 
-__all__ = ["export_clip", "export_head", "export_videomae"]
+__all__ = ["export_clip", "export_head", "export_videomae", "export_vjepa", "export_yolos"]
 
 
-def export_clip(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write a CLIP folder in half precision, with its tokenizer."""
+def export_clip(
+    model: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    folder: Path,
+    mean: Sequence[float] = IMAGE_MEAN,
+    std: Sequence[float] = IMAGE_STD,
+) -> None:
+    """Write a CLIP folder in half precision, with its tokenizer and the channel statistics it takes."""
     model.half().save_pretrained(folder)
     model.float()
     tokenizer.save_pretrained(folder)
-    _write_preprocessing(folder)
+    _write_preprocessing(folder, mean=mean, std=std)
 
 
 def export_head(head: dict[str, Tensor], folder: Path) -> None:
@@ -36,6 +49,24 @@ def export_videomae(model: VideoMAEForVideoClassification, folder: Path) -> None
     _write_preprocessing(folder)
 
 
-def _write_preprocessing(folder: Path) -> None:
-    settings = {"image_mean": list(IMAGE_MEAN), "image_std": list(IMAGE_STD), "size": SIZE}
-    write_json(folder / "preprocessor_config.json", settings)
+def export_yolos(model: YolosForObjectDetection, folder: Path) -> None:
+    """Write a YOLOS folder in half precision."""
+    model.half().save_pretrained(folder)
+    model.float()
+    _write_preprocessing(folder)
+
+
+def export_vjepa(model: VJEPA2Model, folder: Path) -> None:
+    """Write a V-JEPA 2 folder in half precision."""
+    model.half().save_pretrained(folder)
+    model.float()
+    _write_preprocessing(folder, "video_preprocessor_config.json")
+
+
+def _write_preprocessing(
+    folder: Path,
+    name: str = "preprocessor_config.json",
+    mean: Sequence[float] = IMAGE_MEAN,
+    std: Sequence[float] = IMAGE_STD,
+) -> None:
+    write_json(folder / name, {"image_mean": list(mean), "image_std": list(std), "size": SIZE})

@@ -17,7 +17,18 @@ from vader_bench.pocket.pretrain import clip, vae, videomae
 from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 
-__all__ = ["count_known", "load_autoencoder", "measure_rewards", "measure_samples"]
+__all__ = [
+    "BASE_KEYS", "REWARD_KEYS", "count_known", "load_autoencoder", "measure_rewards", "measure_samples",
+]  # fmt: skip
+
+REWARD_KEYS = (
+    "psnr", "aesthetic_correlation", "hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy",
+)  # fmt: skip
+"""What ``measure_rewards`` measures."""
+BASE_KEYS = (
+    "base_colour", "base_noun", "base_action", "base_scene", "base_by_action", "prompts", "prompts_known",
+)  # fmt: skip
+"""What is measured of the base model."""
 
 Videos = NDArray[np.float32]
 _PSNR_CLIPS = 128

@@ -8,13 +8,29 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from transformers import CLIPModel
+from transformers import CLIPModel, CLIPTokenizer
 
-from vader_bench.pocket.pretrain import clip, parallel, text_to_video, vae, videomae
+from vader_bench.pocket.pretrain import (
+    clip,
+    parallel,
+    pickscore,
+    text_to_video,
+    vae,
+    videomae,
+    vjepa,
+    yolos,
+)
 from vader_bench.pocket.pretrain.card import write_card
 from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, captions, draw_clips, rendered
-from vader_bench.pocket.pretrain.export import export_clip, export_head, export_videomae
+from vader_bench.pocket.pretrain.export import (
+    export_clip,
+    export_head,
+    export_videomae,
+    export_vjepa,
+    export_yolos,
+)
 from vader_bench.pocket.pretrain.tokenizer import make_tokenizer
+from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD
 from vader_bench.weights import write_digests
 
 __all__ = ["STAGES"]
@@ -73,6 +89,25 @@ def _videomae(work: Path, out: Path) -> None:
     export_videomae(model.eval(), out / "videomae")
 
 
+def _pickscore(work: Path, out: Path) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(out / "clip")
+    model = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
+    pickscore.train(model.train(), tokenizer, work, steps=1000)
+    export_clip(model.eval(), tokenizer, out / "pickscore", CLIP_MEAN, CLIP_STD)
+
+
+def _yolos(work: Path, out: Path) -> None:
+    model = yolos.build()
+    yolos.begin_as(model, CLIPModel.from_pretrained(out / "clip", dtype=torch.float32))
+    yolos.train(model, work, steps=2500)
+    export_yolos(model.eval(), out / "yolos")
+
+
+def _vjepa(work: Path, out: Path) -> None:
+    model = vjepa.train(vjepa.build(), rendered("train", _TRAIN_CLIPS, work), work, steps=1500)
+    export_vjepa(model.eval(), out / "vjepa")
+
+
 def _card(work: Path, out: Path) -> None:
     write_card(work, out)
     write_digests(out)
@@ -84,5 +119,8 @@ STAGES: dict[str, Callable[[Path, Path], None]] = {
     "hps": _hps,
     "text-to-video": _text_to_video,
     "videomae": _videomae,
+    "pickscore": _pickscore,
+    "object-removal": _yolos,
+    "temporal-consistency": _vjepa,
     "card": _card,
 }
