@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 __all__ = ["GREY", "LIGHT_GREY", "drawing", "rendered", "style_of"]
 
 _STYLES = {"vader": ("#0072B2", "o"), "ddpo": ("#D55E00", "s"), "diffusion-dpo": ("#009E73", "^")}
-_MORE_STYLES = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"))
+_MORE_STYLES = (
+    ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"),
+    ("#0072B2", "<"), ("#D55E00", ">"), ("#009E73", "*"), ("#8C8C00", "p"),
+)  # fmt: skip
 """Colours of Okabe and Ito (2008), told apart with any common colour blindness; and markers."""
 GREY = "#6b6b6b"
 LIGHT_GREY = "#9a9a9a"

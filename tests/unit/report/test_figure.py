@@ -87,6 +87,11 @@ def test_methods_differ_in_colour_and_marker() -> None:
     assert len({colour for colour, _ in styles}) == len({marker for _, marker in styles}) == 5
 
 
+def test_as_many_arms_as_an_ablation_has_differ_too() -> None:
+    arms = [f"k-{number}" for number in range(8)]
+    assert len({style_of(arm, arms) for arm in arms}) == 8
+
+
 def test_a_reward_without_results_says_missing(results: Results, analyses: dict[str, Analysis]) -> None:
     axes = _axes(results, {"red": analyses["red"]})
     assert _texts(axes[1]) == _texts(axes[3]) == {"missing"}
