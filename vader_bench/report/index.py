@@ -58,7 +58,8 @@ def write_index(folder: Path) -> Path:
     Raises:
         UserError: a results folder is broken, or the disk refuses.
     """
-    reports = sorted(path.parent for path in folder.rglob(PROVENANCE_NAME))
+    found = (path.parent for path in folder.rglob(PROVENANCE_NAME))
+    reports = sorted(report for report in found if (report / "runs").is_dir())  # not MLflow's copies
     cards = [_card(folder, report) for report in reports]
     write_text(folder / INDEX_NAME, render("index.html.j2", folder=folder.name, cards=cards))
     return folder / INDEX_NAME

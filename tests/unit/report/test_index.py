@@ -78,3 +78,12 @@ def test_missing_runs_stay_missing(tmp_path: Path) -> None:
 
 def test_a_folder_without_reports_says_so(tmp_path: Path) -> None:
     assert "There are no reports yet" in write_index(tmp_path).read_text("utf-8")
+
+
+def test_the_copies_that_mlflow_keeps_are_no_reports(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "fig7" / "tiny", WORLD)
+    build_report(folder)
+    copy = tmp_path / "mlartifacts" / "1" / "artifacts" / "provenance.json"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((folder / "provenance.json").read_bytes())
+    assert write_index(tmp_path).read_text("utf-8").count('<section class="card"') == 1
