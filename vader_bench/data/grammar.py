@@ -114,7 +114,7 @@ def _sentences(name: str, drawn: Mapping[str, Sequence[Caption]]) -> PromptSet:
     return PromptSet(name, {split: list(map(format_caption, captions)) for split, captions in drawn.items()})
 
 
-def _draw_captions(  # noqa: PLR0913 - what a set is, by name
+def _draw_captions(
     name: str,
     actions: Sequence[str],
     sizes: dict[str, int],
