@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.pocket.vocabulary import parse_caption
-from vader_bench.pocket.world import draw_clip, render
+from vader_bench.pocket.world import Clip, draw_clip, render
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["POCKET", "PictureSource", "blurred_square", "picture_source"]
+__all__ = ["POCKET", "PictureSource", "blurred_square", "picture_source", "pocket_clip"]
 
 POCKET = "pocket"
 """Name of the pictures that are drawn instead of read."""
@@ -85,7 +85,12 @@ def _blurred_matrix(like: Tensor, old: int, new: int) -> Tensor:
     return resized[0, 0].T
 
 
-def _draw(prompt: str) -> Image.Image:
+def pocket_clip(prompt: str) -> Clip:
+    """Return the clip of the pocket world whose first frame is the picture that ``prompt`` names.
+
+    Raises:
+        UserError: ``prompt`` is no sentence of that world.
+    """
     caption = parse_caption(prompt)
     if caption is None:
         raise UserError(
@@ -93,7 +98,11 @@ def _draw(prompt: str) -> Image.Image:
             "is no sentence of the pocket world, so that there is no picture of it",
             "use a pocket prompt set, or name a folder of pictures in backbone.settings.pictures",
         )
-    picture = render(draw_clip(numpy_stream(0, "picture", prompt), caption), [0])[0]
+    return draw_clip(numpy_stream(0, "picture", prompt), caption)
+
+
+def _draw(prompt: str) -> Image.Image:
+    picture = render(pocket_clip(prompt), [0])[0]
     return Image.fromarray((picture * 255).round().astype(np.uint8))
 
 

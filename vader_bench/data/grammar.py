@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -14,7 +14,10 @@ from vader_bench.data.prompts import PromptSet
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, format_caption
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket", "pocket_books", "pocket_looks"]
+__all__ = [
+    "DOGS", "HELD_OUT_COATS", "HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket", "pocket_books",
+    "pocket_dogs", "pocket_looks",
+]  # fmt: skip
 
 HELD_OUT_NOUNS = ("maltese", "rocket")
 """Nouns of the split ``noun`` and of no other: one animal, one vehicle."""
@@ -29,6 +32,11 @@ HELD_OUT_PAIRS = frozenset(
     for shift in (0, 5)
 )
 """(noun, action) pairs of the split ``composition`` and of no other: two an action, one or two a noun."""
+
+DOGS = ("labrador", "maltese")
+"""The breed of the set ``pocket-dogs`` that methods train on, and that of its split ``noun``."""
+HELD_OUT_COATS = frozenset((COLOURS[index % len(COLOURS)], action) for index, action in enumerate(ACTIONS))
+"""(colour, action) pairs of ``composition`` in ``pocket-dogs``: one an action, one or two a colour."""
 
 _ROOT = 20240711
 """Root seed of the packaged sets. Another one would make other sets, and old results would not compare."""
@@ -70,24 +78,39 @@ def _beside_books(split: str, captions: Sequence[Caption]) -> list[str]:
     return sentences
 
 
-def _is_composition(caption: Caption) -> bool:
-    return (caption.noun, caption.action) in HELD_OUT_PAIRS
+def pocket_dogs() -> PromptSet:
+    """Return the prompts of the image-to-video suite: one breed of dog to train on, another to test on.
+
+    The paper's (arXiv:2407.08737) image-to-video experiment does so, with pictures for prompts. These are
+    captions, of whose clips the first frames are the pictures.
+    """
+    sizes = {"train": 32, "heldout": 32, "composition": 24, "noun": 32, "dev_train": 16, "dev_heldout": 16}
+    return _sentences("pocket-dogs", _draw_captions("pocket-dogs", ACTIONS, sizes, (), DOGS, _dog_belongs))
 
 
-def _is_new_noun(caption: Caption) -> bool:
-    return caption.noun in HELD_OUT_NOUNS
+def _belongs(caption: Caption, split: str) -> bool:
+    """Tell whether ``caption`` may be in ``split`` of the sets about all nouns."""
+    new_noun = caption.noun in HELD_OUT_NOUNS
+    composition = (caption.noun, caption.action) in HELD_OUT_PAIRS
+    return _fits(split, new_noun=new_noun, composition=composition)
 
 
-def _is_ordinary(caption: Caption) -> bool:
-    return not _is_composition(caption) and not _is_new_noun(caption)
+def _dog_belongs(caption: Caption, split: str) -> bool:
+    """Tell whether ``caption`` may be in ``split`` of the set about dogs."""
+    new_noun, composition = caption.noun == DOGS[1], (caption.colour, caption.action) in HELD_OUT_COATS
+    return _fits(split, new_noun=new_noun, composition=composition and not new_noun)
 
 
-_BELONGS: dict[str, Callable[[Caption], bool]] = {"composition": _is_composition, "noun": _is_new_noun}
+def _fits(split: str, *, new_noun: bool, composition: bool) -> bool:
+    return new_noun == (split == "noun") and composition == (split == "composition")
 
 
 def _draw_set(name: str, actions: Sequence[str], sizes: dict[str, int], taken: Iterable[str]) -> PromptSet:
     """Draw the splits' sentences; see ``_draw_captions``."""
-    drawn = _draw_captions(name, actions, sizes, taken)
+    return _sentences(name, _draw_captions(name, actions, sizes, taken))
+
+
+def _sentences(name: str, drawn: Mapping[str, Sequence[Caption]]) -> PromptSet:
     return PromptSet(name, {split: list(map(format_caption, captions)) for split, captions in drawn.items()})
 
 
@@ -97,14 +120,14 @@ def _draw_captions(
     sizes: dict[str, int],
     taken: Iterable[str],
     nouns: Sequence[str] = NOUNS,
+    belongs: Callable[[Caption, str], bool] = _belongs,
 ) -> dict[str, list[Caption]]:
     """Draw the splits one after the other, without a sentence of ``taken`` or of an earlier split."""
     used = set(taken)
     splits = {}
     for split, size in sizes.items():
-        belongs = _BELONGS.get(split, _is_ordinary)
         captions = [Caption(*words) for words in product(COLOURS, nouns, actions, SCENES)]
-        free = [c for c in captions if belongs(c) and format_caption(c) not in used]
+        free = [c for c in captions if belongs(c, split) and format_caption(c) not in used]
         splits[split] = _draw_balanced(free, size, numpy_stream(_ROOT, name, split))
         used.update(map(format_caption, splits[split]))
     return splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vader_bench.data.activities import activities
-from vader_bench.data.grammar import pocket, pocket_books, pocket_looks
+from vader_bench.data.grammar import pocket, pocket_books, pocket_dogs, pocket_looks
 from vader_bench.data.prompts import SETS_FOLDER, save_prompts
 
 __all__ = ["PACKAGED", "write_packaged"]
@@ -14,6 +14,7 @@ PACKAGED = {
     "activities": activities,
     "pocket": pocket,
     "pocket-books": pocket_books,
+    "pocket-dogs": pocket_dogs,
     "pocket-looks": pocket_looks,
 }
 """What makes each set, by its name."""

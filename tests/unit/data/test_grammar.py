@@ -112,3 +112,37 @@ def test_balanced_draw_uses_each_word_before_any_again() -> None:
         assert set(Counter(getattr(c, word) for c in drawn).values()) == {2}
     assert drawn[0].colour != drawn[1].colour
     assert drawn[0].noun != drawn[1].noun
+
+
+def test_dogs_train_on_one_breed_and_hold_out_the_other() -> None:
+    prompts = load_prompts("pocket-dogs")
+    sizes = {name: len(members) for name, members in prompts.splits.items()}
+    assert sizes == {
+        "train": 32, "heldout": 32, "composition": 24, "noun": 32, "dev_train": 16, "dev_heldout": 16,
+    }  # fmt: skip
+    assert {c.noun for c in captions(prompts, "noun")} == {"maltese"}
+    assert {c.noun for c in captions(prompts, *ORDINARY, "composition")} == {"labrador"}
+
+
+def test_dogs_of_a_new_composition_have_a_colour_and_an_action_that_were_never_together() -> None:
+    prompts = load_prompts("pocket-dogs")
+    seen, new = captions(prompts, *ORDINARY), captions(prompts, "composition")
+    assert {(c.colour, c.action) for c in new} == grammar.HELD_OUT_COATS
+    assert not {(c.colour, c.action) for c in seen} & grammar.HELD_OUT_COATS
+    assert set(Counter(action for _, action in grammar.HELD_OUT_COATS)) == set(ACTIONS)
+    assert len(grammar.HELD_OUT_COATS) == len(ACTIONS)
+
+
+@pytest.mark.parametrize("split", [*ORDINARY, "composition", "noun"])
+def test_dogs_are_balanced(split: str) -> None:
+    found = captions(load_prompts("pocket-dogs"), split)
+    for words, kinds in (
+        ([c.colour for c in found], len(COLOURS)),
+        ([c.scene for c in found], len(SCENES)),
+        ([c.action for c in found], len(ACTIONS)),
+    ):
+        counts = Counter(words)
+        assert len(counts) == kinds
+        # a colour has one or two of the held-out compositions
+        slack = 3 if split == "composition" else 1
+        assert max(counts.values()) - min(counts.values()) <= slack, counts

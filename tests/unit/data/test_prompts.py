@@ -154,7 +154,7 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 
 def test_packaged_sets_load_by_name() -> None:
-    assert packaged_names() == ["activities", "pocket", "pocket-books", "pocket-looks"]
+    assert packaged_names() == ["activities", "pocket", "pocket-books", "pocket-dogs", "pocket-looks"]
     assert load_prompts("pocket").name == "pocket"
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.config import SamplerConfig, SuiteConfig, load_suite
+from vader_bench.backbones import BACKBONES
+from vader_bench.config import SuiteConfig, load_suite
 from vader_bench.data.prompts import load_prompts
-from vader_bench.evaluation.generate import Evaluator
 from vader_bench.files import write_bytes, write_json, write_text
+from vader_bench.pocket.pretrain import image_to_video_card
 from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.pretrain.kept import MEASURED, keep_or_measure
 from vader_bench.pocket.pretrain.measure import (
@@ -29,10 +25,10 @@ from vader_bench.pocket.pretrain.measure import (
     measure_samples,
 )
 from vader_bench.pocket.pretrain.reward_card import PARTS, measure_more_rewards, section
+from vader_bench.pocket.pretrain.samples import contact_sheet, sample
 from vader_bench.pocket.pretrain.text_to_video import WIDTHS
 from vader_bench.pocket.pretrain.vae import to_pictures
 from vader_bench.pocket.pretrain.yolos import TOKENS
-from vader_bench.rewards.oracle import Oracle
 
 __all__ = ["write_card"]
 
@@ -51,6 +47,7 @@ def write_card(work: Path, out: Path) -> None:
         **keep_or_measure(out, rewards, REWARD_KEYS, lambda: measure_rewards(work, out)),
         **keep_or_measure(out, base, BASE_KEYS, lambda: _look_at_base(work, out, suite)),
         **measure_more_rewards(work, out),
+        **image_to_video_card.measure_image_to_video(work, out),
         "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
     }
     write_json(out / MEASURED, measured)
@@ -61,20 +58,15 @@ def _look_at_base(work: Path, out: Path, suite: SuiteConfig) -> dict[str, object
     """Return what the base model's samples show, and write contact sheets of them and of the world."""
     backbone = BACKBONES.get("modelscope").load(out / "text-to-video", frames=8)
     prompts = load_prompts("pocket").splits["heldout"] + load_prompts("pocket").splits["train"]
-    videos = _sample(backbone, suite.sampler, prompts)
+    videos = sample(backbone, suite.sampler, prompts)
     clips = draw_clips("heldout", _SHOWN)
     true = rendered("heldout", HELDOUT_CLIPS, work)[:_SHOWN].astype(np.float32) / 255.0
     again = _reconstruct(load_autoencoder(out), true)
-    write_bytes(out / "world.png", _sheet(true, captions(clips)))
-    write_bytes(out / "reconstructions.png", _sheet(again, captions(clips)))
-    write_bytes(out / "samples.png", _sheet(videos[:_SHOWN], prompts[:_SHOWN]))
+    write_bytes(out / "world.png", contact_sheet(true, captions(clips)))
+    write_bytes(out / "reconstructions.png", contact_sheet(again, captions(clips)))
+    write_bytes(out / "samples.png", contact_sheet(videos[:_SHOWN], prompts[:_SHOWN]))
     known = {"prompts": len(prompts), "prompts_known": count_known(prompts)}
     return {**measure_samples(videos, prompts), **known}
-
-
-def _sample(backbone: Backbone, sampler: SamplerConfig, prompts: Sequence[str]) -> Videos:
-    evaluator = Evaluator(backbone, sampler, Oracle(), None, "cpu")
-    return evaluator.videos([(prompt, 0) for prompt in prompts]).permute(0, 1, 3, 4, 2).numpy()
 
 
 @torch.no_grad()
@@ -85,19 +77,6 @@ def _reconstruct(model: AutoencoderKL, videos: Videos) -> Videos:
         decoded = model.decode(model.encode(pictures).latent_dist.mean).sample
         parts.append((decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy())
     return np.stack(parts)
-
-
-def _sheet(videos: Videos, texts: Sequence[str]) -> bytes:
-    """Return a PNG with one row of frames a video [N, F, H, W, 3], its text above."""
-    figure = Figure(figsize=(8, 1.25 * len(videos)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, video, text in zip(figure.subplots(len(videos)), videos, texts, strict=True):
-        axes.imshow(np.concatenate(list(video), axis=1).clip(0, 1), interpolation="nearest")
-        axes.set_title(text, fontsize=9, loc="left", pad=2)
-        axes.set_axis_off()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
@@ -111,6 +90,8 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
         steps=suite.sampler.steps,
         more_parts=PARTS.format(tokens=TOKENS),
         more_rewards=section(measured),
+        image_to_video_part=image_to_video_card.PART.format(clips=f"{DENOISER_CLIPS:,}"),
+        image_to_video=image_to_video_card.section(measured),
         actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
     )
 
@@ -127,6 +108,7 @@ about real videos.
 | part | architecture | trained on |
 |---|---|---|
 | `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | {clips} clips |
+{image_to_video_part}
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
@@ -175,6 +157,7 @@ prompts of `heldout`, one row of eight frames each:
 ![reconstructions](reconstructions.png)
 ![samples](samples.png)
 
+{image_to_video}
 ## Limits
 
 Eight frames of 64 x 64 pixels; sentences like "a red cat spinning in the park" and no others; one

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
+from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from vader_bench.pocket.pretrain import (
     clip,
+    image_to_video,
     parallel,
     pickscore,
+    temporal_vae,
     text_to_video,
     vae,
     videomae,
@@ -82,6 +88,45 @@ def _latents(autoencoder: AutoencoderKL, work: Path) -> Tensor:
     return vae.encoded(autoencoder, rendered("text-to-video", DENOISER_CLIPS, work), work)
 
 
+def _temporal_vae(work: Path, out: Path) -> None:
+    teacher, clips = _autoencoder(work, out), rendered("image-to-video", DENOISER_CLIPS, work)
+    model = temporal_vae.build(teacher)
+    temporal_vae.teach_encoder(model, teacher, clips, work, steps=500)
+    temporal_vae.teach_decoder(model, teacher, clips, work, steps=(1200, 1000))
+    model.eval().save_pretrained(work / "temporal-vae")
+
+
+def _image_to_video(work: Path, out: Path) -> None:
+    _picture_clips(work, out)  # kept there before several processes ask for them
+    parallel.run(_train_image_to_video, torch.get_num_threads(), work, out)
+    unet, autoencoder, encoder = _train_image_to_video(work, out)  # finds all steps done
+    image_to_video.save(unet, autoencoder, encoder, out / "image-to-video")
+
+
+def _train_image_to_video(
+    work: Path, out: Path
+) -> tuple[UNetSpatioTemporalConditionModel, AutoencoderKLTemporalDecoder, CLIPVisionModelWithProjection]:
+    encoder = image_to_video.image_encoder(CLIPModel.from_pretrained(out / "clip", dtype=torch.float32))
+    autoencoder = AutoencoderKLTemporalDecoder.from_pretrained(work / "temporal-vae").eval()
+    latents, pictures = _picture_clips(work, out)
+    unet = image_to_video.build(latents.shape[1], encoder.config.projection_dim)
+    image_to_video.train(unet, autoencoder, encoder, latents, pictures, work, steps=(3000, 1800))
+    return unet, autoencoder, encoder
+
+
+def _picture_clips(work: Path, out: Path) -> tuple[Tensor, NDArray[np.uint8]]:
+    """Return the latents of the clips, which are those of the text-to-video model, and their first frames."""
+    clips = rendered("image-to-video", DENOISER_CLIPS, work)
+    latents = vae.encoded(_autoencoder(work, out), clips, work / "image-to-video")
+    return latents, np.ascontiguousarray(clips[:, 0])
+
+
+def _autoencoder(work: Path, out: Path) -> AutoencoderKL:
+    """Return the trained autoencoder of frames; the finished one where it was not trained here."""
+    folder = work / "vae" if (work / "vae").exists() else out / "text-to-video" / "vae"
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
+
+
 def _videomae(work: Path, out: Path) -> None:
     model = videomae.build()
     clips = draw_clips("train", _TRAIN_CLIPS)
@@ -118,6 +163,8 @@ STAGES: dict[str, Callable[[Path, Path], None]] = {
     "clip": _clip,
     "hps": _hps,
     "text-to-video": _text_to_video,
+    "temporal-vae": _temporal_vae,
+    "image-to-video": _image_to_video,
     "videomae": _videomae,
     "pickscore": _pickscore,
     "object-removal": _yolos,

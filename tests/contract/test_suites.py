@@ -1,0 +1,80 @@
+"""What every embedded suite must do: load as it stands, and let every method take a step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.support.configs import run_config
+from vader_bench import metering
+from vader_bench.checks import resolved_settings
+from vader_bench.config import RunConfig, changed_suite, load_suite, suite_names
+from vader_bench.data.prompts import load_prompts, prompt_stream
+from vader_bench.ledger import Budget, Meter
+from vader_bench.methods import METHODS
+from vader_bench.parts import load_parts
+from vader_bench.pocket.vocabulary import parse_caption
+from vader_bench.runner import make_method
+from vader_bench.weights import is_packaged
+
+EMBEDDED = [
+    name
+    for name in suite_names()
+    if all(is_packaged(weights) for weights in load_suite(name).weights(*load_suite(name).rewards))
+]
+SETTINGS: dict[str, dict[str, Any]] = {"ddpo": {"prompts_per_round": 1, "samples_per_prompt": 2}}
+
+
+def config(suite: str, method: str = "vader") -> RunConfig:
+    """Return a run of two steps of sampling, and two videos a step of training."""
+    short = changed_suite(load_suite(suite), {"sampler": {"steps": 2}})
+    settings = {"batch_size": 2, "lora_rank": 2, "learning_rate": 1e-3} | SETTINGS.get(method, {})
+    reward = "aesthetic"
+    return run_config(
+        suite=short.model_dump(),
+        method=method,
+        settings=resolved_settings(method, settings, reward),
+        reward=reward,
+        prompts=short.prompts_for(reward),
+    )
+
+
+def test_both_are_embedded() -> None:
+    assert EMBEDDED == ["pocket", "pocket-i2v"]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_reward_of_a_suite_loads_and_has_prompts_with_all_splits(name: str) -> None:
+    suite = load_suite(name)
+    for reward in suite.rewards:
+        run = config(name).model_copy(update={"reward": reward, "prompts": suite.prompts_for(reward)})
+        parts = load_parts(run, "cpu")
+        assert parts.backbone.frames == 8
+        assert parts.gold is not None
+        splits = parts.prompts.splits
+        assert {"train", "heldout", "dev_train", "dev_heldout"} <= splits.keys()
+        assert all(parse_caption(prompt) for members in splits.values() for prompt in members)
+
+
+def test_image_to_video_trains_on_one_breed_and_tests_on_another() -> None:
+    prompts = load_prompts(load_suite("pocket-i2v").prompts["default"])
+    for split, breed in (("train", "labrador"), ("heldout", "labrador"), ("noun", "maltese")):
+        assert all(f" {breed} " in prompt for prompt in prompts.split(split))
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_method_takes_a_step(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))  # counting takes longer than all else
+    run = config(name, method)
+    parts, meter = load_parts(run, "cpu"), Meter(Budget(reward_queries=2))
+    stream = prompt_stream(parts.prompts.split("train"), 0)
+    taught = make_method(run, parts, meter, stream, "cpu")
+    before = {key: weight.clone() for key, weight in taught.adapter().items()}
+    metrics = taught.step(2)
+    assert all(math.isfinite(value) for value in metrics.values()), metrics
+    assert metrics["grad_norm"] > 0
+    assert any(not weight.equal(before[key]) for key, weight in taught.adapter().items())
+    assert meter.ledger.reward_queries == 2
