@@ -25,6 +25,7 @@ OPTIONS = {
     "tune": {"tuning", "--suite", "--out", "--workers", "--tracking"},
     "run": {"experiment", "--suite", "--quick", "--seeds", "--out", "--workers", "--tracking"},
     "report": {"results", "--allow-missing"},
+    "index": {"folder"},
     "compare": {"own", "reference"},
     "sync": {"results", "--tracking"},
 }
