@@ -31,6 +31,7 @@ PAIR_COLUMNS = (
     "improvement_low", "improvement_high", "p_value", "p_holm", "ahead",
 )  # fmt: skip
 
+_THRESHOLD = "Spent until the best baseline's final reward is reached"
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Reward at equal budget",
@@ -44,7 +45,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "Spent until the best baseline's final reward is reached",
+        _THRESHOLD,
         (
             "queries_to_threshold",
             "queries_speed_up",
@@ -152,7 +153,10 @@ def overview_table(results: Results, analyses: dict[str, Analysis]) -> Table:
 
 
 def statistics_tables(results: Results, analysis: Analysis) -> list[Table]:
-    """Return the tables of a reward for reading; rows and columns without any entry are left out."""
+    """Return the tables of a reward for reading; rows and columns without any entry are left out.
+
+    Where no baseline was run there is no threshold, and no table about it.
+    """
     keys = {key for arm in analysis.arms for key in arm.statistics}
     more = tuple(key for key in sorted(keys) if key.startswith("gain_") and key not in _KNOWN)
     groups = [(title, (*group, *more) if title == "Generalisation" else group) for title, group in _GROUPS]
@@ -160,6 +164,7 @@ def statistics_tables(results: Results, analysis: Analysis) -> list[Table]:
     return [
         _table(results, analysis, title, [by_key[key] for key in group if key in by_key])
         for title, group in groups
+        if analysis.best_baseline is not None or title != _THRESHOLD
     ]
 
 

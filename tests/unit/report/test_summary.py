@@ -138,3 +138,10 @@ def test_markdown_has_findings_tables_and_notes(results: Results, analyses: dict
     assert text.endswith("* a note\n")
     rows = [line for line in text.splitlines() if line.startswith("| vader |")]
     assert len(rows) == 1 + 2 * 4
+
+
+def test_without_a_baseline_there_is_no_table_about_its_reward(tmp_path: Path) -> None:
+    alone = load_results(write_results(tmp_path, Invented(rewards=("red",), methods=("vader",))))
+    titles = [table.title for table in statistics_tables(alone, alone.analyses()["red"])]
+    assert "Reward at equal budget" in titles
+    assert not [title for title in titles if "baseline" in title]
