@@ -25,6 +25,8 @@ _MEMORY_SWITCHES = (
     ("activations on the CPU", "offload_activations", True),
 )
 """Name, key of the table ``memory``, and value."""
+_WORTH = 0.005
+"""A switch that saves a smaller share than this is not told: it may stand in the way of the next one."""
 
 
 @dataclass(frozen=True)
@@ -136,28 +138,34 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
 def switches(planned: Planned, gpu: Gpu) -> Iterator[Switched]:
     """Yield the memory of ``planned`` with one switch on top of the other, until it fits ``gpu``.
 
-    A switch that is on already, or has no meaning for the arm, is left out. The order is that of what they
+    A switch that is on already, or that saves nothing, is left out. The order is that of what they
     cost: a smaller batch and fewer frames change what is trained on, half precision the numbers, the others
     only time.
     """
-    fewer = _fewer_videos(planned)
-    one_frame = _one_frame(planned, fewer)
-    steps: list[tuple[str, list[Made], dict[str, Any]]] = []
-    if fewer != planned.made:
-        steps.append(("smallest batch", fewer, {}))
-    if one_frame != fewer:
-        steps.append(("one decoded frame", one_frame, {}))
-    memory, changes = planned.run.suite.memory, dict[str, Any]()
-    for name, key, value in _MEMORY_SWITCHES:
-        if getattr(memory, key) not in {value, "float16"}:
-            changes = changes | {key: value}
-            steps.append((name, one_frame, changes))
-    for name, made, changed in steps:
-        networks = planned.networks.of(Changes(memory=changed).of(planned.run))
-        switched = memory_of(made, networks, planned.run.reward)
-        yield Switched(name, switched)
-        if switched.fits(gpu):
+    before, made, changes = planned.estimate.memory.total, planned.made, dict[str, Any]()
+    for name, fewer, change in _steps(planned):
+        made = made if fewer is None else fewer
+        networks = planned.networks.of(Changes(memory=changes | change).of(planned.run))
+        memory = memory_of(made, networks, planned.run.reward)
+        if memory.total > before - _WORTH * before:
+            continue
+        before, changes = memory.total, changes | change
+        yield Switched(name, memory)
+        if memory.fits(gpu):
             return
+
+
+def _steps(planned: Planned) -> Iterator[tuple[str, list[Made] | None, dict[str, Any]]]:
+    """Yield the name of each switch that is not on, the calls with it, and what it sets in ``memory``."""
+    fewer = _fewer_videos(planned)
+    if fewer != planned.made:
+        yield "smallest batch", fewer, {}
+    one_frame = _one_frame(planned, fewer)
+    if one_frame != fewer:
+        yield "one decoded frame", one_frame, {}
+    for name, key, value in _MEMORY_SWITCHES:
+        if getattr(planned.run.suite.memory, key) not in {value, "float16"}:
+            yield name, None, {key: value}
 
 
 class _Networks:

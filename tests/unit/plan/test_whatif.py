@@ -48,22 +48,16 @@ def test_more_steps_with_gradient_keep_more(tiny_pipeline: Path) -> None:
     assert two.flops > one.flops
 
 
-def test_every_switch_saves_on_top_of_those_before(tiny_pipeline: Path) -> None:
+@pytest.mark.slow
+def test_every_switch_saves_on_top_of_those_before_until_it_fits(tiny_pipeline: Path) -> None:
     planned = plan_arms([tiny_run(tiny_pipeline)], Changes())[0]
     found = list(switches(planned, TINY))
     assert [switch.name for switch in found] == [
-        "smallest batch", "one decoded frame", "half precision", "checkpointing", "slicing",
-        "activations on the CPU",
-    ]  # fmt: skip
+        "smallest batch", "one decoded frame", "half precision", "checkpointing", "activations on the CPU",
+    ], "a single frame has no slices"  # fmt: skip
     totals = [planned.estimate.memory.total, *(switch.memory.total for switch in found)]
     assert totals == sorted(totals, reverse=True)
-    assert totals[1] < totals[0]
-
-
-def test_no_more_is_switched_than_is_needed(tiny_pipeline: Path) -> None:
-    planned = plan_arms([tiny_run(tiny_pipeline)], Changes())[0]
-    smaller, *_ = switches(planned, TINY)
-    card = Gpu((smaller.memory.total + 2**30) / 2**30, 1, 1, 1)
+    card = Gpu((totals[1] + 2**30) / 2**30, 1, 1, 1)
     assert [switch.name for switch in switches(planned, card)] == ["smallest batch"]
 
 
@@ -78,7 +72,7 @@ def test_what_is_on_already_is_no_advice(tiny_pipeline: Path) -> None:
 def test_the_smallest_batch_of_pairs_is_a_pair(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline, method="diffusion-dpo", settings={"batch_size": 2})
     planned = plan_arms([run], Changes())[0]
-    assert "smallest batch" not in {switch.name for switch in switches(planned, TINY)}
+    assert next(switches(planned, TINY)).name == "half precision"
 
 
 def test_an_unknown_precision_is_refused() -> None:
