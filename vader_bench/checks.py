@@ -46,13 +46,19 @@ def experiment_faults(data: Mapping[str, Any], suite: SuiteConfig) -> list[Fault
     return faults
 
 
-def resolved_settings(method: str, settings: Mapping[str, Any], reward: str) -> dict[str, Any]:
-    """Return all settings of ``method`` for ``reward``: defaults, the experiment's, its overrides by reward.
+def resolved_settings(
+    method: str, settings: Mapping[str, Any], reward: str, suite: SuiteConfig | None = None
+) -> dict[str, Any]:
+    """Return all settings of ``method`` for ``reward``.
+
+    The method's own defaults give way to the suite's, these to the experiment's, these to its overrides by
+    reward.
 
     Raises:
         UserError: unknown method, or settings that do not fit it, one fault a line.
     """
-    config, faults = parse(_methods()[method], for_reward(settings, reward))
+    known = suite.methods.get(method, {}) if suite is not None else {}
+    config, faults = parse(_methods()[method], known | for_reward(settings, reward))
     raise_faults(f"settings of {method} for {reward}", faults)
     assert config is not None
     return config.model_dump(mode="json")
@@ -149,6 +155,22 @@ def _suite_faults(suite: SuiteConfig) -> Iterator[Fault]:
         if component.family not in registry:
             wrong = f"of suite {suite.suite} has the unknown family {component.family!r}"
             yield Fault(key, wrong, nearest(component.family, registry))
+    for method, settings in suite.methods.items():
+        yield from _default_faults(method, settings, suite)
+
+
+def _default_faults(method: str, settings: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:
+    """Yield what is wrong with the settings that a suite gives a method."""
+    if method not in _methods():
+        wrong = f"of suite {suite.suite} is not a known method"
+        yield Fault(f"methods.{method}", wrong, nearest(method, _methods()))
+        return
+    _, faults = parse(_methods()[method], settings)
+    for fault in faults:
+        if fault.wrong == "is missing":
+            continue  # the experiment may have it
+        wrong = f"of suite {suite.suite} {fault.wrong}"
+        yield fault._replace(key=f"methods.{method}.{fault.key}", wrong=wrong)
 
 
 def _arm_faults(name: str, entry: Any, rewards: Iterable[str], suite: SuiteConfig) -> Iterator[Fault]:
@@ -174,9 +196,13 @@ def _arm_faults(name: str, entry: Any, rewards: Iterable[str], suite: SuiteConfi
             wrong = f"is no reward of suite {suite.suite}"
             yield Fault(f"{key}.{BY_REWARD}.{reward}", wrong, nearest(reward, suite.rewards))
     for reward in dict.fromkeys([*rewards, *overrides]):
-        _, faults = parse(_methods()[method], for_reward(settings, reward))
+        known, given = suite.methods.get(method, {}), for_reward(settings, reward)
+        _, faults = parse(_methods()[method], known | given)
         for fault in faults:
-            own = fault.key.split(".")[0] in overrides.get(reward, {})
+            name = fault.key.split(".")[0]
+            if name in known and name not in given:
+                continue  # told with the suite
+            own = name in overrides.get(reward, {})
             place = f"{key}.{BY_REWARD}.{reward}" if own else key
             yield fault._replace(key=f"{place}.{fault.key}" if fault.key else place)
 

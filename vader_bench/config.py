@@ -108,7 +108,7 @@ def expand(experiment: ExperimentConfig, suite: SuiteConfig, with_base: bool = T
             suite=changed_suite(suite, arm.suite) if arm.suite else suite,
             method=arm.method,
             arm="" if label == arm.method else label,
-            settings={} if base else resolved_settings(arm.method, arm.settings, reward),
+            settings={} if base else resolved_settings(arm.method, arm.settings, reward, suite),
             reward=reward,
             prompts=suite.prompts_for(reward),
             seed=seed,

@@ -111,6 +111,9 @@ class SuiteConfig(_Config):
     """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
     wants a fixed number overrides it. Evaluation judges all frames."""
     sampler: SamplerConfig
+    methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
+    """Settings by method name, where an experiment does not say otherwise. Left out of what is written where
+    there are none, as ``memory``."""
     memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
     """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
 

@@ -207,7 +207,7 @@ def _trial(
         experiment=config.experiment,
         suite=suite,
         method=method,
-        settings=resolved_settings(method, config.methods[method].settings | varied, reward),
+        settings=resolved_settings(method, config.methods[method].settings | varied, reward, suite),
         reward=reward,
         prompts=suite.prompts_for(reward) + DEVELOPMENT,
         seed=config.seed,

@@ -249,6 +249,27 @@ def test_flops_are_counted_through_every_call(model: Model) -> None:
     assert found[1] > found[0] > 0
 
 
+def test_a_skeleton_is_the_model_without_values(model: Model) -> None:
+    loaded = model.load()
+    bare = BACKBONES.get(model.family).skeleton(str(model.folder), **model.settings)
+    assert [shapes(module) for module in bare.modules()] == [shapes(module) for module in loaded.modules()]
+    assert all(weight.is_meta for module in bare.modules() for weight in module.state_dict().values())
+    assert (bare.latent_shape, bare.frames) == (loaded.latent_shape, loaded.frames)
+    assert torch.equal(bare.schedule.timesteps(3), loaded.schedule.timesteps(3))
+    assert loaded.encode(PROMPTS[:1]).shape[1:] == bare.text_shape == loaded.text_shape
+    with torch.no_grad(), torch.device("meta"):
+        latents, encoded = torch.empty(1, *bare.latent_shape), torch.empty(1, *bare.text_shape)
+        prediction = bare.denoise(latents, torch.zeros(1, dtype=torch.long), encoded)
+        pictures = bare.decode(latents, [0])
+    assert prediction.shape == latents.shape
+    assert pictures.shape == (1, 1, 3, *bare.picture_size)
+    assert bare.picture_size == loaded.picture_size == model.case.pictures[1:]
+
+
+def shapes(network: torch.nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
 class Step(NamedTuple):
     """What a step of VADER on two videos, with trained adapters, comes to."""
 

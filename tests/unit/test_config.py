@@ -168,6 +168,42 @@ def test_settings_needed_only_by_reward(write_files: Write, experiment_data: Dat
     ]
 
 
+def test_settings_of_the_suite_give_way_to_those_of_the_experiment(
+    write_files: Write, suite_data: Data, experiment_data: Data
+) -> None:
+    suite_data["methods"] = {"vader": {"learning_rate": 0.5, "k": 3}}
+    experiment_data["methods"] = {"vader": {"by_reward": {"action": {"k": 2}}}}
+    experiment = load_experiment(write_files())
+    runs = expand(experiment, load_suite("small"), with_base=False)
+    assert [(r.reward, r.settings["learning_rate"], r.settings["k"]) for r in runs[:2]] == [
+        ("aesthetic", 0.5, 3),
+        ("action", 0.5, 2),
+    ]
+
+
+def test_a_suite_without_settings_of_methods_is_written_as_before_they_existed(suite_data: Data) -> None:
+    assert "methods" not in SuiteConfig.model_validate(suite_data).model_dump()
+    suite_data["methods"] = {"vader": {"k": 3}}
+    assert SuiteConfig.model_validate(suite_data).model_dump()["methods"] == {"vader": {"k": 3}}
+
+
+@pytest.mark.parametrize(
+    ("methods", "line"),
+    [
+        ({"vadr": {}}, "methods.vadr: of suite small is not a known method; did you mean 'vader'"),
+        ({"vader": {"q": 1}}, "methods.vader.q: of suite small is not a known key; choose one of: "),
+        ({"vader": {"k": "x"}}, "methods.vader.k: of suite small is 'x', not a whole number"),
+    ],
+)
+def test_faulty_settings_of_a_suite_are_told_once(
+    write_files: Write, suite_data: Data, methods: Data, line: str
+) -> None:
+    suite_data["methods"] = methods
+    found = lines_of(lambda: load_experiment(write_files()))
+    assert len(found) == 1
+    assert found[0].startswith(f"fig.yaml: {line}")
+
+
 def test_key_given_twice_is_told_with_the_rest(write_files: Write) -> None:
     path = write_files()
     path.write_text(path.read_text() + "tunning: x\nseeds: [2]\n")

@@ -33,7 +33,9 @@ class Backbone(ABC):
     decodes_frame_by_frame: bool = False
     """Whether each picture is decoded from its own frame of latents alone."""
     text_shape: tuple[int, int]
-    """(L, D) of an encoded condition; only a skeleton has to say it."""
+    """(L, D) of an encoded condition."""
+    picture_size: tuple[int, int]
+    """(H, W) of decoded pictures."""
 
     @property
     def frames(self) -> int:
@@ -119,8 +121,8 @@ class BackboneFactory(ABC):
         del settings
         raise UserError(
             f"weights {weights!r}",
-            "are of a family of backbones that cannot be estimated without a run yet",
-            "use `plan` with a suite of the family modelscope",
+            "are of a family of backbones that cannot be estimated without a run",
+            "give the family a `skeleton`, or use `plan` with a packaged suite",
         )
 
 

@@ -11,25 +11,27 @@ from diffusers.models.autoencoders.autoencoder_kl_ltx import AutoencoderKLLTXVid
 from diffusers.models.transformers.transformer_ltx import LTXVideoTransformer3DModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from transformers import T5EncoderModel
+from transformers import T5Config, T5EncoderModel
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
 from vader_bench.backbones.pipeline_folder import (
     latent_sizes,
     load_network,
     load_tokenizer,
-    read_table,
     require_equal,
     require_parts,
     tokenize,
 )
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.errors import UserError
+from vader_bench.released import Sizes, read_sizes, sizes_in
 from vader_bench.yamlfile import parse, raise_faults
 
 __all__ = ["Ltx", "LtxFactory", "LtxSettings"]
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_SIZES = {part: f"{part}/config.json" for part in ("transformer", "vae", "text_encoder")}
+_SIZES |= {"scheduler": "scheduler/scheduler_config.json"}
 
 
 class LtxSettings(BaseModel):
@@ -93,6 +95,8 @@ class Ltx(Backbone):
         space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
         self._time = time
         self._places = (time / wanted.fps, space, space)
+        self.text_shape = (wanted.tokens, text_encoder.config.d_model)
+        self.picture_size = (space * latent_shape[2], space * latent_shape[3])
         for module in self.modules():
             module.requires_grad_(False).eval()
 
@@ -157,31 +161,41 @@ class LtxFactory(BackboneFactory):
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted, faults = parse(LtxSettings, settings)
-        raise_faults("backbone.settings", faults)
-        assert wanted is not None
+        wanted = _settings(settings)
         require_parts(folder, _PARTS, "LTXPipeline")
+        sizes = sizes_in(folder, _SIZES)
         vae = load_network(AutoencoderKLLTXVideo, folder / "vae")
-        _check(folder, vae)
-        space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
-        factors = {"frames": (time, 1), "height": (space, 1), "width": (space, 1)}
-        sizes = latent_sizes(wanted.model_dump(include=set(factors)), factors)
-        scheduler = folder / "scheduler" / "scheduler_config.json"
-        schedule = FlowSchedule.from_config(
-            read_table(scheduler),
-            str(scheduler),
-            tokens=sizes[0] * sizes[1] * sizes[2],
-            shift=wanted.flow_shift,
-            spacing="even",  # the pipeline's own, whatever the scheduler's
-        )
-        transformer = load_network(LTXVideoTransformer3DModel, folder / "transformer")
+        latent_shape, schedule = _fitted(str(folder), sizes, vae, wanted)
         return Ltx(
-            transformer,
+            load_network(LTXVideoTransformer3DModel, folder / "transformer"),
             vae,
             load_network(T5EncoderModel, folder / "text_encoder"),
             load_tokenizer(folder / "tokenizer"),
             schedule=schedule,
-            latent_shape=(int(vae.config["latent_channels"]), *sizes),
+            latent_shape=latent_shape,
+            wanted=wanted,
+        )
+
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``; see the base class.
+
+        Raises:
+            UserError: the weights are neither here nor those of a released model, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        sizes = read_sizes(weights, _SIZES)
+        with torch.device("meta"):
+            vae = AutoencoderKLLTXVideo.from_config(sizes["vae"])
+            transformer = LTXVideoTransformer3DModel.from_config(sizes["transformer"])
+            text_encoder = T5EncoderModel(T5Config(**sizes["text_encoder"]))
+        latent_shape, schedule = _fitted(weights, sizes, vae, wanted)
+        return Ltx(
+            transformer,
+            vae,
+            text_encoder,
+            None,
+            schedule=schedule,
+            latent_shape=latent_shape,
             wanted=wanted,
         )
 
@@ -189,18 +203,43 @@ class LtxFactory(BackboneFactory):
 BACKBONES.register("ltx")(LtxFactory())
 
 
-def _check(folder: Path, vae: Any) -> None:
+def _settings(settings: dict[str, object]) -> LtxSettings:
+    wanted, faults = parse(LtxSettings, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted
+
+
+def _fitted(
+    source: str, sizes: Sizes, vae: Any, wanted: LtxSettings
+) -> tuple[tuple[int, int, int, int], FlowSchedule]:
+    """Return (C, F, h, w) and the schedule for videos as ``wanted``, after checking the networks."""
+    _check(source, sizes, vae)
+    space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
+    factors = {"frames": (time, 1), "height": (space, 1), "width": (space, 1)}
+    frames, height, width = latent_sizes(wanted.model_dump(include=set(factors)), factors)
+    schedule = FlowSchedule.from_config(
+        sizes["scheduler"],
+        f"{source}: scheduler",
+        tokens=frames * height * width,
+        shift=wanted.flow_shift,
+        spacing="even",  # the pipeline's own, whatever the scheduler's
+    )
+    return (int(vae.config["latent_channels"]), frames, height, width), schedule
+
+
+def _check(source: str, sizes: Sizes, vae: Any) -> None:
     """Refuse networks that do not fit each other, and those that need what ``Ltx`` does not have."""
-    network, text = (read_table(folder / name / "config.json") for name in ("transformer", "text_encoder"))
+    network, text = (sizes[name] for name in ("transformer", "text_encoder"))
     channels = {"transformer.in_channels": int(network.get("in_channels", 128))}
-    require_equal(folder, channels | {"vae.latent_channels": int(vae.config["latent_channels"])})
+    require_equal(source, channels | {"vae.latent_channels": int(vae.config["latent_channels"])})
     widths = {"transformer.caption_channels": int(network.get("caption_channels", 4096))}
-    require_equal(folder, widths | {"text_encoder.d_model": int(text.get("d_model", 512))})
+    require_equal(source, widths | {"text_encoder.d_model": int(text.get("d_model", 512))})
     if any(network.get(key, 1) != 1 for key in ("patch_size", "patch_size_t")):
-        raise UserError(str(folder), "has a transformer with patches of latents", "give one without")
+        raise UserError(source, "has a transformer with patches of latents", "give one without")
     if any(vae.config["decoder_inject_noise"]):
         raise UserError(
-            str(folder),
+            source,
             "has an autoencoder whose decoder draws noise of its own, which no seed would repeat",
             "give a version without decoder_inject_noise, 0.9.0 for example",
         )

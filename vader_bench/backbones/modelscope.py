@@ -23,17 +23,14 @@ from vader_bench.backbones.pipeline_folder import load_network, require_parts
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError
 from vader_bench.files import read_json
-from vader_bench.hub import HUB_PREFIX, parse_hub_name
-from vader_bench.weights import resolve
-from vader_bench.yamlfile import parse, raise_faults, read_mapping
+from vader_bench.released import read_sizes
+from vader_bench.yamlfile import parse, raise_faults
 
-__all__ = ["RELEASED", "ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
+__all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
 
-RELEASED = ("damo-vilab/text-to-video-ms-1.7b", "ali-vilab/text-to-video-ms-1.7b")
-"""Names of the released 1.7B model on the hub."""
-
-_RELEASED_SIZES = Path(__file__).with_name("modelscope_released.yaml")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_SIZES = {part: f"{part}/config.json" for part in ("unet", "vae", "text_encoder")}
+_SIZES |= {"scheduler": "scheduler/scheduler_config.json"}
 
 
 class ModelScopeSettings(BaseModel):
@@ -74,6 +71,8 @@ class ModelScope(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self.text_shape = (text_encoder.config.max_position_embeddings, text_encoder.config.hidden_size)
+        factor = _reduction(vae.config)
+        self.picture_size = (factor * latent_shape[2], factor * latent_shape[3])
         for module in self.modules():
             module.requires_grad_(False).eval()
 
@@ -150,12 +149,12 @@ class ModelScopeFactory(BackboneFactory):
             UserError: the weights are neither here nor those of the released model, or a setting is wrong.
         """
         wanted = _settings(settings)
-        configs = _configs(weights)
+        sizes = read_sizes(weights, _SIZES)
         with torch.device("meta"):
-            unet = UNet3DConditionModel.from_config(configs["unet"])
-            vae = AutoencoderKL.from_config(configs["vae"])
-            text_encoder = CLIPTextModel(CLIPTextConfig(**configs["text_encoder"]))
-        schedule = NoiseSchedule.from_config(configs["scheduler"], weights)
+            unet = UNet3DConditionModel.from_config(sizes["unet"])
+            vae = AutoencoderKL.from_config(sizes["vae"])
+            text_encoder = CLIPTextModel(CLIPTextConfig(**sizes["text_encoder"]))
+        schedule = NoiseSchedule.from_config(sizes["scheduler"], weights)
         shape = _latent_shape(unet.config, vae.config, wanted)
         return ModelScope(unet, vae, text_encoder, None, schedule, shape)
 
@@ -181,22 +180,6 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
 
 
-def _configs(weights: str) -> dict[str, dict[str, Any]]:
-    """Return the configuration of each part: of the folder if it is here, of the released model if not."""
-    try:
-        folder = resolve(weights)
-    except UserError:
-        name = parse_hub_name(weights) if weights.startswith(HUB_PREFIX) else None
-        if name is None or name.repository not in RELEASED:
-            raise
-        data, faults = read_mapping(_RELEASED_SIZES)
-        raise_faults(str(_RELEASED_SIZES), faults)
-        return data
-    files = {part: folder / part / "config.json" for part in ("unet", "vae", "text_encoder")}
-    files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
-    return {part: read_json(path) for part, path in files.items()}
-
-
 def _settings(settings: dict[str, object]) -> ModelScopeSettings:
     wanted, faults = parse(ModelScopeSettings, settings)
     raise_faults("backbone.settings", faults)
@@ -204,8 +187,13 @@ def _settings(settings: dict[str, object]) -> ModelScopeSettings:
     return wanted
 
 
+def _reduction(vae: Any) -> int:
+    """Return how many pixels become one, along each side."""
+    return int(2 ** (len(vae.block_out_channels) - 1))
+
+
 def _latent_shape(unet: Any, vae: Any, wanted: ModelScopeSettings) -> tuple[int, int, int, int]:
-    factor = 2 ** (len(vae.block_out_channels) - 1)
+    factor = _reduction(vae)
     size = unet.sample_size
     native = (size, size) if isinstance(size, int) or size is None else tuple(size)
     sides = []

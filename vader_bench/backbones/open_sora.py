@@ -15,7 +15,7 @@ import torch
 from accelerate import init_empty_weights
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from transformers import T5EncoderModel
+from transformers import T5Config, T5EncoderModel
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
 from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
@@ -31,6 +31,8 @@ from vader_bench.backbones.pipeline_folder import (
 from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
 from vader_bench.diffusion.flow_open_sora import open_sora_schedule
 from vader_bench.errors import UserError
+from vader_bench.released import local_folder, read_sizes
+from vader_bench.weights import resolve
 from vader_bench.yamlfile import parse, raise_faults
 
 __all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
@@ -53,6 +55,10 @@ class OpenSoraSettings(BaseModel):
     """Pixels that the denoiser is told; pictures have the next lower multiple of 8."""
     fps: int = Field(default=24, ge=1)
     """Frames a second that the denoiser is told."""
+    vae: str | None = None
+    """Weights of the autoencoder; the folder's own if ``None``."""
+    text_encoder: str | None = None
+    """Weights of the text encoder, with its tokenizer; the folder's own if ``None``."""
     suffix: str = " aesthetic score: 6.5."
     """What is put after every prompt: the denoiser was trained to read a score there."""
 
@@ -94,6 +100,8 @@ class OpenSora(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self._settings = settings
+        self.text_shape = (transformer.config.model_max_length, transformer.config.caption_channels)
+        self.picture_size = (vae.reduction * self.latent_shape[2], vae.reduction * self.latent_shape[3])
         self._format = Format(settings.height, settings.width, settings.fps)
         for module in self.modules():
             module.requires_grad_(False).eval()
@@ -149,8 +157,9 @@ class OpenSoraFactory(BackboneFactory):
     """Loads a folder of the released parts, with ``OpenSoraSettings`` as settings.
 
     ``transformer`` and ``vae`` hold ``config.json`` and ``model.safetensors`` of the release,
-    ``text_encoder`` and ``tokenizer`` what transformers saves. Sizes of the autoencoder that are not the
-    released ones stand under ``vae_2d`` and ``vae_temporal`` in its ``config.json``.
+    ``text_encoder`` and ``tokenizer`` what transformers saves. The release has no such folder: where the
+    settings name the other parts, the folder may be the denoiser's own. Sizes of the autoencoder that are not
+    the released ones stand under ``vae_2d`` and ``vae_temporal`` in its ``config.json``.
     """
 
     def load(self, folder: Path, **settings: object) -> Backbone:
@@ -159,31 +168,83 @@ class OpenSoraFactory(BackboneFactory):
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted, faults = parse(OpenSoraSettings, settings)
-        raise_faults("backbone.settings", faults)
-        assert wanted is not None
-        require_parts(folder, _PARTS, "Open-Sora")
-        config = _read_sizes(STDiT3Config, folder / "transformer")
-        vae_config = _read_sizes(OpenSoraVAEConfig, folder / "vae")
-        latents = {"transformer.in_channels": config.in_channels}
-        require_equal(folder, latents | {"vae.vae_temporal.embed_dim": vae_config.vae_temporal.embed_dim})
+        wanted = _settings(settings)
+        places = _places(folder, wanted)
+        config = _read_config(STDiT3Config, places["transformer"])
+        vae_config = _read_config(OpenSoraVAEConfig, places["vae"])
+        _require_fit(folder, config, vae_config)
         # nothing is drawn that the files replace, and no draw is seen outside
         with torch.random.fork_rng(devices=[]), init_empty_weights():
             transformer = STDiT3(config)
             vae = OpenSoraVAE(vae_config)
         for network, part in ((transformer, "transformer"), (vae, "vae")):
-            fill(network, read_weights(folder / part), str(folder / part))
-        text_encoder = load_network(T5EncoderModel, folder / "text_encoder")
+            fill(network, read_weights(places[part]), str(places[part]))
+        text_encoder = load_network(T5EncoderModel, places["text_encoder"])
         texts = {"transformer.caption_channels": config.caption_channels}
         require_equal(folder, texts | {"text_encoder.d_model": text_encoder.config.d_model})
-        tokenizer = load_tokenizer(folder / "tokenizer")
+        tokenizer = load_tokenizer(places["tokenizer"])
         if len(tokenizer) > text_encoder.config.vocab_size:
             wrong = f"knows {len(tokenizer)} tokens, the text encoder {text_encoder.config.vocab_size}"
-            raise UserError(str(folder / "tokenizer"), wrong, "give the tokenizer of the text encoder")
+            raise UserError(str(places["tokenizer"]), wrong, "give the tokenizer of the text encoder")
         return OpenSora(transformer, vae, text_encoder, tokenizer, wanted)
+
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``; see the base class.
+
+        Raises:
+            UserError: a part's weights are neither here nor those of the released one, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        names = {"transformer": weights, "vae": wanted.vae or weights}
+        names["text_encoder"] = wanted.text_encoder or weights
+        sizes = {
+            part: read_sizes(name, {part: _config_file(name, part)})[part] for part, name in names.items()
+        }
+        config = _parsed(STDiT3Config, sizes["transformer"], weights)
+        vae_config = _parsed(OpenSoraVAEConfig, sizes["vae"], wanted.vae or weights)
+        _require_fit(weights, config, vae_config)
+        with torch.device("meta"):
+            transformer, vae = STDiT3(config), OpenSoraVAE(vae_config)
+            text_encoder = T5EncoderModel(T5Config(**sizes["text_encoder"]))
+        return OpenSora(transformer, vae, text_encoder, None, wanted)
 
 
 BACKBONES.register("open-sora-1.2")(OpenSoraFactory())
+
+
+def _settings(settings: dict[str, object]) -> OpenSoraSettings:
+    wanted, faults = parse(OpenSoraSettings, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted
+
+
+def _places(folder: Path, wanted: OpenSoraSettings) -> dict[str, Path]:
+    """Return the folder of each part.
+
+    Raises:
+        UserError: one is missing.
+    """
+    text = resolve(wanted.text_encoder) if wanted.text_encoder else None
+    named = {"vae": resolve(wanted.vae) if wanted.vae else None, "text_encoder": text, "tokenizer": text}
+    own = [part for part in _PARTS if named.get(part) is None]
+    if own == ["transformer"] and not (folder / "transformer").is_dir():
+        named["transformer"] = folder
+    else:
+        require_parts(folder, own, "Open-Sora")
+    return {part: named.get(part) or folder / part for part in _PARTS}
+
+
+def _config_file(weights: str, part: str) -> str:
+    """Return where the sizes of ``part`` lie in the folder of ``weights``."""
+    folder = local_folder(weights)
+    inside = folder is not None and (folder / part).is_dir()
+    return f"{part}/config.json" if inside else "config.json"
+
+
+def _require_fit(source: Path | str, config: STDiT3Config, vae: OpenSoraVAEConfig) -> None:
+    latents = {"transformer.in_channels": config.in_channels}
+    require_equal(source, latents | {"vae.vae_temporal.embed_dim": vae.vae_temporal.embed_dim})
 
 
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
@@ -218,10 +279,14 @@ def _latent_shape(channels: int, vae: OpenSoraVAE, wanted: OpenSoraSettings) -> 
     return channels, vae.latent_frames(wanted.frames), *sides
 
 
-def _read_sizes(kind: type[Config], folder: Path) -> Config:
-    """Return the sizes in the ``config.json`` of ``folder``, with every fault of it told."""
+def _read_config(kind: type[Config], folder: Path) -> Config:
     path = folder / "config.json"
-    config, faults = parse(kind, read_table(path))
-    raise_faults(str(path), faults)
+    return _parsed(kind, read_table(path), str(path))
+
+
+def _parsed(kind: type[Config], sizes: dict[str, Any], source: str) -> Config:
+    """Return the ``sizes`` that ``source`` gives, with every fault of them told."""
+    config, faults = parse(kind, sizes)
+    raise_faults(source, faults)
     assert config is not None
     return config

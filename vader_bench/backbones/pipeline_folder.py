@@ -154,15 +154,15 @@ def latent_sizes(wanted: Mapping[str, int], factors: Mapping[str, tuple[int, int
     return sizes[0], sizes[1], sizes[2]
 
 
-def require_equal(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Check that the ``sizes`` of the networks in ``folder``, given by their names, are one.
+def require_equal(source: Path | str, sizes: Mapping[str, int]) -> None:
+    """Check that the ``sizes`` of the networks of ``source``, given by their names, are one.
 
     Raises:
         UserError: they differ.
     """
     if len(set(sizes.values())) > 1:
         told = " and ".join(f"{name} = {size}" for name, size in sizes.items())
-        raise UserError(str(folder), f"has {told}", "give networks that belong together")
+        raise UserError(str(source), f"has {told}", "give networks that belong together")
 
 
 def _empty(kind: Any, config: dict[str, Any], folder: Path) -> Any:

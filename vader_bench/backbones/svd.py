@@ -14,7 +14,7 @@ from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import Autoen
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone
 from vader_bench.backbones.pictures import PictureSource, blurred_square, picture_source
@@ -27,13 +27,16 @@ from vader_bench.backbones.pipeline_folder import (
 )
 from vader_bench.diffusion.edm import EdmSchedule
 from vader_bench.diffusion.sampler import draw_noise
-from vader_bench.rewards.preprocess import Preprocess, read_preprocess
+from vader_bench.released import read_sizes
+from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, read_preprocess
 from vader_bench.seeding import torch_stream
 from vader_bench.yamlfile import parse, raise_faults
 
 __all__ = ["Svd", "SvdFactory", "SvdNetworks", "SvdSettings", "augmentation_stream"]
 
 _PARTS = ("unet", "vae", "image_encoder", "scheduler", "feature_extractor")
+_SIZES = {part: f"{part}/config.json" for part in ("unet", "vae", "image_encoder")}
+_SIZES |= {"scheduler": "scheduler/scheduler_config.json"}
 
 
 class SvdSettings(BaseModel):
@@ -103,6 +106,8 @@ class Svd(ImageBackbone):
         self._embedding = int(networks.image_encoder.config.projection_dim)
         self._settings = settings
         self._pictures = pictures
+        self.text_shape = (1, self._embedding + latent_shape[0] * latent_shape[2] * latent_shape[3])
+        self.picture_size = (settings.height, settings.width)
         self._told = (settings.fps - 1, settings.motion_bucket_id, settings.noise_aug_strength)
         for module in self.modules():
             module.requires_grad_(False).eval()
@@ -201,9 +206,7 @@ class SvdFactory(BackboneFactory):
             UserError: a part of the folder is missing, faulty or does not fit the others, or a setting is
                 wrong.
         """
-        wanted, faults = parse(SvdSettings, settings)
-        raise_faults("backbone.settings", faults)
-        assert wanted is not None
+        wanted = _settings(settings)
         require_parts(folder, _PARTS, "StableVideoDiffusionPipeline")
         source = picture_source(wanted.pictures, wanted.height, wanted.width)
         scheduler = folder / "scheduler" / "scheduler_config.json"
@@ -211,8 +214,39 @@ class SvdFactory(BackboneFactory):
         networks = _load_networks(folder)
         return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, source)
 
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``; see the base class.
+
+        Raises:
+            UserError: the weights are neither here nor those of a released model, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        sizes = read_sizes(weights, _SIZES)
+        with torch.device("meta"):
+            networks = SvdNetworks(
+                UNetSpatioTemporalConditionModel.from_config(sizes["unet"]),
+                AutoencoderKLTemporalDecoder.from_config(sizes["vae"]),
+                CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes["image_encoder"])),
+                Preprocess(sizes["image_encoder"].get("image_size", 224), CLIP_MEAN, CLIP_STD),
+            )
+        for network in (networks.unet, networks.vae):
+            network.to("meta")  # diffusers makes a few of its weights on the CPU, come what may
+        schedule = EdmSchedule.from_config(sizes["scheduler"], weights)
+        return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, _no_picture)
+
 
 BACKBONES.register("svd")(SvdFactory())
+
+
+def _settings(settings: dict[str, object]) -> SvdSettings:
+    wanted, faults = parse(SvdSettings, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted
+
+
+def _no_picture(prompt: str) -> Tensor:
+    raise AssertionError(f"a skeleton encodes nothing, and was given {prompt!r}")
 
 
 def augmentation_stream(name: str) -> torch.Generator:

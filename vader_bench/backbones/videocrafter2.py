@@ -30,6 +30,7 @@ from vader_bench.backbones.videocrafter2_keys import (
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.released import local_folder
 from vader_bench.weights import resolve
 from vader_bench.yamlfile import parse, raise_faults, read_mapping, rule
 
@@ -132,7 +133,7 @@ class VideoCrafter2(Backbone):
         unet: the denoiser.
         first_stage: the autoencoder.
         text_encoder: its states before the last layer are what the denoiser reads.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer; ``None`` in a skeleton.
         latent_shape: (C, F, h, w).
         fps: frames a second that the denoiser is told.
     """
@@ -146,7 +147,7 @@ class VideoCrafter2(Backbone):
         unet: VideoCrafter2UNet,
         first_stage: AutoencoderKL,
         text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
+        tokenizer: CLIPTokenizer | None,
         latent_shape: tuple[int, int, int, int],
         fps: int,
     ) -> None:
@@ -159,6 +160,9 @@ class VideoCrafter2(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self._fps = fps
+        self.text_shape = (text_encoder.config.max_position_embeddings, text_encoder.config.hidden_size)
+        factor = 2 ** (len(first_stage.config["block_out_channels"]) - 1)
+        self.picture_size = (factor * latent_shape[2], factor * latent_shape[3])
         for module in self.modules():
             module.requires_grad_(False).eval()
 
@@ -169,6 +173,7 @@ class VideoCrafter2(Backbone):
         Raises:
             UserError: a prompt has more tokens than the text encoder reads.
         """
+        assert self._tokenizer is not None, "a skeleton encodes nothing"
         limit = self._text_encoder.config.max_position_embeddings
         rows = self._tokenizer(list(prompts)).input_ids
         for prompt, row in zip(prompts, rows, strict=True):
@@ -220,9 +225,7 @@ class VideoCrafter2Factory(BackboneFactory):
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted, faults = parse(VideoCrafter2Settings, settings)
-        raise_faults("backbone.settings", faults)
-        assert wanted is not None
+        wanted = _settings(settings)
         config = _read_config(folder)
         latent_shape = _latent_shape(config, wanted)
         checkpoint = find_checkpoint(folder)
@@ -242,6 +245,22 @@ class VideoCrafter2Factory(BackboneFactory):
         ]
         load_into(networks, stored, str(checkpoint))
         return VideoCrafter2(unet, first_stage, text_encoder, tokenizer, latent_shape, wanted.fps)
+
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``; see the base class.
+
+        Raises:
+            UserError: the weights are neither here nor those of the released model, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        folder = local_folder(weights)
+        config = VideoCrafter2Config() if folder is None else _read_config(folder)
+        start, end = config.text.vocab_size - 2, config.text.vocab_size - 1  # which tokens does not matter
+        with torch.device("meta"):
+            unet = VideoCrafter2UNet(config.unet)
+            first_stage = make_first_stage(config.first_stage)
+            text_encoder = make_text_encoder(config.text, start, end)
+        return VideoCrafter2(unet, first_stage, text_encoder, None, _latent_shape(config, wanted), wanted.fps)
 
 
 BACKBONES.register("videocrafter2")(VideoCrafter2Factory())
@@ -294,6 +313,13 @@ def make_text_encoder(config: TextConfig, start: int, end: int) -> CLIPTextModel
             pad_token_id=_PADDING,
         )
     )
+
+
+def _settings(settings: dict[str, object]) -> VideoCrafter2Settings:
+    wanted, faults = parse(VideoCrafter2Settings, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted
 
 
 def _read_config(folder: Path) -> VideoCrafter2Config:

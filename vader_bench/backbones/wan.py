@@ -11,25 +11,28 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from transformers import UMT5EncoderModel
+from transformers import UMT5Config, UMT5EncoderModel
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
 from vader_bench.backbones.pipeline_folder import (
     latent_sizes,
     load_network,
     load_tokenizer,
-    read_table,
     require_equal,
     require_parts,
     tokenize,
 )
 from vader_bench.diffusion.flow import LENGTH, FlowSchedule
 from vader_bench.errors import UserError
+from vader_bench.released import Sizes, read_sizes, sizes_in
 from vader_bench.yamlfile import parse, raise_faults
 
 __all__ = ["Experts", "Wan", "WanFactory", "WanSettings"]
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_SIZES = {part: f"{part}/config.json" for part in ("transformer", "transformer_2", "vae", "text_encoder")}
+_SIZES |= {"scheduler": "scheduler/scheduler_config.json", "index": "model_index.json"}
+_OPTIONAL = ("transformer_2", "index")
 
 
 class WanSettings(BaseModel):
@@ -118,6 +121,9 @@ class Wan(Backbone):
         self._mean, self._std = (
             torch.tensor(vae.config[name]).reshape(1, -1, 1, 1, 1) for name in ("latents_mean", "latents_std")
         )
+        self.text_shape = (tokens, text_encoder.config.d_model)
+        factor = int(vae.config["scale_factor_spatial"])
+        self.picture_size = (factor * latent_shape[2], factor * latent_shape[3])
         for module in self.modules():
             module.requires_grad_(False).eval()
 
@@ -171,18 +177,51 @@ class WanFactory(BackboneFactory):
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted, faults = parse(WanSettings, settings)
-        raise_faults("backbone.settings", faults)
-        assert wanted is not None
+        wanted = _settings(settings)
         require_parts(folder, _PARTS, "WanPipeline")
-        scheduler = folder / "scheduler" / "scheduler_config.json"
-        schedule = FlowSchedule.from_config(read_table(scheduler), str(scheduler), shift=wanted.flow_shift)
-        latent_shape = _latent_shape(folder, wanted)
+        sizes = sizes_in(folder, _SIZES, _OPTIONAL)
+        source = f"{folder}: scheduler"
+        schedule = FlowSchedule.from_config(sizes["scheduler"], source, shift=wanted.flow_shift)
+        latent_shape = _latent_shape(str(folder), sizes, wanted)
+        boundary = _boundary(str(folder), sizes)
+        names = ["transformer"] if boundary is None else ["transformer", "transformer_2"]
+        experts = [load_network(WanTransformer3DModel, folder / name) for name in names]
         return Wan(
-            _load_transformer(folder),
+            experts[0] if boundary is None else Experts(experts[0], experts[1], boundary).eval(),
             load_network(AutoencoderKLWan, folder / "vae"),
             load_network(UMT5EncoderModel, folder / "text_encoder"),
             load_tokenizer(folder / "tokenizer"),
+            schedule=schedule,
+            latent_shape=latent_shape,
+            tokens=wanted.tokens,
+        )
+
+    def skeleton(self, weights: str, **settings: object) -> Backbone:
+        """Return the model without the values of its weights, on the device ``meta``; see the base class.
+
+        Of two experts one takes every call: which one does not change what a call costs.
+
+        Raises:
+            UserError: the weights are neither here nor those of a released model, or a setting is wrong.
+        """
+        wanted = _settings(settings)
+        sizes = read_sizes(weights, _SIZES, _OPTIONAL)
+        schedule = FlowSchedule.from_config(sizes["scheduler"], weights, shift=wanted.flow_shift)
+        latent_shape = _latent_shape(weights, sizes, wanted)
+        boundary = _boundary(weights, sizes)
+        zeros = {"latents_mean": [0.0] * latent_shape[0], "latents_std": [1.0] * latent_shape[0]}
+        with torch.device("meta"):
+            transformer = WanTransformer3DModel.from_config(sizes["transformer"])
+            if boundary is not None:
+                second = WanTransformer3DModel.from_config(sizes["transformer_2"])
+                transformer = _FirstExpert(transformer, second, boundary)
+            vae = AutoencoderKLWan.from_config(zeros | sizes["vae"])
+            text_encoder = UMT5EncoderModel(UMT5Config(**sizes["text_encoder"]))
+        return Wan(
+            transformer,
+            vae,
+            text_encoder,
+            None,
             schedule=schedule,
             latent_shape=latent_shape,
             tokens=wanted.tokens,
@@ -192,32 +231,43 @@ class WanFactory(BackboneFactory):
 BACKBONES.register("wan")(WanFactory())
 
 
-def _load_transformer(folder: Path) -> nn.Module:
-    """Return the denoiser, made of two if the folder has two and says where one ends."""
-    index = folder / "model_index.json"
-    boundary = read_table(index).get("boundary_ratio") if index.is_file() else None
-    names = ["transformer", "transformer_2"] if (folder / "transformer_2").is_dir() else ["transformer"]
+class _FirstExpert(Experts):
+    """Experts of a skeleton, whose timesteps have no values to choose one by."""
+
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, encoded: Tensor, return_dict: bool
+    ) -> tuple[Tensor]:
+        prediction: tuple[Tensor] = self.high(latents, timesteps, encoded, return_dict=return_dict)
+        return prediction
+
+
+def _settings(settings: dict[str, object]) -> WanSettings:
+    wanted, faults = parse(WanSettings, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted
+
+
+def _boundary(source: str, sizes: Sizes) -> float | None:
+    """Return the timestep where one of two networks ends and the other begins; ``None`` if there is one."""
+    boundary = sizes.get("index", {}).get("boundary_ratio")
+    names = [name for name in ("transformer", "transformer_2") if name in sizes]
     if (boundary is None) != (len(names) == 1):
         raise UserError(
-            str(folder),
+            source,
             f"has {' and '.join(names)}, and boundary_ratio = {boundary} in model_index.json",
             "give both transformer_2 and boundary_ratio, or neither",
         )
-    experts = [load_network(WanTransformer3DModel, folder / name) for name in names]
-    if boundary is None:
-        return experts[0]  # type: ignore[no-any-return]
-    return Experts(experts[0], experts[1], boundary * LENGTH).eval()
+    return None if boundary is None else boundary * LENGTH
 
 
-def _latent_shape(folder: Path, wanted: WanSettings) -> tuple[int, int, int, int]:
+def _latent_shape(source: str, sizes: Sizes, wanted: WanSettings) -> tuple[int, int, int, int]:
     """Return (C, F, h, w), after comparing the sizes of the networks."""
-    network, vae, text = (
-        read_table(folder / name / "config.json") for name in ("transformer", "vae", "text_encoder")
-    )
+    network, vae, text = (sizes[name] for name in ("transformer", "vae", "text_encoder"))
     channels = int(network.get("in_channels", 16))
-    require_equal(folder, {"transformer.in_channels": channels, "vae.z_dim": int(vae.get("z_dim", 16))})
+    require_equal(source, {"transformer.in_channels": channels, "vae.z_dim": int(vae.get("z_dim", 16))})
     require_equal(
-        folder,
+        source,
         {
             "transformer.text_dim": int(network.get("text_dim", 4096)),
             "text_encoder.d_model": int(text.get("d_model", 512)),

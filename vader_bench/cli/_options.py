@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Out", "Seeds", "Suite", "Tracking", "Workers"]
+__all__ = ["Out", "Quick", "Seeds", "Suite", "Tracking", "Workers"]
 
 Suite = Annotated[
     str | None, typer.Option(help="Suite to use in place of the experiment's: a name or a file.")
 ]
+Quick = Annotated[bool, typer.Option("--quick", help="Take the experiment's smaller form.")]
 Out = Annotated[Path, typer.Option(help="Folder of all results; <experiment>/<suite> is made in it.")]
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many seeds; by default those that the experiment names.")

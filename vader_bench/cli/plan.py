@@ -2,100 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vader_bench.cli._options import Suite
+from vader_bench.cli._options import Quick, Suite
 
 if TYPE_CHECKING:
-    from vader_bench.config import RunConfig
+    from vader_bench.plan.gpus import Gpu
+    from vader_bench.plan.planning import Plan
     from vader_bench.plan.whatif import Planned
 
 __all__ = ["command"]
 
 _GIB = 2**30
+_SMALL = "16 GiB"
+"""What a card of that size is called, for which there is always a verdict."""
 
 
 def command(
     experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
     suite: Suite = None,
+    quick: Quick = False,
     gpu: Annotated[str, typer.Option(help="Card to plan for; an unknown name lists all.")] = "rtx-4080",
     frames: Annotated[int | None, typer.Option(min=1, help="What if videos had so many frames.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="What if they were so high, in pixels.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="What if they were so wide, in pixels.")] = None,
     k: Annotated[int | None, typer.Option(min=1, help="What if so many steps of VADER had gradient.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="What if batches had so many videos.")] = None,
-    precision: Annotated[str, typer.Option(help="Of frozen weights: fp32, fp16 or bf16.")] = "fp32",
+    precision: Annotated[
+        str | None, typer.Option(help="What if frozen weights were fp32, fp16 or bf16.")
+    ] = None,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="What if the denoiser recomputed its activations.")
     ] = False,
 ) -> None:
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
-    from vader_bench.plan.estimate import RESERVE, UTILISATION
-    from vader_bench.plan.gpus import find_gpu
+    from vader_bench.plan.gpus import SMALL, find_gpu
     from vader_bench.plan.planning import make_plan
-    from vader_bench.plan.whatif import Changes, plan_arms, switches
+    from vader_bench.plan.whatif import Changes, frozen_weights, plan_arms
 
     card = find_gpu(gpu)
     sizes = {"frames": frames, "height": height, "width": width}
     changes = Changes(
         backbone={key: value for key, value in sizes.items() if value is not None},
-        checkpointing=checkpointing,
+        memory=frozen_weights(precision) | ({"checkpointing": True} if checkpointing else {}),
         k=k,
         batch=batch,
-        precision=precision,
     )
-    plan = make_plan(experiment, suite, with_weights=False)
+    plan = make_plan(experiment, suite, quick, with_weights=False)
     planned = plan_arms(plan.runs, changes)
-    typer.echo(
-        f"{plan.experiment.experiment} on {plan.suite.suite}, {gpu} ({card.memory_gib:g} GiB), {precision}"
+    cards = {gpu: card} if card.memory == SMALL.memory else {gpu: card, _SMALL: SMALL}
+    for line in _lines(plan, planned, card, cards):
+        typer.echo(line)
+
+
+def _lines(plan: Plan, planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> Iterator[str]:
+    from vader_bench.plan.estimate import RESERVE, UTILISATION
+
+    yield f"{plan.experiment.experiment} on {plan.suite.suite}, {next(iter(cards))} ({card.memory_gib:g} GiB)"
+    yield from dict.fromkeys(map(_told, planned))
+    yield from _table(planned, card, cards)
+    seeds = len(plan.experiment.seeds)
+    hours = seeds * sum(one.estimate.seconds(card, one.precision) for one in planned) / 3600
+    yield f"a row is one run; {seeds} {'seeds' if seeds > 1 else 'seed'} of all of them: {hours:.3g} hours"
+    rates = dict.fromkeys(f"{card.rate(one.precision) / 1e12:g}" for one in planned)
+    rate = " or ".join(rates)
+    yield f"hours: training alone, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
+    yield f"GiB: most at once while training; fits if {RESERVE / _GIB:g} GiB of the card are left"
+    for name, size in cards.items():
+        yield from _advice(planned, name, size)
+
+
+def _told(one: Planned) -> str:
+    """Return the sizes and switches that all memory is reckoned with."""
+    frames, height, width = one.video
+    sampler, memory = one.run.suite.sampler, one.run.suite.memory
+    switched = [key for key in ("checkpointing", "slicing", "offload_activations") if getattr(memory, key)]
+    return (
+        f"{frames} frames of {height} x {width}, {sampler.steps} steps, guidance {sampler.guidance:g}, "
+        f"frozen weights {memory.frozen_weights}, {' and '.join(switched) or 'no switch'} on"
     )
-    for row in _table(planned, card, _seeds(plan.runs)):
-        typer.echo(row)
-    rate = card.rate(precision) / 1e12
-    typer.echo(f"hours: training alone, at an assumed {UTILISATION:.0%} of the card's {rate:g} TFLOP/s")
-    typer.echo(f"GiB: most at once while training; fits if {RESERVE / _GIB:g} GiB of the card are left")
-    largest = max(planned, key=lambda one: one.estimate.memory.total)
-    if largest.estimate.memory.fits(card):
-        typer.echo(f"fits {gpu}: every arm")
-        return
-    typer.echo(f"does not fit {gpu}; what would help {largest.estimate.method} on {largest.estimate.reward}:")
-    for switch in switches(largest, card, changes):
-        verdict = "fits" if switch.memory.fits(card) else "does not fit"
-        typer.echo(f"  {switch.name:<48}{switch.memory.total / _GIB:8.1f} GiB  {verdict}")
 
 
-def _seeds(runs: list[RunConfig]) -> int:
-    return len({run.seed for run in runs})
-
-
-def _table(planned: list[Planned], card: Any, seeds: int) -> list[str]:
-    heads = ("method", "reward", "queries", "TFLOP", "hours", "GiB", "of it weights", "kept", "")
+def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list[str]:
+    words = "method reward batch k decoded queries TFLOP hours GiB weights kept"
+    heads = [*words.split(), *cards]
     rows = [heads]
     for one in planned:
-        found = one.estimate
+        found, memory = one.estimate, one.estimate.memory
+        settings = one.run.settings
         rows.append(
-            (
+            [
                 found.method,
                 found.reward,
+                str(settings["batch_size"]),
+                str(settings.get("k", "")),
+                str(one.decoded),
                 str(found.queries),
                 f"{found.flops / 1e12:.4g}",
                 f"{found.seconds(card, one.precision) / 3600:.3g}",
-                f"{found.memory.total / _GIB:.2f}",
-                f"{found.memory.weights / _GIB:.2f}",
-                f"{found.memory.kept / _GIB:.2f}",
-                "fits" if found.memory.fits(card) else "does not fit",
-            )
+                *(f"{part / _GIB:.2f}" for part in (memory.total, memory.weights, memory.kept)),
+                *("fits" if memory.fits(size) else "no" for size in cards.values()),
+            ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    lines = [
+    return [
         "  ".join(
-            cell.ljust(width) if column in {0, 1, 8} else cell.rjust(width)
+            cell.ljust(width) if column in {0, 1} or column >= len(words.split()) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    hours = seeds * sum(one.estimate.seconds(card, one.precision) for one in planned) / 3600
-    return [*lines, f"one run each; {seeds} seeds of all of them: {hours:.3g} hours"]
+
+
+def _advice(planned: Sequence[Planned], name: str, card: Gpu) -> Iterator[str]:
+    """Yield what would make each arm fit ``card``, or that all do."""
+    from vader_bench.plan.whatif import switches
+
+    large = [one for one in planned if not one.estimate.memory.fits(card)]
+    if not large:
+        yield f"fits {name}: every arm"
+        return
+    yield f"does not fit {name}; GiB with one switch on top of the other:"
+    for one in large:
+        steps = list(switches(one, card))
+        told = ", ".join(f"{step.name} {step.memory.total / _GIB:.1f}" for step in steps)
+        verdict = "fits" if steps and steps[-1].memory.fits(card) else "does not fit"
+        yield f"  {one.estimate.method} on {one.estimate.reward}: {told or 'no switch is left'}: {verdict}"

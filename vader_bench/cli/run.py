@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vader_bench.cli._options import Out, Seeds, Suite, Tracking, Workers
+from vader_bench.cli._options import Out, Quick, Seeds, Suite, Tracking, Workers
 
 __all__ = ["command"]
 
@@ -15,7 +15,7 @@ __all__ = ["command"]
 def command(
     experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
     suite: Suite = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Run the experiment's smaller form.")] = False,
+    quick: Quick = False,
     seeds: Seeds = None,
     out: Out = Path("results"),
     workers: Workers = None,

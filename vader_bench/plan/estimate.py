@@ -71,6 +71,7 @@ class Estimate:
     """What one run would spend and need. Evaluation is left out, as in a run's ledger."""
 
     method: str
+    """Or the arm, where it is called otherwise."""
     reward: str
     queries: int
     flops: int
@@ -81,30 +82,25 @@ class Estimate:
         return self.flops / (gpu.rate(precision) * UTILISATION)
 
 
-def estimate(run: RunConfig, counted: Fakes, fused: Fakes) -> Estimate:
-    """Return what ``run`` would spend and need.
-
-    Args:
-        run: of any method; the base model spends nothing.
-        counted: the networks for FLOPs.
-        fused: the networks for memory.
+def estimate(run: RunConfig, networks: Fakes) -> Estimate:
+    """Return what ``run``, which is not the base model's, would spend and need.
 
     Raises:
         UserError: a setting does not fit its method or the suite.
     """
-    flops, made = rehearse(run, counted)
-    return Estimate(run.method, run.reward, run.reward_queries, flops, memory_of(made, fused, run.reward))
+    flops, made = rehearse(run, networks)
+    return Estimate(run.label, run.reward, run.reward_queries, flops, memory_of(made, networks, run.reward))
 
 
-def rehearse(run: RunConfig, counted: Fakes) -> tuple[int, list[Made]]:
+def rehearse(run: RunConfig, networks: Fakes) -> tuple[int, list[Made]]:
     """Return the FLOPs of the whole of ``run``, and the calls of its first interval in their order."""
     interval = run.evaluation.every
     meter = Meter(Budget(reward_queries=interval))
-    table = _Recorder(meter, counted, run.reward)
+    table = _Recorder(meter, networks, run.reward)
     sampler, kind = run.suite.sampler, METHODS.get(run.method)
     bench = Workbench(
-        backbone=MeteredBackbone(_Dummy(counted.backbone), meter, table),
-        reward=MeteredReward(_DummyReward(counted.rewards[run.reward]), meter, table),
+        backbone=MeteredBackbone(_Dummy(networks.backbone), meter, table),
+        reward=MeteredReward(_DummyReward(networks.rewards[run.reward]), meter, table),
         prompts=(f"prompt {number}" for number in count()),
         steps=sampler.steps,
         eta=sampler.eta,
@@ -119,7 +115,7 @@ def rehearse(run: RunConfig, counted: Fakes) -> tuple[int, list[Made]]:
     return meter.ledger.flops * run.reward_queries // interval, table.made
 
 
-def memory_of(made: Sequence[Made], fused: Fakes, reward: str) -> Memory:
+def memory_of(made: Sequence[Made], networks: Fakes, reward: str) -> Memory:
     """Return the most bytes at once for the calls ``made``.
 
     Calls that leave a graph pile up until the backward pass: as many of the denoiser as were ever open,
@@ -128,14 +124,13 @@ def memory_of(made: Sequence[Made], fused: Fakes, reward: str) -> Memory:
     piled, passing = 0, 0
     kept = 0
     for call, videos in _graph(made):
-        footprint = fused.footprint(call, reward)
-        passing = max(passing, piled + footprint.peak * videos)
-        piled += footprint.kept * videos
+        cost = networks.cost(call, reward)
+        passing = max(passing, piled + cost.peak * videos)
+        piled += cost.kept * videos
         kept = piled
     for one in _largest(one for one in made if not one.call.differentiated):
-        passing = max(passing, fused.footprint(one.call, reward).peak * one.videos)
-    training = 4 * fused.adapters
-    return Memory(fused.weights(reward), training, kept, max(0, passing - kept))
+        passing = max(passing, networks.cost(one.call, reward).peak * one.videos)
+    return Memory(networks.weights(reward), networks.training, kept, max(0, passing - kept))
 
 
 def _graph(made: Sequence[Made]) -> Iterator[tuple[Call, int]]:
@@ -163,9 +158,9 @@ def _largest(made: Iterator[Made]) -> Iterator[Made]:
 class _Recorder(FlopTable):
     """Charges what calls cost at full size, and remembers them."""
 
-    def __init__(self, meter: Meter, counted: Fakes, reward: str) -> None:
+    def __init__(self, meter: Meter, networks: Fakes, reward: str) -> None:
         super().__init__(meter)
-        self._counted = counted
+        self._networks = networks
         self._reward = reward
         self.made: list[Made] = []
         self._opened = 0
@@ -177,8 +172,8 @@ class _Recorder(FlopTable):
         if asked.name == "denoise" and asked.differentiated:
             self._opened += len(batch)
         self.made.append(Made(asked, len(batch), self._opened - self._meter.ledger.denoiser_backwards))
-        forward, backward = self._counted.flops(asked, self._reward)
-        return forward * len(batch), backward * len(batch)
+        cost = self._networks.cost(asked, self._reward)
+        return cost.forward * len(batch), cost.backward * len(batch)
 
 
 def _call_of(kind: Hashable) -> Call:
@@ -215,6 +210,12 @@ class _Dummy(Backbone):
         self.denoiser = _Weight()
         self.schedule = like.schedule
         self.latent_shape = (1, like.latent_shape[1], 1, 1)
+        self._frames = like.frames
+
+    @property
+    def frames(self) -> int:
+        """Return the number of pictures."""
+        return self._frames
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Return states [B, 1, 1]."""
@@ -228,8 +229,8 @@ class _Dummy(Backbone):
 
     def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
         """Return pictures [B, f, 3, 1, 1]."""
-        chosen = latents if frames is None else latents[:, :, list(frames)]
-        return chosen.transpose(1, 2).expand(-1, -1, 3, -1, -1)
+        count = self._frames if frames is None else len(frames)
+        return latents[:, :, :1].transpose(1, 2).expand(-1, count, 3, -1, -1)
 
     def enable_checkpointing(self) -> None:
         """Leave the one weight as it is."""

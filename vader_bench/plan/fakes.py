@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.utils.flop_counter import flop_registry
 
-from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.config import SuiteConfig
+from vader_bench.backbones import BACKBONES
+from vader_bench.backbones.lean import lean
+from vader_bench.config import MemoryConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.live_bytes import LiveBytes
-from vader_bench.metering import count_flops
-from vader_bench.rewards.base import Reward
 from vader_bench.rewards.skeletons import reward_skeleton
 
-__all__ = ["PRECISIONS", "Call", "Fakes", "Footprint"]
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+__all__ = ["Call", "Cost", "Fakes"]
 
 
 class Call(NamedTuple):
@@ -44,137 +42,205 @@ class Call(NamedTuple):
         return self.graph and (self.input_grad or self.trainable)
 
 
-class Footprint(NamedTuple):
-    """Bytes of a call for one video."""
+class _Counter(LiveBytes):
+    """Counts FLOPs too, by the formulas of PyTorch's own counter; attention as in its plain form."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run ``func`` and count what it does."""
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        formula = _FORMULAS.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+_FUSED: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - has no public name
+_FUSED_BACKWARD: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Take the fused attention of a real device, which ``meta`` would not take by itself.
+
+    A mode of PyTorch's would not do: it is off in the backward pass, where checkpoints are computed again.
+    """
+    plain = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = _attend
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = plain
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
+    """Return a tensor of the shape of attention; a mask changes neither FLOPs nor what is kept."""
+    attended: Tensor = _FUSED(query, key, value)[0]
+    return attended
+
+
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
+    """Return the FLOPs of the two products of attention: [..., L, E] by [..., S, E], then by [..., S, V]."""
+    pairs = query.numel() // query.shape[-1] * key.shape[-2]
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
+
+
+def _attention_backward_flops(_: Tensor, *inputs: Any, **__: object) -> int:
+    """Return the FLOPs of the backward pass: each product has two, and none is computed again."""
+    return 2 * _attention_flops(*inputs)
+
+
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    _FUSED: _attention_flops,
+    _FUSED_BACKWARD: _attention_backward_flops,
+}
+
+
+class Cost(NamedTuple):
+    """What a call costs for one video."""
+
+    forward: int
+    """FLOPs, as a run's ledger counts them."""
+    backward: int
+    """FLOPs of the backward pass; 0 without a graph."""
     kept: int
-    """Alive after the call: its result, and what its backward pass needs."""
+    """Bytes alive after the call: its result, and what its backward pass needs."""
     peak: int
     """Most bytes alive at any time of the call and of its backward pass, where it has one."""
 
 
-class Fakes:
-    """Backbone and rewards of a suite without values, with adapters in the denoiser.
+class _Judges:
+    """Rewards of a suite on the device ``meta``, and what they cost."""
 
-    FLOPs are counted on the device ``meta``, which is three times as fast, with attention in its plain form
-    as in a run's ledger. Bytes are counted on fake tensors, which take the fused attention of a real device.
+    def __init__(self, suite: SuiteConfig, rewards: Sequence[str]) -> None:
+        components = {name: suite.rewards[name] for name in rewards}
+        self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
+        self.gold = reward_skeleton(suite.gold.family, suite.gold.settings) if suite.gold else None
+        for reward in (*self.rewards.values(), *([self.gold] if self.gold else [])):
+            for module in reward.modules():
+                module.to("meta")  # a user's own may be real
+        self.costs: dict[tuple[Call, str, tuple[int, int]], Cost] = {}
+
+
+class Fakes:
+    """Backbone and rewards of a suite on the device ``meta``, without values, with adapters in the denoiser.
 
     Args:
-        suite: what to build.
+        suite: what to build; its table ``memory`` holds for the backbone as in a run.
         rewards: names of rewards of the suite.
         rank: of the adapters.
-        precision: of frozen weights and activations; adapters are float32.
-        fused: build of fake tensors, for ``footprint``; otherwise on ``meta``, for ``flops``.
+        like: networks of the same rewards, which are taken over with what is known of their cost.
 
     Raises:
         UserError: a family cannot be built without its weights.
     """
 
     def __init__(
-        self,
-        suite: SuiteConfig,
-        rewards: Sequence[str],
-        rank: int,
-        precision: str = "fp32",
-        *,
-        fused: bool = False,
+        self, suite: SuiteConfig, rewards: Sequence[str], rank: int, like: Fakes | None = None
     ) -> None:
         settings = dict(suite.backbone.settings)
         weights = settings.pop("weights", None)
         if not isinstance(weights, str):
             raise UserError("backbone.settings", "has no key 'weights'", "name weights there")
-        self._dtype = PRECISIONS[precision]
-        self._context: Any = FakeTensorMode(allow_non_fake_inputs=True) if fused else torch.device("meta")
         self.backbone = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings)
-        if suite.memory.checkpointing:
-            self.backbone.enable_checkpointing()
-        components = {name: suite.rewards[name] for name in rewards}
-        self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
-        self._gold = reward_skeleton(suite.gold.family, suite.gold.settings) if suite.gold else None
-        for module in self._modules():
-            nn.Module.to(module, dtype=self._dtype)  # diffusers' own `to` warns of what is meant here
+        self._lean = lean(self.backbone, _without_values(suite.memory))
+        self._offloading = suite.memory.offload_activations
+        self._states = 0.5 if suite.memory.optimizer == "adamw8bit" else 2.0
+        self._judges: _Judges = _Judges(suite, rewards) if like is None else like._judges  # noqa: SLF001 - its own kind
+        self.rewards = self._judges.rewards
         with torch.device("meta"):
             self.lora = Lora(self.backbone.denoiser, self.backbone.lora_targets, rank, torch.Generator())
         self.adapters = sum(weight.numel() * weight.element_size() for weight in self.lora.parameters())
-        """Bytes of the trainable weights."""
-        for module in self._modules():
-            self._fill(module)
-        self._flops: dict[tuple[Call, str | None], tuple[int, int]] = {}
-        self._footprints: dict[tuple[Call, str | None], Footprint] = {}
+        """Bytes of the trainable weights, which are float32."""
+        self._costs: dict[Call, Cost] = {}
+
+    @property
+    def training(self) -> int:
+        """Return the bytes of the adapters, their gradients and the optimiser's two moments."""
+        return int(self.adapters * (2 + self._states))
 
     def weights(self, reward: str) -> int:
         """Return the bytes of all frozen weights of a run on ``reward``."""
+        gold = self._judges.gold
         modules = [*self.backbone.modules(), *self.rewards[reward].modules()]
-        modules += self._gold.modules() if self._gold is not None else []
+        modules += gold.modules() if gold is not None else []
         return _bytes(modules) - self.adapters
 
-    def flops(self, call: Call, reward: str) -> tuple[int, int]:
-        """Return (forward, backward) FLOPs of ``call`` for one video; see ``count_flops``."""
-        key = (call, reward if call.name == "judge" else None)
-        if key not in self._flops:
-            with self._running(call), sdpa_kernel(SDPBackend.MATH):
-                self._flops[key] = count_flops(lambda one: self._make(call, one, reward), self._input(call))
-        return self._flops[key]
+    def cost(self, call: Call, reward: str) -> Cost:
+        """Return what ``call`` costs for one video, its backward pass included."""
+        known: dict[Any, Cost] = self._judges.costs if call.name == "judge" else self._costs
+        key = (call, reward, self.backbone.picture_size) if call.name == "judge" else call
+        if key not in known:
+            known[key] = self._counted(call, reward)
+        return known[key]
 
-    def footprint(self, call: Call, reward: str) -> Footprint:
-        """Return the bytes that ``call`` takes for one video, its backward pass included."""
-        key = (call, reward if call.name == "judge" else None)
-        if key not in self._footprints:
-            with self._running(call):
-                batch = self._input(call)
-                with LiveBytes() as bytes_:
-                    output = self._make(call, batch, reward)
-                    kept = bytes_.live
-                    if output.requires_grad:
-                        output.sum().backward()
-                self._footprints[key] = Footprint(kept, bytes_.peak)
-            for weight in self.backbone.denoiser.parameters():
-                weight.grad = None
-        return self._footprints[key]
-
-    def _modules(self) -> list[nn.Module]:
-        parts: list[Backbone | Reward] = [self.backbone, *self.rewards.values()]
-        if self._gold is not None:
-            parts.append(self._gold)
-        return [module for part in parts for module in part.modules()]
+    def _counted(self, call: Call, reward: str) -> Cost:
+        with self._running(call):
+            batch = self._input(call)
+            with _Counter() as counter:
+                output = self._make(call, batch, reward)
+                forward, kept = counter.flops, counter.live
+                if output.requires_grad:
+                    output.sum().backward()
+        for weight in self.lora.parameters():
+            weight.grad = None
+        return Cost(forward, counter.flops - forward, kept, counter.peak)
 
     @contextmanager
     def _running(self, call: Call) -> Iterator[None]:
         """Make tensors without values, and a graph where ``call`` has one."""
         adapters = nullcontext() if call.trainable or call.name != "denoise" else self.lora.disabled()
-        with self._context, torch.set_grad_enabled(call.graph), adapters:
+        with torch.device("meta"), _fused_attention(), torch.set_grad_enabled(call.graph), adapters:
             yield
 
     def _input(self, call: Call) -> Tensor:
         """Return an input of ``call``: latents [1, C, F, h, w], or pictures [1, f, 3, H, W]."""
         shape: Sequence[int] = self.backbone.latent_shape
         if call.name == "judge":
-            with torch.no_grad():
-                picture = self.backbone.decode(torch.empty(1, *shape, dtype=self._dtype), [0])
-            shape = (call.frames, *picture.shape[2:])
-        return torch.empty(1, *shape, dtype=self._dtype, requires_grad=call.input_grad)
+            shape = (call.frames, 3, *self.backbone.picture_size)
+        return torch.empty(1, *shape, requires_grad=call.input_grad)
 
     def _make(self, call: Call, batch: Tensor, reward: str) -> Tensor:
         """Make ``call`` on ``batch`` and return its result: a prediction, pictures or objectives."""
-        if call.name == "denoise":
+        if call.name == "judge":
+            return self.rewards[reward].judge(batch, ["a prompt"] * len(batch)).objective
+        with _offloaded(self.backbone.modules()) if self._offloading else nullcontext():
+            if call.name == "decode":
+                return self._lean.decode(batch, list(range(call.frames)))
             timesteps = torch.zeros(len(batch), dtype=torch.long)
-            encoded = torch.empty(len(batch), *self.backbone.text_shape, dtype=self._dtype)
-            return self.backbone.denoise(batch, timesteps, encoded)
-        if call.name == "decode":
-            return self.backbone.decode(batch, list(range(call.frames)))
-        return self.rewards[reward].judge(batch, ["a prompt"] * len(batch)).objective
+            encoded = torch.empty(len(batch), *self.backbone.text_shape)
+            return self._lean.denoise(batch, timesteps, encoded)
 
-    def _fill(self, module: nn.Module) -> None:
-        """Put tensors of the chosen kind in the place of those on ``meta``, which do not mix with others."""
-        for part in module.modules():
-            for name, weight in list(part.named_parameters(recurse=False)):
-                setattr(part, name, nn.Parameter(self._fake(weight), requires_grad=weight.requires_grad))
-            for name, buffer in list(part.named_buffers(recurse=False)):
-                setattr(part, name, self._fake(buffer))
 
-    def _fake(self, tensor: Tensor) -> Tensor:
-        with self._context:
-            return torch.empty(tensor.shape, dtype=tensor.dtype)
+def _without_values(memory: MemoryConfig) -> MemoryConfig:
+    """Return ``memory`` without what looks at values: the scaling of float16, and the way to the CPU."""
+    weights = "float32" if memory.frozen_weights == "float32" else "bfloat16"  # of the same size
+    return memory.model_copy(update={"frozen_weights": weights, "offload_activations": False})
+
+
+@contextmanager
+def _offloaded(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Let go of what is saved inside for a backward pass, and make it again there, as ``lean.offloaded``."""
+    weights = {id(weight.untyped_storage()) for network in networks for weight in network.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor | tuple[torch.Size, torch.dtype]:
+        if id(tensor.untyped_storage()) in weights:
+            return tensor
+        return tensor.shape, tensor.dtype
+
+    def unpack(packed: Tensor | tuple[torch.Size, torch.dtype]) -> Tensor:
+        if isinstance(packed, Tensor):
+            return packed
+        return torch.empty(packed[0], dtype=packed[1], device="meta")
+
+    with saved_tensors_hooks(pack, unpack):
+        yield
 
 
 def _bytes(modules: Sequence[nn.Module]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vader_bench.errors import UserError
 from vader_bench.yamlfile import nearest
 
-__all__ = ["DEFAULT_GPU", "GPUS", "Gpu", "find_gpu"]
+__all__ = ["DEFAULT_GPU", "GPUS", "SMALL", "Gpu", "find_gpu"]
 
 _TERA = 1e12
 _GIB = 2**30
@@ -48,6 +48,8 @@ GPUS: dict[str, Gpu] = {
     "h200": Gpu(140, 67, 989, 989),  # H200 SXM data sheet, halved where it counts sparsity
 }
 """Cards by the name of ``plan --gpu``."""
+SMALL = GPUS[DEFAULT_GPU]
+"""A card of 16 GiB, the smallest that the VADER paper speaks of."""
 
 
 def find_gpu(name: str) -> Gpu:

@@ -60,12 +60,15 @@ class Mix(Reward):
             raise UserError("mix: parts", "are none", "name at least one reward family with its settings")
         self._weights = _checked("weights", weights, parts)
         self._objective_weights = _checked("objective_weights", objective_weights or weights, parts)
-        self._parts = {family: make_reward(family, settings or {}) for family, settings in parts.items()}
-        self.differentiable = all(part.differentiable for part in self._parts.values())
-        self.frames = _frames(self._parts)
+        self._take({family: make_reward(family, settings or {}) for family, settings in parts.items()})
         self.units = " + ".join(f"{self._weights[name]:g} x ({part.units})" for name, part in self._items())
         self.value_range = _range(self._parts, self._weights)
         self.source = "; ".join(f"{name}: {part.source}" for name, part in self._items())
+
+    def _take(self, parts: dict[str, Reward]) -> None:
+        self._parts = parts
+        self.differentiable = all(part.differentiable for part in self._parts.values())
+        self.frames = _frames(self._parts)
 
     def _items(self) -> list[tuple[str, Reward]]:
         return list(self._parts.items())

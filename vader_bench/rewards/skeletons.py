@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
-from vader_bench.files import read_json
-from vader_bench.hub import HUB_PREFIX, parse_hub_name
-from vader_bench.rewards.base import REWARDS, Reward
+from vader_bench.released import read_sizes
+from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.clip import Aesthetic, AestheticHead, HumanPreference
-from vader_bench.rewards.preprocess import Preprocess
+from vader_bench.rewards.jpeg import JpegCompressibility
+from vader_bench.rewards.mix import Mix
+from vader_bench.rewards.pickscore import PickScore
+from vader_bench.rewards.preprocess import CropPreprocess, HeightPreprocess, Preprocess, check_video
 from vader_bench.rewards.videomae import Action
-from vader_bench.weights import resolve
+from vader_bench.rewards.vjepa import TemporalConsistency
+from vader_bench.rewards.yolos import ObjectRemoval
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel
 
 __all__ = ["SKELETONS", "reward_skeleton"]
-
-_VIT_L_14 = {
-    "projection_dim": 768,
-    "text_config": {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
-    "vision_config": {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_attention_heads": 16,
-        "num_hidden_layers": 24,
-        "patch_size": 14,
-    },
-}
-_VIT_H_14 = {
-    "projection_dim": 1024,
-    "text_config": {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_attention_heads": 16,
-        "num_hidden_layers": 24,
-    },
-    "vision_config": {
-        "hidden_size": 1280,
-        "intermediate_size": 5120,
-        "num_attention_heads": 16,
-        "num_hidden_layers": 32,
-        "patch_size": 14,
-    },
-}
-_RELEASED: dict[str, dict[str, Any]] = {
-    "openai/clip-vit-large-patch14": _VIT_L_14,
-    "xswu/HPSv2": _VIT_H_14,
-    "MCG-NJU/videomae-base-finetuned-kinetics": {"num_labels": 400},
-}
-"""Sizes of networks on the hub, where they differ from the defaults of their transformers classes."""
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -77,11 +46,19 @@ class _HumanPreference(HumanPreference):
         self._tokenizer: Any = _no_words
 
 
+class _PickScore(PickScore):
+    def __init__(self, model: str, tokenizer: str | None = None) -> None:  # noqa: ARG002 - see _no_words
+        config = _clip_config(model)
+        self._clip = _frozen_clip(config)
+        self._preprocess = CropPreprocess(config.vision_config.image_size, _HALF, _HALF)
+        self._tokenizer: Any = _no_words
+
+
 class _Action(Action):
     def __init__(self, model: str, keywords: object = None) -> None:  # noqa: ARG002 - the classes' names do not matter
         from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
-        config = VideoMAEConfig(**_config(model))
+        config = VideoMAEConfig(**_sizes(model))
         self._model = VideoMAEForVideoClassification(config).eval().requires_grad_(False)
         self._preprocess = Preprocess(config.image_size, _HALF, _HALF)
         self._finder: Any = _FirstClass()
@@ -97,12 +74,69 @@ class _FirstClass:
         return 0
 
 
+class _ObjectRemoval(ObjectRemoval):
+    def __init__(self, model: str, target: str, height: int = 512) -> None:  # noqa: ARG002 - any class will do
+        from transformers import YolosConfig, YolosForObjectDetection
+
+        self._model = YolosForObjectDetection(YolosConfig(**_sizes(model))).eval().requires_grad_(False)
+        self._preprocess = HeightPreprocess(height, _HALF, _HALF)
+        self._target = 0
+
+
+class _TemporalConsistency(TemporalConsistency):
+    def __init__(self, model: str, frames: int | None = None, masks: int = 1, seed: int = 0) -> None:
+        from transformers import VJEPA2Config, VJEPA2Model
+
+        config = VJEPA2Config(**_sizes(model))
+        self._model = VJEPA2Model(config).eval().requires_grad_(False)
+        places = self._model.predictor.embeddings
+        places.forward = partial(_placed, places)
+        self._preprocess = Preprocess(config.crop_size, _HALF, _HALF)
+        with torch.device("cpu"):  # what the masks hide is drawn as in a run
+            self._set_masks(frames, masks, seed)
+
+
+def _placed(
+    embeddings: nn.Module, features: Tensor, context: list[Tensor], target: list[Tensor], mask_index: int
+) -> tuple[Tensor, Tensor]:
+    """Return what the predictor's embeddings do, which look into the positions for the largest one."""
+    hidden = embeddings.mask_tokens[mask_index].expand(len(features), target[0].shape[1], -1)  # type: ignore[index]
+    tokens = torch.cat([embeddings.predictor_embeddings(features), hidden], dim=1)  # type: ignore[operator]
+    return tokens, torch.cat([context[0], target[0]], dim=1)
+
+
+class _JpegCompressibility(JpegCompressibility):
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Return scores without values: an encoder of files cannot look at a video without pixels."""
+        check_video(self.name, video, prompts)
+        score = video.new_empty(len(video))
+        return Judgement(score, score)
+
+
+class _Mix(Mix):
+    def __init__(
+        self,
+        parts: Mapping[str, Mapping[str, Any]],
+        weights: Mapping[str, float],
+        objective_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self._weights = dict(weights)
+        self._objective_weights = dict(objective_weights or weights)
+        made = {family: reward_skeleton(family, dict(settings or {})) for family, settings in parts.items()}
+        self._take(made)
+
+
 SKELETONS: dict[str, Callable[..., Reward]] = {
+    "action": _Action,
     "aesthetic": _Aesthetic,
     "hps": _HumanPreference,
-    "action": _Action,
+    "jpeg-compressibility": _JpegCompressibility,
+    "mix": _Mix,
+    "object-removal": _ObjectRemoval,
+    "pickscore": _PickScore,
+    "temporal-consistency": _TemporalConsistency,
 }
-"""Families with weights that can be built without them."""
+"""Families with weights, which can be built without them, or with more than tensor code."""
 
 
 def reward_skeleton(family: str, settings: dict[str, Any]) -> Reward:
@@ -129,28 +163,15 @@ def reward_skeleton(family: str, settings: dict[str, Any]) -> Reward:
     return REWARDS.get(family)(**settings)
 
 
-def _config(weights: str) -> dict[str, Any]:
+def _sizes(weights: str) -> dict[str, Any]:
     """Return the configuration: of the folder if it is here, of the released network if not."""
-    try:
-        path: Path | None = resolve(weights) / "config.json"
-    except UserError:
-        if not weights.startswith(HUB_PREFIX) or parse_hub_name(weights).repository not in _RELEASED:
-            raise
-        path = None
-    if path is not None and path.is_file():
-        config: dict[str, Any] = read_json(path)
-        return config
-    repository = parse_hub_name(weights).repository if weights.startswith(HUB_PREFIX) else ""
-    if repository not in _RELEASED:
-        remedy = "give a folder with a config.json, or a name on the hub that `plan` knows"
-        raise UserError(f"weights {weights!r}", "do not say their sizes", remedy)
-    return _RELEASED[repository]
+    return read_sizes(weights, {"model": "config.json"})["model"]
 
 
 def _clip_config(weights: str) -> CLIPConfig:
     from transformers import CLIPConfig
 
-    return CLIPConfig(**_config(weights))
+    return CLIPConfig(**_sizes(weights))
 
 
 def _frozen_clip(config: CLIPConfig) -> CLIPModel:

@@ -163,6 +163,13 @@ class TemporalConsistency(Reward):
 
         folder = resolve(model)
         self._model = load_frozen(VJEPA2Model, folder)
+        statistics = read_statistics(folder / "video_preprocessor_config.json")
+        self._preprocess = Preprocess(self._model.config.crop_size, *statistics)
+        self._set_masks(frames, masks, seed)
+        self.source = f"V-JEPA 2 {model}, {masks} masks of each kind from seed {seed}"
+
+    def _set_masks(self, frames: int | None, masks: int, seed: int) -> None:
+        """Draw what is hidden; arguments and errors as for the class."""
         config = self._model.config
         self.frames = config.frames_per_clip if frames is None else frames
         if self.frames < 1 or self.frames % config.tubelet_size:
@@ -170,8 +177,6 @@ class TemporalConsistency(Reward):
             raise UserError(f"frames = {self.frames}", wrong, "choose a multiple of it")
         if masks < 1:
             raise UserError(f"masks = {masks}", "hides nothing", "draw at least 1 of each kind")
-        statistics = read_statistics(folder / "video_preprocessor_config.json")
-        self._preprocess = Preprocess(config.crop_size, *statistics)
         side = config.crop_size // config.patch_size
         grid = (self.frames // config.tubelet_size, side, side)
         self._masks = [
@@ -179,7 +184,6 @@ class TemporalConsistency(Reward):
             for kind, blocks in enumerate(BLOCKS)
             for i in range(masks)
         ]
-        self.source = f"V-JEPA 2 {model}, {masks} masks of each kind from seed {seed}"
 
     def modules(self) -> list[nn.Module]:
         """Return encoder and predictor, and the preprocessing."""

@@ -123,12 +123,3 @@ def test_faulty_weights_are_all_told_by_name(copy: Path) -> None:
     assert error.value.wrong == (
         "lacks conv_in.bias; has an unknown more; has conv_out.bias of shape [3], not [4]"
     )
-
-
-def test_the_released_model_has_about_the_size_it_is_said_to_have() -> None:
-    backbone = BACKBONES.get("modelscope").skeleton("hf:damo-vilab/text-to-video-ms-1.7b")
-    unet, text_encoder, vae = (sum(p.numel() for p in part.parameters()) for part in backbone.modules())
-    assert backbone.latent_shape == (4, 16, 32, 32)
-    assert 1.40e9 < unet < 1.42e9
-    assert 3.3e8 < text_encoder < 3.5e8
-    assert 8.3e7 < vae < 8.4e7

@@ -71,6 +71,7 @@ def test_a_tiny_model_in_the_released_layout_is_read_as_it_was_written(model: Pa
 def test_sizes_and_schedule_are_those_of_the_settings(model: Path) -> None:
     assert OpenSoraSettings().model_dump() == {
         "frames": 51, "height": 276, "width": 368, "fps": 24, "suffix": " aesthetic score: 6.5.",
+        "vae": None, "text_encoder": None,
     }  # fmt: skip
     backbone = load(model, frames=51, height=9, width=15)
     assert backbone.latent_shape == (4, 15, 4, 7)
@@ -78,6 +79,18 @@ def test_sizes_and_schedule_are_those_of_the_settings(model: Path) -> None:
     assert backbone.schedule.timesteps(3)[0] == 1000
     assert backbone.schedule.timesteps(3)[1] < load(model, frames=51, height=512).schedule.timesteps(3)[1]
     assert load(model, frames=1).latent_shape == (4, 1, 4, 3)
+
+
+def test_parts_may_lie_apart_as_they_are_released(model: Path, tmp_path: Path) -> None:
+    text = Path(shutil.copytree(model / "text_encoder", tmp_path / "text"))
+    shutil.copytree(model / "tokenizer", text, dirs_exist_ok=True)
+    apart: dict[str, object] = {"vae": str(model / "vae"), "text_encoder": str(text)}
+    whole, made = load(model), load(model / "transformer", **apart)
+    states = [[module.state_dict() for module in backbone.modules()] for backbone in (whole, made)]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+    assert torch.equal(whole.encode(["a cat"]), made.encode(["a cat"]))
+    with pytest.raises(UserError, match="has no folder 'transformer', 'vae'"):
+        load(model / "transformer", text_encoder=str(text))
 
 
 def test_text_is_padded_with_zeros_and_followed_by_a_score(model: Path) -> None:

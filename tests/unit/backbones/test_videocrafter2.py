@@ -80,6 +80,7 @@ def test_text_is_filled_with_token_0_and_read_before_the_last_layer(model: Path)
     assert isinstance(backbone, videocrafter2.VideoCrafter2)
     encoded = backbone.encode(PROMPTS)
     assert encoded.shape == (2, 32, 16)
+    assert backbone._tokenizer is not None
     words = backbone._tokenizer(PROMPTS[0]).input_ids
     ids = torch.tensor([words + [0] * (32 - len(words))])
     tower = backbone._text_encoder.text_model

@@ -16,22 +16,55 @@ def test_every_arm_is_told_with_what_it_takes(capsys: pytest.CaptureFixture[str]
     assert main(["plan", "small.yaml"]) == 0
     said = capsys.readouterr().out
     lines = said.splitlines()
-    assert lines[0] == "small on tiny, rtx-4080 (16 GiB), fp32"
-    assert [line.split()[:3] for line in lines[2:4]] == [["vader", "red", "8"], ["diffusion-dpo", "red", "8"]]
-    assert "one run each; 2 seeds of all of them" in said
+    assert lines[0] == "small on tiny, rtx-4080 (16 GiB)"
+    assert lines[1] == "4 frames of 8 x 8, 2 steps, guidance 1, frozen weights float32, no switch on"
+    assert lines[2].split() == [
+        "method", "reward", "batch", "k", "decoded", "queries", "TFLOP", "hours", "GiB", "weights", "kept",
+        "rtx-4080",
+    ]  # fmt: skip
+    assert lines[3].split()[:6] == ["vader", "red", "2", "1", "4", "8"]
+    assert lines[4].split()[:5] == ["diffusion-dpo", "red", "2", "4", "8"]
+    assert "a row is one run; 2 seeds of all of them" in said
     assert "an assumed 35% of the card's 48.7 TFLOP/s" in said
     assert said.endswith("fits rtx-4080: every arm\n")
     assert not Path("results").exists()
 
 
+@pytest.mark.slow
 def test_what_would_make_it_fit_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vader_bench.plan.estimate.RESERVE", 16 * 2**30)
-    assert main(["plan", "small.yaml", "--batch", "2", "--k", "2"]) == 0
+    assert (
+        main(["plan", "small.yaml", "--batch", "2", "--k", "2", "--precision", "fp16", "--checkpointing"])
+        == 0
+    )
     said = capsys.readouterr().out
-    assert "does not fit rtx-4080; what would help vader on red:" in said
-    assert "  checkpointing  " in said
+    assert "does not fit rtx-4080; GiB with one switch on top of the other:" in said
+    assert "  vader on red: smallest batch 0.0, one decoded frame 0.0" in said
+    assert said.endswith(": does not fit\n")
+
+
+def test_there_is_always_a_verdict_for_a_card_of_16_gib(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "small.yaml", "--gpu", "a6000", "--precision", "bf16"]) == 0
+    said = capsys.readouterr().out
+    assert "frozen weights bfloat16" in said
+    assert "the card's 154.8 TFLOP/s" in said
+    assert said.endswith("fits a6000: every arm\nfits 16 GiB: every arm\n")
+
+
+def test_the_smaller_form_spends_less(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "small.yaml", "--quick"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("small-quick on tiny")
+    assert said.splitlines()[3].split()[:6] == ["vader", "red", "2", "1", "4", "4"]
+    assert "a row is one run; 1 seed of all of them" in said
+
+
+def test_a_suite_without_the_rewards_of_the_experiment_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "small.yaml", "--suite", "svd"]) == 2
+    told = capsys.readouterr().err
+    assert "rewards: names 'red', which is no reward of suite svd; choose one of: aesthetic," in told
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.support.configs import tiny_run
+from vader_bench import metering
 from vader_bench.config import RunConfig, expand, load_experiment, load_suite
 from vader_bench.data.prompts import prompt_stream
 from vader_bench.ledger import Budget, Meter
@@ -19,7 +23,35 @@ from vader_bench.plan.gpus import GPUS
 from vader_bench.runner import make_method
 
 METHODS = ["vader", "ddpo", "diffusion-dpo"]
-FIG7 = Path(__file__).parents[3] / "experiments" / "fig7.yaml"
+SMALL: dict[str, dict[str, Any]] = {
+    "vader": {"batch_size": 2, "k": 2},
+    "ddpo": {"batch_size": 2, "prompts_per_round": 2, "samples_per_prompt": 2},
+    "diffusion-dpo": {"batch_size": 2},
+}
+"""Four queries an interval and few videos at once: what is compared is in proportion to them."""
+
+
+@cache
+def pocket_runs(**memory: Any) -> dict[tuple[str, str], RunConfig]:
+    """Return runs of three steps of the sampler by method and reward, with settings of ``memory``."""
+    experiment = load_experiment(Path(__file__).parents[3] / "experiments" / "fig7.yaml")
+    evaluation = experiment.evaluation.model_copy(update={"every": 4})
+    suite = load_suite("pocket")
+    update = {
+        "sampler": suite.sampler.model_copy(update={"steps": 3}),
+        "memory": suite.memory.model_copy(update=memory),
+    }
+    experiment = experiment.model_copy(update={"evaluation": evaluation, "methods": SMALL, "seeds": [1]})
+    runs = expand(experiment, suite.model_copy(update=update), with_base=False)
+    return {(run.method, run.reward): run for run in runs}
+
+
+@pytest.fixture(scope="module")
+def pocket_networks() -> Callable[..., Fakes]:
+    """Return the networks of the runs with settings of ``memory``, each made once."""
+    return cache(
+        lambda **memory: Fakes(pocket_runs(**memory)["vader", "action"].suite, ["aesthetic", "action"], 16)
+    )
 
 
 def spent(run: RunConfig) -> tuple[int, int]:
@@ -33,24 +65,37 @@ def spent(run: RunConfig) -> tuple[int, int]:
     return meter.ledger.flops * run.reward_queries // run.evaluation.every, bytes_.peak
 
 
+def bytes_of(found: Estimate, networks: Fakes) -> int:
+    """Return the bytes without the networks and adapters, which are there before a run's are counted."""
+    return found.memory.total - found.memory.weights - networks.adapters
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", ["aesthetic", "action"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_pocket_suite_is_estimated_as_it_runs(method: str, reward: str) -> None:
-    experiment = load_experiment(FIG7)
-    experiment = experiment.model_copy(
-        update={"evaluation": experiment.evaluation.model_copy(update={"every": 8})}
-    )
-    runs = expand(experiment, load_suite("pocket"), with_base=False)
-    run = next(one for one in runs if (one.method, one.reward) == (method, reward))
-    rank = run.settings["lora_rank"]
-    counted, fused = (Fakes(run.suite, [reward], rank, fused=fused) for fused in (False, True))
-    found = estimate(run, counted, fused)
-    flops, peak = spent(run)
+def test_the_pocket_suite_is_estimated_as_it_runs(
+    method: str, reward: str, pocket_networks: Callable[..., Fakes]
+) -> None:
+    run, networks = pocket_runs()[method, reward], pocket_networks()
+    found, (flops, peak) = estimate(run, networks), spent(run)
     assert found.flops == pytest.approx(flops, rel=0.02)
-    # the real networks and adapters were there before bytes were counted
-    estimated = found.memory.total - found.memory.weights - fused.adapters
-    assert estimated == pytest.approx(peak, rel=0.15)
+    assert bytes_of(found, networks) == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "memory",
+    [{"checkpointing": True}, {"slicing": True}, {"frozen_weights": "bfloat16"}],
+    ids=lambda memory: next(iter(memory)),
+)
+def test_switches_are_estimated_as_they_run(
+    memory: dict[str, Any], pocket_networks: Callable[..., Fakes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, networks = pocket_runs(**memory)["vader", "action"], pocket_networks(**memory)
+    found = estimate(run, networks)
+    # to count a sliced call takes more than to make it, once a run
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (0, 0))
+    assert bytes_of(found, networks) == pytest.approx(spent(run)[1], rel=0.15)
 
 
 @pytest.mark.parametrize("method", METHODS)

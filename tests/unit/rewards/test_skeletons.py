@@ -5,26 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from vader_bench.config import load_suite
 from vader_bench.errors import UserError
 from vader_bench.rewards import REWARDS
 from vader_bench.rewards.skeletons import reward_skeleton
 
-RELEASED = {"aesthetic": 303_966_208, "action": 86_534_800, "hps": 986_109_441}
-"""Parameters of CLIP ViT-L/14's image tower with projection, VideoMAE base on 400 classes, CLIP ViT-H/14."""
+RELEASED = {
+    ("modelscope", "aesthetic"): 303_966_208,
+    ("modelscope", "action"): 86_534_800,
+    ("modelscope", "hps"): 986_109_441,
+    ("videocrafter2", "pickscore"): 986_109_441,
+    ("videocrafter2", "aesthetic-hps"): 303_966_208 + 986_109_441,
+    ("videocrafter2", "object-removal"): 127_800_000,
+    ("videocrafter2", "jpeg-compressibility"): 0,
+    ("svd", "temporal-consistency"): 326_000_000,
+}
+"""Parameters of CLIP ViT-L/14's image tower with projection, VideoMAE base on 400 classes, CLIP ViT-H/14,
+YOLOS base, and V-JEPA 2's encoder of the size L with its predictor."""
 
 
-@pytest.mark.parametrize("name", sorted(RELEASED))
+@pytest.mark.parametrize(("suite", "name"), sorted(RELEASED))
 def test_released_networks_have_their_known_sizes(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suite: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    component = load_suite("modelscope").rewards[name]
+    component = load_suite(suite).rewards[name]
     reward = reward_skeleton(component.family, component.settings)
     weights = [weight for module in reward.modules() for weight in module.parameters()]
     assert all(weight.is_meta for weight in weights)
-    assert sum(weight.numel() for weight in weights) == pytest.approx(RELEASED[name], rel=0.002)
+    assert sum(weight.numel() for weight in weights) == pytest.approx(RELEASED[suite, name], rel=0.002)
+    frames = reward.frames or 1
+    with torch.device("meta"):
+        judgement = reward.judge(torch.empty(1, frames, 3, 32, 48), ["a prompt"])
+    assert judgement.objective.shape == (1,)
 
 
 @pytest.mark.parametrize("name", ["aesthetic", "hps", "action"])
