@@ -38,8 +38,10 @@ _BATCH = 8
 _NO_PICTURE_SHARE = 0.1
 _STRENGTHS = (0.0, 0.02, 0.05, 0.1)
 """Noise on the picture while training; what a user may ask for."""
-_SIGMAS = (0.03, 40.0)
-"""Noise levels where sampling ends and begins; given the picture, little is left to see beyond."""
+_SIGMAS = (0.35, 40.0)
+"""Noise levels of the last and the first step of sampling. Given the picture, little is left to see beyond;
+and what the network says at the last step, which may be all that VADER's gradient reaches, counts by its
+noise level, here about that of the text-to-video model's last step."""
 
 
 def build(latent_channels: int, embedding: int) -> UNetSpatioTemporalConditionModel:
