@@ -19,7 +19,7 @@ OPTIONS = {
     "list": set(),
     "check": {"experiment", "--suite", "--quick"},
     "plan": {
-        *("experiment", "--suite", "--gpu", "--precision", "--checkpointing"),
+        *("experiment", "--suite", "--quick", "--gpu", "--precision", "--checkpointing"),
         *("--frames", "--height", "--width", "--k", "--batch"),
     },
     "tune": {"tuning", "--suite", "--out", "--workers", "--tracking"},

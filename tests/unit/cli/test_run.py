@@ -56,11 +56,12 @@ def test_everything_is_there_at_the_end(finished: Finished) -> None:
     names = {path.name for path in results.iterdir() if path.is_file()}
     assert names == {
         *("small.png", "small.svg", "curves.csv", "summary.csv", "summary.md", "pairs.csv", "report.html"),
-        *("provenance.json", "experiment.yaml", "tracking.json"),
+        *("provenance.json", "experiment.yaml", "tracking.json", "samples.png", "tables.tex"),
     }
     assert "5 of 5 runs, time left 0:00" in said
     assert "red (tiny)" in said
     assert str(Path("results/small/tiny/report.html")) in said
+    assert (folder / "results" / "index.html").is_file()
     assert "mlflow ui --backend-store-uri sqlite:///" in said
     assert json.loads((results / "provenance.json").read_text())["command"].startswith("vader-bench run ")
 
