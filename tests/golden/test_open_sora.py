@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.support.golden import FOLDER, Golden, golden
+from tests.support.golden import LARGE, Golden, golden
 from vader_bench.backbones.open_sora_vae import (
     OpenSoraVAE,
     OpenSoraVAEConfig,
@@ -24,7 +24,7 @@ from vader_bench.diffusion.sampler import Sampler
 
 
 def weights(name: str) -> dict[str, Tensor]:
-    tensors = load_file(FOLDER / f"{name}.safetensors")
+    tensors = load_file(LARGE / f"{name}.safetensors")
     return {k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")}
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.golden import FOLDER, golden
+from tests.support.golden import LARGE, golden
 from vader_bench.rewards.clip import cosine, read_head
 from vader_bench.rewards.mix import weighted_sum
 from vader_bench.rewards.pickscore import pick_score
@@ -25,7 +25,7 @@ def unpack(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tens
 
 
 def rate(embeddings: Tensor) -> Tensor:
-    path = FOLDER.parent / "weights" / "sac+logos+ava1-l14-linearMSE.pth"
+    path = LARGE.parent / "weights" / "sac+logos+ava1-l14-linearMSE.pth"
     if not path.exists():
         pytest.skip(f"no released aesthetic head at {path}")
     ratings: Tensor = read_head(path)(embeddings)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.support.golden import FOLDER, Golden, golden
+from tests.support.golden import LARGE, Golden, golden
 from vader_bench.backbones.videocrafter2 import FirstStageConfig, make_first_stage, videocrafter2_schedule
 from vader_bench.backbones.videocrafter2_keys import denoiser_origin, first_stage_origin, load_into
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
@@ -34,7 +34,7 @@ CHOICES = {
 
 
 def weights(name: str) -> dict[str, Tensor]:
-    tensors = load_file(FOLDER / f"{name}.safetensors")
+    tensors = load_file(LARGE / f"{name}.safetensors")
     return {k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")}
 
 

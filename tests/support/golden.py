@@ -1,4 +1,4 @@
-"""Golden vectors: what the original implementations computed, in a folder outside the repository."""
+"""Golden vectors: what the original implementations computed; the large ones lie outside the repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-FOLDER = Path(os.environ.get("VADER_BENCH_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
+SMALL = Path(__file__).parents[1] / "golden" / "vectors"
+LARGE = Path(os.environ.get("VADER_BENCH_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
 
 
 class Golden(NamedTuple):
@@ -32,14 +33,21 @@ class Golden(NamedTuple):
 
 
 def golden(name: str) -> Golden:
-    """Return the case called ``name``; skip the test where there are no vectors."""
-    if not FOLDER.is_dir():
-        pytest.skip(f"no golden vectors at {FOLDER}; VADER_BENCH_GOLDEN says where they are")
-    cases = json.loads((FOLDER / "index.json").read_text("utf-8"))["cases"]
-    (case,) = [case for case in cases if case["name"] == name]
-    tensors = load_file(FOLDER / case["file"])
+    """Return the case called ``name``; skip the test where its vectors are not at hand."""
+    small = {case["name"]: case for case in _cases(SMALL)}
+    folder, case = SMALL, small.get(name)
+    if case is None:
+        if not LARGE.is_dir():
+            pytest.skip(f"no golden vectors at {LARGE}; VADER_BENCH_GOLDEN says where they are")
+        folder, case = LARGE, {case["name"]: case for case in _cases(LARGE)}[name]
+    tensors = load_file(folder / case["file"])
     inputs, outputs = (
         {key.removeprefix(part): value for key, value in tensors.items() if key.startswith(part)}
         for part in ("inputs/", "outputs/")
     )
     return Golden(case["config"], case["tolerance"], inputs, outputs)
+
+
+def _cases(folder: Path) -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads((folder / "index.json").read_text("utf-8"))["cases"]
+    return cases
