@@ -170,7 +170,9 @@ class EvaluationConfig(_Config):
     """When and on what a run is evaluated. Evaluation costs no budget."""
 
     every: Annotated[int, AfterValidator(_even)] = Field(ge=2)
-    """Reward queries between two looks; even, so that a pair is never cut."""
+    """Reward queries between two looks; even, so that a pair is never cut. Every method is looked at after
+    exactly so many, so that a round of DDPO that would pass a look is cut there: choose a multiple of its
+    ``prompts_per_round * samples_per_prompt`` where that matters."""
     prompts: int = Field(ge=1)
     """Most prompts per split at each look along the run: the first ones of the split."""
     splits: Splits
