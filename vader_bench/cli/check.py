@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vader_bench.cli._options import Suite
+
+if TYPE_CHECKING:
+    from vader_bench.plan.planning import Plan
 
 __all__ = ["command"]
 
@@ -28,7 +31,14 @@ def command(
     typer.echo(f"{plan.experiment.experiment} on {plan.suite.suite}: {plan.experiment.question}")
     typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
     typer.echo(f"  {budget} reward queries a run, rewards {', '.join(plan.experiment.rewards)}")
-    typer.echo(f"  settings: {plan.experiment.tuning or 'not from a tuning result'}")
+    typer.echo(f"  settings: {_settings(plan)}")
     for error in lacking:
         typer.echo(f"  to be had before it runs: {error}")
     typer.echo(f"ok: the arms differ in {', '.join(plan.experiment.compares)}, and in nothing else")
+
+
+def _settings(plan: Plan) -> str:
+    """Return where the settings of the arms come from."""
+    if plan.moved:
+        return f"those of suite {plan.suite.suite}; the experiment's own were chosen for another one"
+    return plan.experiment.tuning or "not from a tuning result"

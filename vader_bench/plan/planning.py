@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from vader_bench import files
+from vader_bench.arms import BY_REWARD, METHOD, SUITE
 from vader_bench.config import ExperimentConfig, RunConfig, SuiteConfig, expand, load_experiment, load_suite
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.launch import Job
@@ -37,6 +39,8 @@ class Plan:
     experiment: ExperimentConfig
     suite: SuiteConfig
     runs: list[RunConfig]
+    moved: bool = False
+    """Whether the suite is another than the experiment's own."""
 
     def folder(self, results: Path) -> Path:
         """Return the folder of the experiment below the folder of all results."""
@@ -59,7 +63,9 @@ def make_plan(
 
     Args:
         path: the experiment's file.
-        suite: name or file of a suite to use in place of the experiment's own.
+        suite: name or file of a suite to use in place of the experiment's own. Settings belong to the suite
+            that they were chosen on: with another one, arms keep only what the experiment compares and take
+            all else from that suite's ``methods``, or from the defaults of the methods.
         quick: ask for the experiment's smaller form.
         seeds: how many seeds to use: the experiment's first ones, then the numbers that follow them.
         with_weights: refuse what lacks weights; without them a plan can be made and not run.
@@ -71,18 +77,33 @@ def make_plan(
     """
     experiment = load_experiment(path, quick)
     chosen = load_suite(suite or experiment.suite)
-    if suite is not None:
-        experiment = experiment.model_copy(update={"suite": suite})
+    moved = suite is not None and suite != experiment.suite
+    if suite is not None and moved:
+        experiment = _moved(experiment, suite)
     if seeds is not None:
         experiment = experiment.model_copy(update={"seeds": _seeds(experiment.seeds, seeds)})
     runs = expand(experiment, chosen)
-    if experiment.tuning is not None and suite is None:
+    if experiment.tuning is not None:
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     if with_weights:
         require_weights(chosen, experiment.needed_rewards)
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
-    return Plan(experiment, chosen, runs)
+    return Plan(experiment, chosen, runs, moved)
+
+
+def _moved(experiment: ExperimentConfig, suite: str) -> ExperimentConfig:
+    """Return the experiment on another suite: see ``make_plan``."""
+    kept = {METHOD, SUITE, *experiment.compares}
+    methods = {arm: _only(kept, entry) for arm, entry in experiment.methods.items()}
+    return experiment.model_copy(update={"suite": suite, "methods": methods, "tuning": None})
+
+
+def _only(kept: set[str], entry: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in entry.items() if key in kept}
+    overrides = {reward: _only(kept, settings) for reward, settings in entry.get(BY_REWARD, {}).items()}
+    overrides = {reward: settings for reward, settings in overrides.items() if settings}
+    return found | ({BY_REWARD: overrides} if overrides else {})
 
 
 def _seeds(given: Sequence[int], count: int) -> list[int]:
