@@ -11,8 +11,8 @@ from vader_bench.errors import UserError
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults
 
 if TYPE_CHECKING:
-    from vader_bench.config import RunConfig, SuiteConfig
     from vader_bench.methods.base import MethodConfig
+    from vader_bench.schema import RunConfig, SuiteConfig
 
 __all__ = ["SHARED_SETTINGS", "check_fair", "experiment_faults", "resolved_settings"]
 
