@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from vader_bench.errors import UserError
 from vader_bench.files import read_json, sha256_file, write_text
 from vader_bench.report.build import PROVENANCE_NAME
 from vader_bench.report.load import Results, load_results
@@ -53,15 +54,21 @@ def write_index(folder: Path) -> Path:
     """Write ``index.html`` over every report at any depth below ``folder`` and return its path.
 
     Numbers are those of each report's ``summary.csv``. A record that is gone or was changed since the report
-    was made is named.
+    was made is named, and so is what is wrong with a folder that cannot be read.
 
     Raises:
-        UserError: a results folder is broken, or the disk refuses.
+        UserError: the disk refuses.
     """
     found = (path.parent for path in folder.rglob(PROVENANCE_NAME))
     reports = sorted(report for report in found if (report / "runs").is_dir())  # not MLflow's copies
-    cards = [_card(folder, report) for report in reports]
-    write_text(folder / INDEX_NAME, render("index.html.j2", folder=folder.name, cards=cards))
+    cards, broken = [], []
+    for report in reports:
+        try:
+            cards.append(_card(folder, report))
+        except UserError as error:
+            broken.append(str(error))
+    page = render("index.html.j2", folder=folder.resolve().name, cards=cards, broken=broken)
+    write_text(folder / INDEX_NAME, page)
     return folder / INDEX_NAME
 
 

@@ -87,3 +87,13 @@ def test_the_copies_that_mlflow_keeps_are_no_reports(tmp_path: Path) -> None:
     copy.parent.mkdir(parents=True)
     copy.write_bytes((folder / "provenance.json").read_bytes())
     assert write_index(tmp_path).read_text("utf-8").count('<section class="card"') == 1
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
+    for name in ("fig7", "sanity"):
+        build_report(write_results(tmp_path / name / "tiny", replace(WORLD, experiment=name)))
+    (tmp_path / "fig7" / "tiny" / "experiment.yaml").unlink()
+    page = write_index(tmp_path).read_text("utf-8")
+    assert "Cannot be read: " in page
+    assert "fig7/tiny/experiment.yaml: does not exist" in page
+    assert page.count('<section class="card"') == 1
