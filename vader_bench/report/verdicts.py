@@ -19,7 +19,7 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
     """
     arms = [arm for name in analysis.panel.methods if (arm := analysis.arm(name)) is not None]
     lines = [_comparison(analysis, arms), _over_base(arms), _threshold(analysis, arms)]
-    lines += [_gold(arms), _best_of(analysis, arms)]
+    lines += [_target(analysis, arms), _gold(arms), _best_of(analysis, arms)]
     missing = [name for name in asked if name not in analysis.panel.methods]
     if missing:
         lines.append(f"Missing: {_list(missing)}.")
@@ -92,6 +92,28 @@ def _reached(arm: Arm, best: str) -> str:
     return (
         f"{arm.name} reaches the final reward of {best}, the best baseline, after "
         f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer."
+    )
+
+
+def _target(analysis: Analysis, arms: list[Arm]) -> str:
+    """Say what the other arms need to get where the target's arm had got."""
+    if analysis.target is None:
+        return ""
+    lead, queries = analysis.target
+    others = [arm for arm in arms if arm.name != lead]
+    reached = f"what {lead} had reached after {queries} queries"
+    if others and others[0].statistics["queries_to_target"].absent:
+        return f"There is no target: {lead} was not above the base model after {queries} queries."
+    return " ".join(_needs(arm, reached) for arm in others)
+
+
+def _needs(arm: Arm, reached: str) -> str:
+    queries, time = (arm.statistics[f"{axis}_to_target"] for axis in ("queries", "device_seconds"))
+    if quantity(queries.value, "multiple") == "not reached":
+        return f"{arm.name} does not reach {reached}."
+    return (
+        f"{arm.name} needs {estimate_text(queries, 'multiple')} the queries and "
+        f"{estimate_text(time, 'multiple')} the device time to reach {reached}."
     )
 
 

@@ -55,6 +55,13 @@ class Band:
     """[S, T] by axis."""
 
 
+class Target(NamedTuple):
+    """What one arm had reached after some of its budget: every arm is timed to reach it."""
+
+    arm: str
+    queries: int
+
+
 @dataclass(frozen=True)
 class Analysis:
     """All that is said about one reward."""
@@ -68,19 +75,13 @@ class Analysis:
     best_baseline: str | None
     cuts: dict[str, float]
     """The largest amount that every method has spent, by axis."""
+    target: Target | None
     curve_lines: dict[str, float]
     """Reward of ``base`` and ``best-of-N`` on the prompts of the curve."""
 
     def arm(self, name: str) -> Arm | None:
         """Return the row called ``name``, if there is one."""
         return next((arm for arm in self.arms if arm.name == name), None)
-
-
-class Target(NamedTuple):
-    """What one arm had reached after some of its budget: every arm is timed to reach it."""
-
-    arm: str
-    queries: int
 
 
 def analyse(
@@ -127,6 +128,7 @@ class _Analyst:
             winner=find_winner(pairs, gains, len(self.panel.seeds)),
             best_baseline=None if best is None else self.panel.methods[best],
             cuts=self.cuts,
+            target=self.target,
             curve_lines=self._curve_lines(),
         )
 

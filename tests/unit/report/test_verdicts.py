@@ -6,18 +6,18 @@ import pytest
 
 from tests.support.results import Invented, make_record
 from vader_bench.report.verdicts import verdicts
-from vader_bench.stats import Analysis, analyse, build_panel
+from vader_bench.stats import Analysis, Target, analyse, build_panel
 
 WORLD = Invented(rewards=("red",))
 METHODS = ("vader", "ddpo", "diffusion-dpo")
 
 
-def _analysis(world: Invented, leave_out: str = "") -> Analysis:
+def _analysis(world: Invented, leave_out: str = "", target: Target | None = None) -> Analysis:
     runs = [("base", 0), *((m, seed) for m in world.methods for seed in world.seeds)]
     records = [make_record(world, m, "red", seed) for m, seed in runs if m != leave_out]
     panel = build_panel(records, world.methods, world.seeds)
     assert panel is not None
-    return analyse(panel, resamples=2000)
+    return analyse(panel, target, resamples=2000)
 
 
 def test_a_winner_is_named_with_its_lead() -> None:
@@ -101,3 +101,15 @@ def test_without_an_oracle_or_a_base_run_nothing_is_said_of_them() -> None:
 
 def test_missing_methods_are_named() -> None:
     assert verdicts(_analysis(WORLD, leave_out="ddpo"), METHODS)[-1] == "Missing: ddpo."
+
+
+def test_it_is_told_what_others_need_to_reach_the_target() -> None:
+    exact = replace(WORLD, seed_noise=0.0, video_noise=0.0)
+    found = verdicts(_analysis(exact, target=Target("diffusion-dpo", 32)), METHODS)
+    (line,) = (line for line in found if "had" in line)
+    assert line.startswith("vader needs 0.171x")
+    assert line.endswith("ddpo does not reach what diffusion-dpo had reached after 32 queries.")
+    none = replace(exact, gains={"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.1})
+    lines = verdicts(_analysis(none, target=Target("ddpo", 32)), METHODS)
+    assert "There is no target: ddpo was not above the base model after 32 queries." in lines
+    assert not [line for line in verdicts(_analysis(exact), METHODS) if "target" in line]
