@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -123,6 +123,11 @@ class Method(ABC):
             generator.set_state(state["generators"][name])
         self.load_own_state(state["own"])
 
+    def batches(self, videos: int) -> list[int]:
+        """Return the sizes, ``batch_size`` at most, of the batches that ``videos`` are worked through in."""
+        size = self.config.batch_size
+        return [min(size, videos - first) for first in range(0, videos, size)]
+
     @abstractmethod
     def own_state(self) -> dict[str, Any]:
         """Return what this method remembers from step to step, beside the common parts."""
@@ -155,10 +160,15 @@ class Method(ABC):
         """
         return self.bench.reward.judge(self.bench.backbone.decode(latents, frames).clamp(0, 1), prompts)
 
-    def update(self, loss: Tensor) -> float:
-        """Take one step of the optimiser down ``loss`` and return the norm of the gradient."""
+    def update(self, losses: Iterable[Tensor]) -> float:
+        """Take one step of the optimiser down the sum of ``losses`` and return the norm of its gradient.
+
+        Each loss is differentiated before the next one is asked for, so that their graphs need not be kept
+        together.
+        """
         self.optimizer.zero_grad()
-        loss.backward()
+        for loss in losses:
+            loss.backward()
         norm = self.finite(torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.max_grad_norm))
         self.optimizer.step()
         return norm

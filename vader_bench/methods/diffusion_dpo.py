@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,6 +35,8 @@ class DiffusionDpoConfig(MethodConfig):
     """Hyper-parameters of Diffusion-DPO; defaults of its authors' code where they apply."""
 
     learning_rate: float = Field(default=1e-5, gt=0)
+    accumulation: int = Field(default=1, ge=1)
+    """Batches whose pairs make one update."""
     beta: float = Field(default=5000.0, gt=0)
     """Strength of the pull towards the base model. It multiplies errors averaged over the latents, so
     it means something else for latents of another size."""
@@ -124,7 +127,7 @@ class DiffusionDpo(Method):
     # --- step ---
 
     def step(self, allowance: int) -> dict[str, float]:
-        """Label the pairs of up to ``batch_size`` videos, then update.
+        """Label the pairs of up to ``batch_size * accumulation`` videos, then update.
 
         One video more than ``batch_size`` is taken where a single query would be left over, which
         could not make a pair.
@@ -138,9 +141,9 @@ class DiffusionDpo(Method):
                 "cannot make a pair for diffusion-dpo",
                 "choose even numbers of reward queries",
             )
-        videos = min(self.config.batch_size, allowance)
+        videos = min(self.config.batch_size * self.config.accumulation, allowance)
         videos += allowance - videos == 1
-        fresh, reward = self._label(videos)
+        fresh, reward = self._labelled(videos)
         online = self.config.pairs == "online"
         self._kept = fresh if online else self._kept + fresh
         updates = [
@@ -151,6 +154,15 @@ class DiffusionDpo(Method):
         names = updates[0].keys() if updates else ()
         means = {name: sum(update[name] for update in updates) / len(updates) for name in names}
         return {"reward": reward, "pairs": float(len(fresh)), **means}
+
+    def _labelled(self, videos: int) -> tuple[list[Pair], float]:
+        """Sample and judge ``videos`` videos in batches; return the pairs and the mean score."""
+        *sizes, last = self.batches(videos)
+        if last == 1 and sizes:  # no pair by itself
+            last += sizes.pop()
+        labelled = [(size, *self._label(size)) for size in (*sizes, last)]
+        pairs = [pair for _, found, _ in labelled for pair in found]
+        return pairs, sum(size * reward for size, _, reward in labelled) / videos
 
     @torch.no_grad()
     def _label(self, videos: int) -> tuple[list[Pair], float]:
@@ -171,12 +183,21 @@ class DiffusionDpo(Method):
         return [self._kept[i] for i in order[:count]]
 
     def _update(self, pairs: list[Pair]) -> dict[str, float]:
-        model, reference = self.errors(pairs)
-        losses, margins = dpo_loss(model, reference, self.config.beta)
-        loss = losses.mean()
+        size = self.config.batch_size // self.config.group_size
+        seen: list[tuple[Tensor, ...]] = []
+
+        def shares() -> Iterator[Tensor]:
+            for first in range(0, len(pairs), size):
+                model, reference = self.errors(pairs[first : first + size])
+                losses, margins = dpo_loss(model, reference, self.config.beta)
+                seen.append(tuple(part.detach() for part in (losses, margins, model, reference)))
+                yield losses.mean() * (len(losses) / len(pairs))
+
+        norm = self.update(shares())
+        losses, margins, model, reference = (torch.cat(parts, dim=-1) for parts in zip(*seen, strict=True))
         return {
-            "loss": loss.item(),
-            "grad_norm": self.update(loss),
+            "loss": losses.mean().item(),
+            "grad_norm": norm,
             "accuracy": (margins > 0).float().mean().item(),
             "margin": margins.mean().item(),
             "mse_winner": model[0].mean().item(),

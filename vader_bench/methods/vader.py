@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,6 +22,8 @@ class VaderConfig(MethodConfig):
     """Hyper-parameters of VADER; the default learning rate is that of its authors' code."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
+    accumulation: int = Field(default=1, ge=1)
+    """Batches whose gradients make one update."""
     k: int | Literal["random"] = 1
     """Last sampler steps that carry gradient; ``random`` draws it from 1 to the number of steps at
     every update."""
@@ -70,21 +73,34 @@ class Vader(Method):
     # --- step ---
 
     def step(self, allowance: int) -> dict[str, float]:
-        """Sample up to ``batch_size`` videos with gradient, judge them, update once."""
-        videos = min(self.config.batch_size, allowance)
-        prompts, noise, k = self.next_prompts(videos), self.noise(videos), self._draw_k()
+        """Sample up to ``batch_size * accumulation`` videos with gradient, judge them, update once."""
+        videos = min(self.config.batch_size * self.config.accumulation, allowance)
+        k, frames = self._draw_k(), self.choose_frames()
+        seen: list[Judgement] = []
+
+        def losses() -> Iterator[Tensor]:
+            for count in self.batches(videos):
+                judgement = self._judged(count, k, frames)
+                seen.append(Judgement(*(part.detach() for part in judgement)))
+                yield self.loss(judgement) * (count / videos)
+
+        norm = self.update(losses())
+        score, objective = (torch.cat(parts).mean().item() for parts in zip(*seen, strict=True))
+        return {
+            "reward": score,
+            "loss": -objective,
+            "grad_norm": norm,
+            "k": float(k),
+            "objective": objective,
+        }
+
+    def _judged(self, videos: int, k: int, frames: Sequence[int]) -> Judgement:
+        """Return the judgement of fresh videos, with a graph through the last ``k`` steps."""
+        prompts, noise = self.next_prompts(videos), self.noise(videos)
         encoded = self.bench.backbone.encode(prompts)
         unconditional = self.bench.backbone.unconditional(encoded)
         latents = self.sampler.truncated(noise(), encoded, unconditional, noise, last=k)
-        judgement = self.judge(latents, prompts, self.choose_frames())
-        loss = self.loss(judgement)
-        return {
-            "reward": judgement.score.mean().item(),
-            "loss": loss.item(),
-            "grad_norm": self.update(loss),
-            "k": float(k),
-            "objective": judgement.objective.mean().item(),
-        }
+        return self.judge(latents, prompts, frames)
 
     def _draw_k(self) -> int:
         if self.config.k != "random":

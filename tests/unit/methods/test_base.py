@@ -70,7 +70,7 @@ def small_method(make_bench: MakeBench, **settings: float) -> Method:
 def test_an_update_clips_and_returns_the_norm_before(make_bench: MakeBench) -> None:
     method = small_method(make_bench, max_grad_norm=0.5)
     loss = torch.stack([100 * weight.sum() for weight in method.lora.parameters()]).sum()
-    norm = method.update(loss)
+    norm = method.update([loss])
     elements = sum(weight.numel() for weight in method.lora.parameters())
     assert norm == pytest.approx(100 * elements**0.5, rel=1e-4)
     gradients = [weight.grad for weight in method.lora.parameters()]
@@ -80,7 +80,8 @@ def test_an_update_clips_and_returns_the_norm_before(make_bench: MakeBench) -> N
 
 def test_an_update_forgets_older_gradients(make_bench: MakeBench) -> None:
     method = small_method(make_bench)
-    norms = [method.update(torch.stack([w.sum() for w in method.lora.parameters()]).sum()) for _ in range(2)]
+    weights = method.lora.parameters()
+    norms = [method.update([torch.stack([w.sum() for w in weights]).sum()]) for _ in range(2)]
     assert norms[0] == norms[1]
 
 
@@ -101,5 +102,20 @@ def test_a_gradient_that_is_not_finite_stops_the_run_and_changes_nothing(make_be
     before = method.adapter()
     loss = torch.stack([weight.sum() * torch.inf for weight in method.lora.parameters()]).sum()
     with pytest.raises(UserError, match=r"learning rate 0.25: led to a gradient that is not finite; lower"):
-        method.update(loss)
+        method.update([loss])
     assert all(torch.equal(before[name], weight) for name, weight in method.adapter().items())
+
+
+def test_an_update_goes_down_the_sum_of_its_losses_one_at_a_time(make_bench: MakeBench) -> None:
+    method = small_method(make_bench)
+    weights = method.lora.parameters()
+    whole = method.update([torch.stack([3 * weight.sum() for weight in weights]).sum()])
+    parts = method.update(torch.stack([n * weight.sum() for weight in weights]).sum() for n in (1, 2))
+    assert parts == pytest.approx(whole, rel=1e-6)
+
+
+def test_batches_hold_all_videos(make_bench: MakeBench) -> None:
+    method = small_method(make_bench)
+    size = method.config.batch_size
+    assert method.batches(2 * size + 1) == [size, size, 1]
+    assert method.batches(1) == [1]
