@@ -82,6 +82,12 @@ def _threshold(analysis: Analysis, arms: list[Arm]) -> str:
         return (
             f"The best baseline, {best}, does not end above the base model: there is no threshold to reach."
         )
+    lead = analysis.arm(best)
+    if lead is None or not lead.statistics["gain"].above_zero:
+        return (
+            f"The best baseline, {best}, is not told apart from the base model: how soon its reward is "
+            "reached means little."
+        )
     return " ".join(_reached(arm, best) for arm in others)
 
 

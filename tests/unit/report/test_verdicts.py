@@ -113,3 +113,10 @@ def test_it_is_told_what_others_need_to_reach_the_target() -> None:
     lines = verdicts(_analysis(none, target=Target("ddpo", 32)), METHODS)
     assert "There is no target: ddpo was not above the base model after 32 queries." in lines
     assert not [line for line in verdicts(_analysis(exact), METHODS) if "target" in line]
+
+
+def test_a_threshold_that_is_not_told_from_the_base_model_means_little() -> None:
+    gains = {"vader": 0.4, "ddpo": 0.002, "diffusion-dpo": 0.001}
+    lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.05)), METHODS)
+    (line,) = (line for line in lines if "best baseline" in line)
+    assert "is not told apart from the base model: how soon its reward is reached means little" in line
