@@ -1,0 +1,306 @@
+"""Human pairwise preferences: counts, intervals and tests by question and pair of arms, and side bias."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from vader_bench.errors import UserError
+from vader_bench.stats.aggregate import FloatArray
+from vader_bench.stats.bootstrap import LEVEL, Estimate
+from vader_bench.stats.compare import holm
+
+__all__ = [
+    "MIN_CLUSTERS",
+    "Answer",
+    "IntArray",
+    "Preference",
+    "Response",
+    "Share",
+    "compare_preferences",
+    "encode",
+    "exact_p_value",
+    "first_answers",
+    "side_bias",
+    "two_way_variance",
+    "wilson",
+]
+
+Answer: TypeAlias = Literal["left", "right", "tie"]
+IntArray: TypeAlias = npt.NDArray[np.intp]
+
+ANSWERS = ("left", "right", "tie")
+MIN_CLUSTERS = 8
+"""With fewer raters or prompts a cluster-robust variance is too small to be shown."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer of one rater to one question about two videos side by side."""
+
+    rater: str
+    """Pseudonym of the rater."""
+    prompt: str
+    question: str
+    left: str
+    """Arm shown on the left."""
+    right: str
+    """Arm shown on the right."""
+    answer: Answer
+    sample: int = 0
+    """Which of the videos of this prompt: both arms start from the same noise."""
+    repeat: bool = False
+    """Whether the rater saw this item before, as planned: repeats measure consistency and nothing else."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a comparison."""
+        given = f"response of rater {self.rater!r} on {self.prompt!r}"
+        if self.left == self.right:
+            raise UserError(given, f"compares {self.left!r} with itself", "give two arms")
+        if self.answer not in ANSWERS:
+            raise UserError(given, f"has the answer {self.answer!r}", f"use one of {', '.join(ANSWERS)}")
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The two arms in alphabetical order, whichever side they were on."""
+        return (self.left, self.right) if self.left < self.right else (self.right, self.left)
+
+    @property
+    def chosen(self) -> str | None:
+        """The arm that was preferred; ``None`` for a tie."""
+        return {"left": self.left, "right": self.right, "tie": None}[self.answer]
+
+    @property
+    def item(self) -> tuple[str, str, str, int, tuple[str, str]]:
+        """What a rater sees once, save for planned repeats: rater, question, prompt, sample, pair."""
+        return self.rater, self.question, self.prompt, self.sample, self.pair
+
+    def score(self, arm: str) -> float:
+        """Return 1 if ``arm``, one of the two, was preferred, 0 if the other was, 0.5 for a tie."""
+        return 0.5 if self.chosen is None else float(self.chosen == arm)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often one of two outcomes was chosen, a tie counting half: a number in 0..1."""
+
+    wins: int
+    losses: int
+    ties: int
+    raters: int
+    prompts: int
+    wilson: Estimate
+    """Wilson's interval, as if all responses were independent: descriptive."""
+    clustered: Estimate
+    """The two-way cluster-robust interval; absent with few raters or prompts, or unanimous answers."""
+    p_exact: float
+    """Exact two-sided binomial p-value of wins against losses; ties favour neither and are left out."""
+    p_clustered: float
+    """Two-sided p-value of a share of one half, of the same test as ``clustered``; NaN without it."""
+
+    @property
+    def responses(self) -> int:
+        """Number of answers, ties among them."""
+        return self.wins + self.losses + self.ties
+
+    @property
+    def p_value(self) -> float:
+        """The p-value to go by: the clustered one where there is one, the exact one otherwise."""
+        return self.p_exact if self.clustered.absent else self.p_clustered
+
+    @property
+    def test(self) -> str:
+        """What ``p_value`` is, in words, for the table."""
+        return "exact binomial" if self.clustered.absent else "two-way clustered t"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One question about two arms."""
+
+    question: str
+    first: str
+    second: str
+    share: Share
+    """How often ``first`` was preferred."""
+    side_adjusted: Estimate
+    """The share with equal weight to ``first`` on the left and on the right, clustered interval."""
+    p_holm: float
+    """The share's p-value after Holm's correction over all questions and pairs."""
+
+
+def wilson(successes: float, trials: int, level: float = LEVEL) -> Estimate:
+    """Return the share of ``successes`` with Wilson's score interval (Wilson 1927).
+
+    Ties enter as half a success; the interval is then wider than it need be, for a tie has less spread.
+    """
+    if trials == 0:
+        return Estimate.none("missing")
+    share = successes / trials
+    z2 = float(stats.norm.isf((1 - level) / 2)) ** 2
+    middle = (successes + z2 / 2) / (trials + z2)
+    half = np.sqrt(z2 * (trials * share * (1 - share) + z2 / 4)) / (trials + z2)
+    return Estimate(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+
+
+def exact_p_value(wins: int, losses: int) -> float:
+    """Return the two-sided exact binomial p-value of an even chance; 1 without a decision.
+
+    Ties are not passed: given that a response is no tie, both outcomes are equally likely where there is
+    no preference (the sign test). They stay in the counts and in the share.
+    """
+    if wins + losses == 0:
+        return 1.0
+    return float(stats.binomtest(wins, wins + losses).pvalue)
+
+
+def two_way_variance(influence: FloatArray, prompts: IntArray, raters: IntArray) -> FloatArray:
+    """Return the variance of a mean whose answers share prompts and share raters: [..., n] to [...].
+
+    V_prompt + V_rater - V_both (Cameron, Gelbach and Miller 2011), each with the factor G / (G - 1) for
+    its G clusters, and at least the larger of the two one-way variances, since the sum can even be
+    negative. V_both is over the clusters that a rater and a prompt have in common.
+
+    Args:
+        influence: what each answer adds to the deviation of the estimate, for a mean (y - mean) / n.
+        prompts: number of the prompt of each answer, from 0 without gaps, [n].
+        raters: the same of the rater, [n].
+    """
+    both = prompts * (int(raters.max()) + 1) + raters
+    by_prompt, by_rater, by_both = (_one_way(influence, codes) for codes in (prompts, raters, both))
+    return np.maximum(by_prompt + by_rater - by_both, np.maximum(by_prompt, by_rater))
+
+
+def encode(values: Sequence[Hashable]) -> IntArray:
+    """Return the number of each value among the distinct ones, from 0 in the order they come."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.intp)
+
+
+def first_answers(responses: Sequence[Response]) -> list[Response]:
+    """Return the responses that are no planned repeats.
+
+    Raises:
+        UserError: a rater answered the same question about the same item twice.
+    """
+    seen: set[tuple[object, ...]] = set()
+    kept = [response for response in responses if not response.repeat]
+    for response in kept:
+        if response.item in seen:
+            given = f"response of rater {response.rater!r} on {response.prompt!r}"
+            wrong = f"question {response.question!r} about this pair was answered before"
+            raise UserError(given, wrong, "drop the later answer or mark it as a planned repeat")
+        seen.add(response.item)
+    return kept
+
+
+def compare_preferences(
+    responses: Sequence[Response], arms: Sequence[str], questions: Sequence[str]
+) -> list[Preference]:
+    """Return every question on every pair of arms that was asked, Holm-corrected together.
+
+    Args:
+        responses: of one study; repeats are passed over.
+        arms: all arms, in the order that decides who comes first in a pair.
+        questions: all questions, in the order of the result.
+
+    Raises:
+        UserError: a response names another arm or question, or a rater answered twice.
+    """
+    firsts = first_answers(responses)
+    _require_known(firsts, arms, questions)
+    groups = [
+        (question, first, second, group)
+        for question in questions
+        for first, second in combinations(arms, 2)
+        if (group := [r for r in firsts if r.question == question and {r.left, r.right} == {first, second}])
+    ]
+    shares = [_share(group, [response.score(first) for response in group]) for _, first, _, group in groups]
+    corrected = holm([share.p_value for share in shares])
+    return [
+        Preference(question, first, second, share, _side_adjusted(group, first), p_holm)
+        for (question, first, second, group), share, p_holm in zip(groups, shares, corrected, strict=True)
+    ]
+
+
+def side_bias(responses: Sequence[Response]) -> Share:
+    """Return how often the left side was chosen, whichever arm was there; repeats are passed over.
+
+    Sides are balanced by design, so one half means no bias.
+    """
+    firsts = first_answers(responses)
+    return _share(firsts, [response.score(response.left) for response in firsts])
+
+
+def _one_way(influence: FloatArray, codes: IntArray) -> FloatArray:
+    """Return the cluster-robust variance for the clusters ``codes`` [n]: [..., n] to [...]."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    sums = np.add.reduceat(influence[..., order], starts, axis=-1)
+    clusters = len(starts)
+    return np.asarray((sums**2).sum(axis=-1) * clusters / (clusters - 1))
+
+
+def _share(responses: Sequence[Response], values: Sequence[float]) -> Share:
+    scores = np.array(values)
+    wins, losses = int((scores == 1).sum()), int((scores == 0).sum())
+    influence = (scores - scores.mean()) / len(scores) if len(scores) else scores
+    value = float(scores.mean()) if len(scores) else np.nan
+    clustered, p_clustered = _clustered(value, influence, responses)
+    return Share(
+        wins=wins,
+        losses=losses,
+        ties=len(scores) - wins - losses,
+        raters=len({response.rater for response in responses}),
+        prompts=len({response.prompt for response in responses}),
+        wilson=wilson(float(scores.sum()), len(scores)),
+        clustered=clustered,
+        p_exact=exact_p_value(wins, losses),
+        p_clustered=p_clustered,
+    )
+
+
+def _side_adjusted(responses: Sequence[Response], first: str) -> Estimate:
+    """Return the mean of the two shares of ``first``: when it was on the left, and on the right."""
+    scores = np.array([response.score(first) for response in responses])
+    left = np.array([response.left == first for response in responses])
+    if left.all() or not left.any():
+        return Estimate.none("one side only")
+    means = np.where(left, scores[left].mean(), scores[~left].mean())
+    influence = (scores - means) / (2 * np.where(left, left.sum(), (~left).sum()))
+    value = float((scores[left].mean() + scores[~left].mean()) / 2)
+    return _clustered(value, influence, responses)[0]
+
+
+def _clustered(value: float, influence: FloatArray, responses: Sequence[Response]) -> tuple[Estimate, float]:
+    """Return the interval around ``value`` and the p-value of one half; Student's t, min(G) - 1 degrees."""
+    if not responses:
+        return Estimate.none("missing"), np.nan
+    prompts, raters = encode([r.prompt for r in responses]), encode([r.rater for r in responses])
+    for name, codes in (("prompts", prompts), ("raters", raters)):
+        if codes.max() + 1 < MIN_CLUSTERS:
+            return Estimate.none(f"fewer than {MIN_CLUSTERS} {name}"), np.nan
+    deviation = float(np.sqrt(two_way_variance(influence, prompts, raters)))
+    if np.isclose(deviation, 0.0):
+        return Estimate.none("no spread"), np.nan
+    freedom = int(min(prompts.max(), raters.max()))
+    half = float(stats.t.isf((1 - LEVEL) / 2, freedom)) * deviation
+    p_value = 2 * float(stats.t.sf(abs(value - 0.5) / deviation, freedom))
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half)), p_value
+
+
+def _require_known(responses: Sequence[Response], arms: Sequence[str], questions: Sequence[str]) -> None:
+    for response in responses:
+        given = f"response of rater {response.rater!r} on {response.prompt!r}"
+        for arm in response.pair:
+            if arm not in arms:
+                raise UserError(given, f"names the arm {arm!r}", f"use one of {', '.join(arms)}")
+        if response.question not in questions:
+            wrong = f"answers the question {response.question!r}"
+            raise UserError(given, wrong, f"use one of {', '.join(questions)}")
