@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from vader_bench.seeding import numpy_stream
+from vader_bench.stats.power import Design, assign_raters
 from vader_bench.stats.preference import Answer, Response
 
 
@@ -39,21 +40,18 @@ def study(
 ) -> list[Response]:
     """Return answers of crossed raters and prompts, which both shift the log-odds of every pair.
 
-    ``spread`` holds the standard deviations of those shifts, by prompt and by rater. Every prompt is
-    judged by raters of ``per_prompt`` disjoint groups.
+    ``spread`` holds the standard deviations of those shifts, by prompt and by rater.
     """
     stream = numpy_stream(root, "study")
     arms = list(strengths)
     tastes = stream.normal(0, spread[0], (prompts, len(arms))) / np.sqrt(2)
     habits = stream.normal(0, spread[1], (raters, len(arms))) / np.sqrt(2)
-    group = raters // per_prompt
     found = []
     for first, second in combinations(range(len(arms)), 2):
-        for turn in range(per_prompt):
-            for number, prompt in enumerate(stream.permutation(prompts)):
-                rater = turn * group + number % group
+        for turn, row in enumerate(assign_raters(Design(prompts, per_prompt, raters), stream)):
+            for prompt, rater in enumerate(row):
                 worth = list(strengths.values()) + tastes[prompt] + habits[rater]
-                first_left = (number + turn) % 2 == 0
+                first_left = (prompt + turn) % 2 == 0
                 chosen = stream.random() < expit(worth[first] - worth[second])
                 left, right = (first, second) if first_left else (second, first)
                 side: Answer = "left" if chosen == first_left else "right"

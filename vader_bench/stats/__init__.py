@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from vader_bench.stats.agreement import Agreement, Consistency, measure_agreement, measure_consistency
 from vader_bench.stats.bootstrap import LEVEL, RESAMPLES, Estimate, Resampler, Sampled
 from vader_bench.stats.compare import Pair, compare_pairs, find_winner, holm
 from vader_bench.stats.headline import BASELINES, Analysis, Arm, Band, Target, analyse
 from vader_bench.stats.measures import Course, Drift, FrontierRow, course, drift, frontier, transfer
 from vader_bench.stats.panel import AXES, HELDOUT, Panel, build_panel, run_curve
+from vader_bench.stats.power import Design, Plan, Variation, plan_design, responses_needed, simulate_power
+from vader_bench.stats.preference import Preference, Response, Share, compare_preferences, side_bias
+from vader_bench.stats.ranking import Ranking, rank_arms
 
 __all__ = [
     "AXES",
@@ -14,26 +18,43 @@ __all__ = [
     "HELDOUT",
     "LEVEL",
     "RESAMPLES",
+    "Agreement",
     "Analysis",
     "Arm",
     "Band",
+    "Consistency",
     "Course",
+    "Design",
     "Drift",
     "Estimate",
     "FrontierRow",
     "Pair",
     "Panel",
+    "Plan",
+    "Preference",
+    "Ranking",
     "Resampler",
+    "Response",
     "Sampled",
+    "Share",
     "Target",
+    "Variation",
     "analyse",
     "build_panel",
     "compare_pairs",
+    "compare_preferences",
     "course",
     "drift",
     "find_winner",
     "frontier",
     "holm",
+    "measure_agreement",
+    "measure_consistency",
+    "plan_design",
+    "rank_arms",
+    "responses_needed",
     "run_curve",
+    "side_bias",
+    "simulate_power",
     "transfer",
 ]

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vader_bench.errors import UserError
+from vader_bench.seeding import numpy_stream
+from vader_bench.stats.power import (
+    Design,
+    Plan,
+    Variation,
+    assign_raters,
+    exact_power,
+    plan_design,
+    responses_needed,
+    simulate_power,
+)
+from vader_bench.stats.preference import exact_p_value
+
+NONE = Variation(prompt=0.0, rater=0.0)
+
+
+def test_exact_power_by_hand() -> None:
+    # of 6 answers only 0 and 6 wins have a p-value below 5 % (2 / 64); 1 and 5 have 14 / 64
+    assert exact_power(0.6, 6) == pytest.approx(0.6**6 + 0.4**6)
+    # of 5 none has: 2 / 32
+    assert exact_power(0.9, 5) == 0.0
+
+
+def test_the_paper_s_hundred_responses_would_miss_three_preferences_in_five_every_other_time() -> None:
+    assert exact_power(0.6, 100) == pytest.approx(0.46, abs=0.005)
+
+
+@given(st.floats(0.01, 0.99), st.integers(1, 60), st.sampled_from([0.05, 0.025, 0.01]))
+def test_exact_power_sums_what_the_test_rejects_and_mirrors(share: float, number: int, alpha: float) -> None:
+    wins = np.arange(number + 1)
+    chances = np.array([1.0])
+    for _ in range(number):
+        chances = np.convolve(chances, [1 - share, share])
+    rejected = [exact_p_value(int(k), int(number - k)) < alpha for k in wins]
+    assert exact_power(share, number, alpha=alpha) == pytest.approx(float(chances[rejected].sum()), abs=1e-9)
+    assert exact_power(1 - share, number, alpha=alpha) == pytest.approx(
+        exact_power(share, number, alpha=alpha), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "power", "alpha", "number"),
+    [
+        (0.55, 0.8, 0.05, 820), (0.6, 0.8, 0.05, 210), (0.65, 0.8, 0.05, 97), (0.7, 0.8, 0.05, 54),
+        (0.75, 0.8, 0.05, 35), (0.6, 0.9, 0.05, 274), (0.6, 0.8, 0.025, 251), (0.7, 0.8, 0.05 / 6, 79),
+    ],
+)  # fmt: skip
+def test_responses_needed_are_those_of_an_exact_search(
+    share: float, power: float, alpha: float, number: int
+) -> None:
+    assert responses_needed(share, power=power, alpha=alpha) == number
+    assert responses_needed(1 - share, power=power, alpha=alpha) == number
+
+
+def test_no_number_above_the_one_needed_falls_short_but_some_below_it_reach() -> None:
+    needed = responses_needed(0.7)
+    assert exact_power(0.7, needed - 1) < 0.8
+    assert min(exact_power(0.7, n) for n in range(needed, needed + 200)) >= 0.8
+    assert max(exact_power(0.7, n) for n in range(needed - 10, needed)) >= 0.8
+
+
+@given(st.integers(8, 40), st.integers(1, 4), st.integers(8, 30))
+def test_raters_share_the_load_and_see_a_prompt_once(prompts: int, per_prompt: int, raters: int) -> None:
+    design = Design(prompts, per_prompt, min(raters, prompts * per_prompt))
+    turns = assign_raters(design, numpy_stream(0, "test"))
+    assert turns.shape == (per_prompt, prompts)
+    assert all(len(set(column)) == per_prompt for column in turns.T.tolist())
+    for group in np.array_split(np.arange(design.raters), per_prompt):
+        loads = [int((turns == rater).sum()) for rater in group]
+        assert max(loads) - min(loads) <= 1
+
+
+def test_without_variation_simulated_power_is_about_the_exact_one() -> None:
+    # the t-test is less strict than the exact one: 3 points of power at 300 responses
+    found = simulate_power(Design(300, 1, 300), 0.6, NONE)
+    assert found == pytest.approx(exact_power(0.6, 300), abs=0.045)
+
+
+def test_simulation_mirrors_repeats_and_grows() -> None:
+    design, spread = Design(100, 2, 60), Variation()
+    found = simulate_power(design, 0.62, spread)
+    assert simulate_power(design, 0.62, spread) == found
+    assert simulate_power(design, 0.62, spread, root=1) != found
+    assert simulate_power(design, 0.38, spread) == pytest.approx(found, abs=0.04)
+    assert simulate_power(design, 0.7, spread) > found + 0.1
+    assert simulate_power(design, 0.62, spread, alpha=0.01) < found - 0.1
+    assert simulate_power(design, 0.62, Variation(rater=2.0)) < found - 0.1
+
+
+def test_a_nearly_certain_preference_is_seen() -> None:
+    assert simulate_power(Design(8, 1, 8), 1 - 1e-9, NONE, studies=20) == 1.0
+
+
+def test_a_plan_is_the_smallest_that_reaches_its_power() -> None:
+    plan = plan_design(0.65, Variation(), raters=30)
+    assert plan.power >= 0.8
+    assert plan.independent == responses_needed(0.65)
+    assert plan.power == simulate_power(plan.design, 0.65, Variation())
+    smaller = Design(plan.design.prompts - 10, 2, 30)
+    assert simulate_power(smaller, 0.65, Variation()) < 0.8
+    assert not plan.too_few_prompts
+    assert Plan(Design(20, 5, 30), 0.65, 0.05, 0.8, 97).too_few_prompts
+
+
+def test_more_responses_do_not_make_up_for_few_raters_who_differ() -> None:
+    with pytest.raises(UserError, match="not reached with 8 raters"):
+        plan_design(0.6, Variation(rater=2.0), raters=8)
+
+
+@pytest.mark.parametrize(
+    ("design", "wrong"),
+    [
+        ((7, 2, 10), "fewer than 8 prompts or raters"),
+        ((10, 2, 7), "fewer than 8 prompts or raters"),
+        ((10, 0, 10), "has no responses"),
+        ((10, 9, 8), "too few raters for one prompt"),
+        ((10, 1, 11), "more raters than responses"),
+    ],
+)
+def test_designs_that_cannot_be_are_refused(design: tuple[int, int, int], wrong: str) -> None:
+    with pytest.raises(UserError, match=wrong):
+        Design(*design)
+
+
+def test_shares_that_are_no_preference_are_refused() -> None:
+    with pytest.raises(UserError, match="too near one half"):
+        responses_needed(0.5)
+    with pytest.raises(UserError, match="share 60: is not between"):
+        plan_design(60, Variation())
+    with pytest.raises(UserError, match=r"power 1\.0: is not between"):
+        responses_needed(0.6, power=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("design", "power"),
+    [((100, 3, 60), 0.84), ((150, 2, 60), 0.86), ((300, 1, 60), 0.90), ((200, 2, 80), 0.95)],
+)
+def test_simulated_power_is_that_of_an_independent_simulation(
+    design: tuple[int, int, int], power: float
+) -> None:
+    # both have a standard error of about 1 %
+    assert simulate_power(Design(*design), 0.6, Variation()) == pytest.approx(power, abs=0.035)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", [(100, 3, 60), (20, 10, 40), (100, 1, 20), (60, 4, 12)])
+def test_without_a_preference_the_test_errs_as_often_as_it_says(design: tuple[int, int, int]) -> None:
+    assert 0.02 <= simulate_power(Design(*design), 0.5, Variation()) <= 0.075
