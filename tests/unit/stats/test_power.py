@@ -84,6 +84,14 @@ def test_without_variation_simulated_power_is_about_the_exact_one() -> None:
     assert found == pytest.approx(exact_power(0.6, 300), abs=0.045)
 
 
+@pytest.mark.parametrize(("alpha", "share_seen"), [(0.0185, 0.9**8), (0.025, 0.9**8 + 8 * 0.9**7 * 0.1)])
+def test_simulated_power_of_eight_answers_by_hand(alpha: float, share_seen: float) -> None:
+    # Seven of eight: t = .375 / sqrt(.875 * .125 / 7) = 3, whose p-value with 7 degrees of freedom is .020.
+    # Six have t = 1.5, and eight, without spread, the exact p-value 2 / 256. The other side hardly occurs.
+    found = simulate_power(Design(8, 1, 8), 0.9, NONE, alpha=alpha, studies=20_000)
+    assert found == pytest.approx(share_seen, abs=0.015)
+
+
 def test_simulation_mirrors_repeats_and_grows() -> None:
     design, spread = Design(100, 2, 60), Variation()
     found = simulate_power(design, 0.62, spread)

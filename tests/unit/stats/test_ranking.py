@@ -125,14 +125,16 @@ def test_votes_are_counted_by_arm() -> None:
     assert count_votes(responses, ("base", "vader"))[0].sum(axis=0).tolist() == [[0, 2], [3, 0]]
 
 
-def test_two_arms_have_the_interval_of_their_share() -> None:
-    responses = study({"vader": 0.8, "base": 0.0}, prompts=100, raters=60)
+@pytest.mark.parametrize(("prompts", "raters"), [(100, 60), (90, 9)])
+def test_two_arms_have_the_interval_of_their_share(prompts: int, raters: int) -> None:
+    responses = study({"vader": 0.1, "base": 0.0}, prompts=prompts, raters=raters)
     (preference,) = compare_preferences(responses, ("vader", "base"), ("text",))
     share = preference.share.clustered
-    found = rank_arms(responses, ("vader", "base"), "text", resamples=4000).beats["vader", "base"]
-    assert found.value == pytest.approx(share.value)
-    # the same variance by linearisation; limits on the scale of log-odds, and drawn
-    assert found.high - found.low == pytest.approx(share.high - share.low, rel=0.1)
+    found = rank_arms(responses, ("vader", "base"), "text", resamples=8000)
+    assert found.beats["vader", "base"].value == pytest.approx(share.value)
+    # near one half a log-strength moves twice as fast as the share; its limits are drawn
+    log = found.intervals["vader"]
+    assert log.high - log.low == pytest.approx(2 * (share.high - share.low), rel=0.04)
 
 
 def test_a_ranking_recovers_what_was_planted() -> None:
