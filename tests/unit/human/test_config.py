@@ -1,0 +1,104 @@
+"""A study file is read strictly, and all its faults are told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.studies import study_data, write_study
+from vader_bench.errors import UserError
+from vader_bench.human.config import PAPER_RESPONSES, block_cost, load_study
+
+
+def told(folder: Path, **changes: Any) -> str:
+    with pytest.raises(UserError) as raised:
+        load_study(write_study(folder, **changes))
+    return str(raised.value)
+
+
+def test_a_study_is_read_and_its_paths_are_absolute(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path))
+    assert study.arms == {"unrefined": str(tmp_path / "one"), "refinedarm": str(tmp_path / "two")}
+    assert study.prompts == str(tmp_path / "prompts.txt")
+    assert study.pairs == [("refinedarm", "unrefined")]
+    assert study.responses_wanted == 24
+    assert study.gold_kinds == ["mismatch", "degraded"]
+    assert not study.ties
+
+
+def test_the_paper_form_asks_for_a_hundred(tmp_path: Path) -> None:
+    assert load_study(write_study(tmp_path), paper=True).responses_wanted == PAPER_RESPONSES == 100
+    assert load_study(write_study(tmp_path, paper=True)).responses_wanted == PAPER_RESPONSES
+
+
+def test_three_arms_are_three_pairs_or_those_named(tmp_path: Path) -> None:
+    arms = {"c": "one", "a": "two", "b": "three"}
+    study = load_study(write_study(tmp_path, arms=arms, gold_arm="a"))
+    assert study.pairs == [("a", "b"), ("a", "c"), ("b", "c")]
+    study = load_study(write_study(tmp_path, arms=arms, gold_arm="a", comparisons=[["c", "a"]]))
+    assert study.pairs == [("a", "c")]
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    lines = told(tmp_path, responses=25, titel="x", questions=[], seed="many").splitlines()
+    assert len(lines) == 4
+    assert "responses: is 25; it must be even, so that each side is shown equally often" in "\n".join(lines)
+
+
+def test_faults_between_fields_are_told_at_once(tmp_path: Path) -> None:
+    question = {"id": "text", "text": "Which?"}
+    lines = told(
+        tmp_path,
+        questions=[question, question],
+        primary="quality",
+        gold_arm="nobody",
+        comparisons=[["unrefined", "vader"], ["unrefined", "unrefined"]],
+        pay={"reward": 0.05},
+    ).splitlines()
+    for part in (
+        "the id 'text' twice",
+        "primary: is 'quality', which is no question",
+        "questions: has none whose right answer is known",
+        "gold_arm: is 'nobody', which is no arm",
+        "comparisons.0: names 'vader', which is no arm",
+        "comparisons.1: compares 'unrefined' with itself",
+        "pay.reward: pays 1.50 USD an hour, below 15.00; pay at least 0.50 for a block of 120 s",
+    ):
+        assert any(part in line for line in lines), part
+    assert len(lines) == 7
+
+
+def test_a_pair_named_twice_is_told_in_either_order(tmp_path: Path) -> None:
+    pairs = [["unrefined", "refinedarm"], ["refinedarm", "unrefined"]]
+    assert "comparisons.1: is named before" in told(tmp_path, comparisons=pairs)
+
+
+def test_a_study_without_gold_needs_no_gold_arm(tmp_path: Path) -> None:
+    data = study_data(blocks={"items": 4, "gold": 0})
+    del data["gold_arm"]
+    path = write_study(tmp_path, blocks=data["blocks"], gold_arm=None)
+    assert load_study(path).gold_arm is None
+
+
+def test_pay_counts_gold_and_repeats(tmp_path: Path) -> None:
+    hourly, seconds = block_cost(load_study(write_study(tmp_path)))
+    assert seconds == 6 * 20
+    assert hourly == 30
+
+
+@pytest.mark.parametrize("address", ["/videos/", "https://example.org/v/", "http://127.0.0.1:8765/videos/"])
+def test_addresses_of_videos(tmp_path: Path, address: str) -> None:
+    assert load_study(write_study(tmp_path, video_url=address)).video_url == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://example.org/", "ftp://example.org/", "videos/", "//example.org/", "https://example.org/v"),
+        *("https://me:pass@example.org/", "https://example.org/?token=1/", "javascript:alert(1)/"),
+    ],
+)
+def test_addresses_that_leak_or_do_not_load_are_refused(tmp_path: Path, address: str) -> None:
+    assert "video_url: " in told(tmp_path, video_url=address)

@@ -1,0 +1,1 @@
+"""Human studies: which of two videos people prefer. Nothing here imports torch."""
