@@ -56,11 +56,9 @@ def write_clip(path: Path, shade: int, *, frames: int = 4, size: tuple[int, int]
         container.mux(stream.encode())
 
 
-def write_study(
-    folder: Path, *, clips: bool = False, prompts: list[str] | None = None, **changes: Any
-) -> Path:
+def write_study(folder: Path, *, clips: bool = False, lines: list[str] | None = None, **changes: Any) -> Path:
     """Write a study file with its prompts, on wish with its videos, and return its path."""
-    prompts = PROMPTS if prompts is None else prompts
+    prompts = PROMPTS if lines is None else lines
     (folder / "prompts.txt").write_text("\n".join(prompts) + "\n", "utf-8")
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study_data(**changes), sort_keys=False, allow_unicode=True), "utf-8")

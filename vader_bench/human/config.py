@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from vader_bench.data.prompts import packaged_names
 from vader_bench.errors import UserError
 from vader_bench.schema import Name
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
@@ -166,8 +167,8 @@ class StudyConfig(_Config):
     comparisons: list[Pair] = []
     """Pairs of arms; none named are all pairs."""
     prompts: str | None = None
-    """Held-out prompts, one a line: a .txt file, relative to the study file. Folders of videos need it;
-    of runs it takes those prompts, or all that have a video."""
+    """Held-out prompts: a .txt file, one a line, relative to the study file, or the ``heldout`` split of a
+    packaged set. Folders of videos need it; of runs it takes those prompts, by default all with a video."""
     questions: list[Question] = Field(min_length=1)
     primary: str
     """The question that the study is about, by its id."""
@@ -232,7 +233,8 @@ def load_study(path: str | Path, paper: bool = False) -> StudyConfig:
         data["paper"] = True
     if isinstance(arms := data.get("arms"), dict):
         data["arms"] = {name: _located(folder, path.parent) for name, folder in arms.items()}
-    data |= {"prompts": _located(data["prompts"], path.parent)} if "prompts" in data else {}
+    if isinstance(prompts := data.get("prompts"), str) and prompts not in packaged_names():
+        data["prompts"] = _located(prompts, path.parent)
     study, found = parse(StudyConfig, data)
     problems: list[Fault | UserError] = [*faults, *found]
     if study is not None:
