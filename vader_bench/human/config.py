@@ -59,6 +59,8 @@ def _address(address: str) -> str:
         raise rule(f"is {address!r}", "give an https:// address, or a path on the server such as /videos/")
     if parts.username is not None or parts.query or parts.fragment:
         raise rule("holds a name, a query or a fragment", "give a plain address: it is shown to everyone")
+    if set(address) & set(" ;,'\"<>\\") or not address.isprintable() or not address.isascii():
+        raise rule(f"is {address!r}", "percent-encode what is no letter, digit or one of ./-_~:")
     if not address.endswith("/"):
         raise rule(f"is {address!r}", "end it with a slash: file names are put behind it")
     return address
@@ -210,10 +212,10 @@ class StudyConfig(_Config):
         return list(dict.fromkeys(question.gold for question in self.questions if question.gold))
 
 
-def block_cost(study: StudyConfig) -> tuple[float, float]:
-    """Return what a full block pays an hour and the seconds it takes."""
-    shown = study.blocks.items + study.blocks.gold + study.blocks.repeats
-    seconds = shown * study.pay.seconds_per_item
+def block_cost(study: StudyConfig, pairs: int | None = None) -> tuple[float, float]:
+    """Return what a block of ``pairs``, by default a full one, pays an hour and the seconds it takes."""
+    full = study.blocks.items + study.blocks.gold + study.blocks.repeats
+    seconds = (full if pairs is None else pairs) * study.pay.seconds_per_item
     return study.pay.reward * 3600 / seconds, seconds
 
 

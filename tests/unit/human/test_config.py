@@ -98,6 +98,7 @@ def test_addresses_of_videos(tmp_path: Path, address: str) -> None:
     [
         *("http://example.org/", "ftp://example.org/", "videos/", "//example.org/", "https://example.org/v"),
         *("https://me:pass@example.org/", "https://example.org/?token=1/", "javascript:alert(1)/"),
+        *("https://example.org/;script-src */", "https://example.org/\u202e/"),
     ],
 )
 def test_addresses_that_leak_or_do_not_load_are_refused(tmp_path: Path, address: str) -> None:
