@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "vader_bench"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-NO_TORCH = ("stats", "report")
+NO_TORCH = ("stats", "report", "human")
 """Packages that rebuild every table on a laptop."""
 LAYERS = (
     ("cli",),

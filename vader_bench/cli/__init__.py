@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from vader_bench import __version__
-from vader_bench.cli import check, compare, index, plan, report, run, sync, tune
+from vader_bench.cli import check, compare, index, plan, report, run, study, sync, tune
 from vader_bench.cli import list as list_
 from vader_bench.errors import ExitCode, UserError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 for _verb in (list_, check, plan, tune, run, report, index, compare, sync):  # in order of use
     app.command(_verb.__name__.rpartition(".")[2])(_verb.command)
+app.add_typer(study.app, name="study")
 
 
 def _show_version(wanted: bool) -> None:

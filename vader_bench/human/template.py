@@ -159,7 +159,6 @@ def _policy(script: str, style: str, video_url: str) -> str:
         f"style-src {_hashed(style)}",
         f"media-src {video_url if ':' in video_url else chr(39) + 'self' + chr(39)}",
         "form-action https://www.mturk.com https://workersandbox.mturk.com",
-        "base-uri 'none'",
     ]
     return "; ".join(parts)
 

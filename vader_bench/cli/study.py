@@ -1,0 +1,48 @@
+"""``vader-bench study``: which of two videos people prefer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Ask people which of two videos they prefer.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Ask people which of two videos they prefer."""
+
+
+@app.command()
+def build(
+    study: Annotated[Path, typer.Argument(help="Study file.")],
+    out: Annotated[Path, typer.Option(help="Folder of all packages; <study> is made in it.")] = Path(
+        "human_eval/packages"
+    ),
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Ask for the paper's 100 answers a comparison.")
+    ] = False,
+) -> None:
+    """Build a study's package: videos encoded alike, input file, page, plan; and the key, which stays."""
+    from vader_bench.human.config import load_study
+    from vader_bench.human.package import KEY, PACKAGE, build_package
+
+    config = load_study(study, paper)
+    built = build_package(config, out)
+    currency = config.pay.currency
+    typer.echo(f"{config.study}: {built.answers} answers a question, {built.videos} videos")
+    typer.echo(f"  {built.blocks} blocks, one rater each, by at least {built.raters} people")
+    typer.echo(
+        f"  pays {built.hourly:.2f} {currency} an hour, {built.cost:.2f} {currency} in all, without fees"
+    )
+    typer.echo(f"  plan SHA-256 {built.digest}: publish it before the first answer")
+    for warning in built.warnings:
+        typer.echo(f"  warning: {warning}")
+    typer.echo(f"package: {built.folder / PACKAGE}")
+    typer.echo(f"key: {built.folder / KEY}; it tells the arms apart, so never upload it")
