@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.browser import started_browser, wait_until
 from tests.support.results import Invented, write_results
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.files import write_bytes
@@ -17,12 +17,6 @@ from vader_bench.report import build_report
 from vader_bench.report.index import write_index
 
 pytestmark = pytest.mark.slow
-
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,18 +32,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium with chromedriver on the path (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1200,900"):
-        options.add_argument(flag)
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield started
-    started.quit()
+    with started_browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
 
 
 @pytest.fixture
@@ -64,24 +48,13 @@ def index(browser: Any, page: Path) -> Any:
     return browser
 
 
-def _wait(browser: Any, condition: str) -> bool:
-    """Wait up to 20 s until the JavaScript ``condition`` holds."""
-    script = f"""
-      const done = arguments[0];
-      const end = Date.now() + 20000;
-      const look = () => ({condition}) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 50);
-      look();"""
-    browser.set_script_timeout(30)
-    return bool(browser.execute_async_script(script))
-
-
 def test_the_page_opens_from_disk_without_a_complaint(opened: Any) -> None:
     assert opened.title == "fig7 on tiny"
     assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_nothing_but_the_videos_is_loaded(opened: Any) -> None:
-    assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.readyState >= 1)")
+    assert wait_until(opened, "[...document.querySelectorAll('video')].every((v) => v.readyState >= 1)")
     names = opened.execute_script(
         "return performance.getEntriesByType('resource').map((entry) => entry.name)"
     )
@@ -89,7 +62,7 @@ def test_nothing_but_the_videos_is_loaded(opened: Any) -> None:
 
 
 def test_every_video_can_be_decoded_and_is_muted_and_loops(opened: Any) -> None:
-    assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.readyState >= 1)")
+    assert wait_until(opened, "[...document.querySelectorAll('video')].every((v) => v.readyState >= 1)")
     read = "(v) => [v.videoWidth, v.muted, v.loop, v.controls]"
     shown = opened.execute_script(f"return [...document.querySelectorAll('video')].map({read})")
     assert shown == [[256, True, True, True]] * (4 * 3)
@@ -98,12 +71,12 @@ def test_every_video_can_be_decoded_and_is_muted_and_loops(opened: Any) -> None:
 def test_one_button_plays_all_and_stops_all(opened: Any) -> None:
     button = opened.find_element("id", "play-all")
     opened.execute_script("arguments[0].click()", button)
-    assert _wait(
+    assert wait_until(
         opened, "[...document.querySelectorAll('video')].every((v) => !v.paused && v.currentTime > 0)"
     )
     assert button.text == "Pause all"
     opened.execute_script("arguments[0].click()", button)
-    assert _wait(opened, "[...document.querySelectorAll('video')].every((v) => v.paused)")
+    assert wait_until(opened, "[...document.querySelectorAll('video')].every((v) => v.paused)")
     assert button.text == "Play all"
 
 
@@ -111,7 +84,7 @@ def test_all_videos_of_the_index_play(index: Any) -> None:
     assert index.title == "vader-bench: 1 results"
     index.execute_script("document.getElementById('play-all').click()")
     playing = "[...document.querySelectorAll('video')].every((v) => !v.paused && v.currentTime > 0)"
-    assert _wait(index, playing)
+    assert wait_until(index, playing)
     assert len(index.find_elements("css selector", "video")) == 3
     assert [entry for entry in index.get_log("browser") if entry["level"] == "SEVERE"] == []
 
