@@ -18,6 +18,7 @@ from vader_bench.report.index import write_index
 
 pytestmark = pytest.mark.slow
 
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1))
