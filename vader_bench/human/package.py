@@ -26,6 +26,8 @@ PACKAGE: Final = "package"
 KEY: Final = "key/key.json"
 """Which arm is which: readable by its owner only, and never to be uploaded."""
 FEW_PROMPTS: Final = 30
+MOST_OF_ONE: Final = 0.05
+"""Share of all answers beyond which one person's taste weighs too much."""
 
 
 class Built(NamedTuple):
@@ -250,14 +252,17 @@ def _built(
         raters=-(-blocks // study.blocks.per_rater),
         hourly=hourly,
         cost=blocks * study.pay.reward,
-        warnings=list(_warnings(study, scenes)),
+        warnings=list(_warnings(study, scenes, blocks)),
     )
 
 
-def _warnings(study: StudyConfig, scenes: list[Scene]) -> Iterator[str]:
+def _warnings(study: StudyConfig, scenes: list[Scene], blocks: int) -> Iterator[str]:
     prompts = len({scene.prompt for scene in scenes})
     if prompts < FEW_PROMPTS:
         yield (
             f"{prompts} prompts are few: answers on one prompt go together, so that {study.responses_wanted} "
             f"answers on fewer than {FEW_PROMPTS} prompts say less than they seem to"
         )
+    share = min(1.0, study.blocks.per_rater / blocks)
+    if share > MOST_OF_ONE:
+        yield f"one person may give {share:.0%} of the answers: lower blocks.per_rater, or ask for more"

@@ -19,7 +19,8 @@ from vader_bench.errors import UserError
 from vader_bench.files import sha256_file, sha256_text
 from vader_bench.human.config import load_study
 from vader_bench.human.encode import read_video
-from vader_bench.human.package import KEY, PACKAGE, Built, build_package, plan_digest
+from vader_bench.human.package import KEY, PACKAGE, Built, _warnings, build_package, plan_digest
+from vader_bench.human.sources import Scene
 
 HOSTILE = "</script><script>alert(1)</script> ${block_id} 'x' \"y\" & שלום 🚀 " + "z" * 400
 
@@ -164,7 +165,16 @@ def test_the_cost_and_the_raters_are_told(built: Built) -> None:
     assert built.cost == 7.0
     assert built.hourly == 30.0
     assert built.answers == 28
-    assert built.warnings[0].startswith("7 prompts are few")
+    few, one = built.warnings
+    assert few.startswith("7 prompts are few")
+    assert one.startswith("one person may give 43% of the answers")
+
+
+def test_a_study_of_many_prompts_and_people_has_no_warning(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path))
+    scenes = [Scene(f"prompt {index}", 0) for index in range(30)]
+    assert list(_warnings(study, scenes, 60)) == []
+    assert len(list(_warnings(study, scenes[1:], 59))) == 2
 
 
 @pytest.mark.parametrize(
