@@ -7,11 +7,15 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
-    "RECORD_VERSION", "Evaluation", "Extension", "FrontierPoint", "Record", "Sample", "VideoScore",
-    "run_name",
+    "EXTENDED", "RECORD_VERSION", "SAMPLE_PROMPTS", "Evaluation", "Extension", "FrontierPoint", "Record",
+    "Sample", "VideoScore", "run_name",
 ]  # fmt: skip
 
 RECORD_VERSION: Final = 1
+SAMPLE_PROMPTS: Final = 4
+"""Videos of so many held-out prompts, the first ones in evaluation order, are kept of every run."""
+EXTENDED: Final = "extended"
+"""In the names of videos that were made longer."""
 
 
 class _Stored(BaseModel):

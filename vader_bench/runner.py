@@ -32,7 +32,7 @@ from vader_bench.metering import MeteredBackbone, MeteredReward
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.parts import Parts, load_parts
 from vader_bench.progress import Progress
-from vader_bench.records import Evaluation, Extension, FrontierPoint, Record
+from vader_bench.records import EXTENDED, SAMPLE_PROMPTS, Evaluation, Extension, FrontierPoint, Record
 from vader_bench.runs import RunFolder
 from vader_bench.seeding import torch_stream
 
@@ -42,12 +42,8 @@ ADAPTER_NAME = "lora.safetensors"
 SAMPLES_FOLDER = "samples"
 FIRST_LOOKS_FOLDER = ".first-looks"
 """Beside the folders of the runs."""
-EXTENDED = "extended"
-"""In the names of videos that were made longer."""
 KL_PROMPTS = 8
 """Paths of so many held-out prompts are compared with the base model's."""
-SAMPLE_PROMPTS = 4
-"""Videos of so many held-out prompts are kept of every run."""
 CHECKPOINT_SECONDS = 15.0
 """Steps lose at most about so much work to a kill; a look is always followed by a checkpoint."""
 

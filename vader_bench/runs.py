@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -69,14 +70,13 @@ class RunFolder:
         """
         files.make_folder(self.path)
         self._take_lock()
-        try:
+        with ExitStack() as refused:
+            refused.callback(self.close)
             files.remove_temporaries(self.path)
             self._claim(config)
             if self.finished:
                 self._checkpoint_path.unlink(missing_ok=True)
-        except BaseException:
-            self.close()
-            raise
+            refused.pop_all()
         return self
 
     def close(self) -> None:

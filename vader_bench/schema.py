@@ -21,7 +21,7 @@ from vader_bench.yamlfile import nearest, rule
 
 __all__ = [
     "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig", "MeasureConfig",
-    "MemoryConfig", "Name", "RunConfig", "SamplerConfig", "SuiteConfig", "TargetConfig",
+    "MemoryConfig", "Name", "RunConfig", "SamplerConfig", "Strict", "SuiteConfig", "TargetConfig",
 ]  # fmt: skip
 
 
@@ -53,16 +53,18 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Splits = Annotated[list[str], AfterValidator(_distinct), AfterValidator(_with_heldout)]
 
 
-class _Config(BaseModel):
+class Strict(BaseModel):
+    """A table of a file: every key known, every value of its type, nothing changed afterwards."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _is_default(table: _Config) -> bool:
+def _is_default(table: Strict) -> bool:
     """Tell whether nothing in ``table`` is set: such a table is left out of dumps and digests."""
     return table == type(table)()
 
 
-class SamplerConfig(_Config):
+class SamplerConfig(Strict):
     """How videos are sampled."""
 
     steps: int = Field(ge=2)
@@ -73,7 +75,7 @@ class SamplerConfig(_Config):
     """Classifier-free guidance scale; 1 is none."""
 
 
-class ComponentConfig(_Config):
+class ComponentConfig(Strict):
     """A registered family and what its factory is called with."""
 
     family: str
@@ -81,7 +83,7 @@ class ComponentConfig(_Config):
     """A value with a slash names weights: ``pocket/clip``, ``./my-model``, ``hf:owner/name``."""
 
 
-class MemoryConfig(_Config):
+class MemoryConfig(Strict):
     """Ways to need less memory, for every backbone; the same for all arms unless compared itself."""
 
     frozen_weights: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -96,7 +98,7 @@ class MemoryConfig(_Config):
     """``adamw8bit`` keeps the moments in 8 bits; it needs the package bitsandbytes and a GPU."""
 
 
-class SuiteConfig(_Config):
+class SuiteConfig(Strict):
     """A backbone with its rewards, prompt splits and sampler settings."""
 
     suite: Name
@@ -143,13 +145,13 @@ class SuiteConfig(_Config):
         return sorted({name for component in components for name in _weight_names(component.settings)})
 
 
-class BudgetConfig(_Config):
+class BudgetConfig(Strict):
     """What every run may spend."""
 
     reward_queries: int = Field(ge=2)
 
 
-class MeasureConfig(_Config):
+class MeasureConfig(Strict):
     """What some experiments measure and others do not need."""
 
     samples_along: int = Field(default=1, ge=1)
@@ -166,7 +168,7 @@ class MeasureConfig(_Config):
     """How many times their length the videos of an image-to-video suite are made at the end."""
 
 
-class EvaluationConfig(_Config):
+class EvaluationConfig(Strict):
     """When and on what a run is evaluated. Evaluation costs no budget."""
 
     every: Annotated[int, AfterValidator(_even)] = Field(ge=2)
@@ -191,7 +193,7 @@ class EvaluationConfig(_Config):
     """What else is measured, beside rewards, diversity and motion."""
 
 
-class TargetConfig(_Config):
+class TargetConfig(Strict):
     """What one arm had reached after some of its budget."""
 
     arm: str
@@ -200,7 +202,7 @@ class TargetConfig(_Config):
     """Reward queries; there must be a look after so many."""
 
 
-class ExperimentConfig(_Config):
+class ExperimentConfig(Strict):
     """A grid of runs that answers one question."""
 
     experiment: Name
@@ -236,7 +238,7 @@ class ExperimentConfig(_Config):
         return list(dict.fromkeys([*self.rewards, *self.evaluation.measure.judges]))
 
 
-class RunConfig(_Config):
+class RunConfig(Strict):
     """One run, everything resolved: what a worker gets and a record stores."""
 
     experiment: Name

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vader_bench import files
 from vader_bench.checks import SHARED_SETTINGS, resolved_settings
@@ -24,7 +24,7 @@ from vader_bench.evaluation.looks import HELDOUT
 from vader_bench.launch import Job
 from vader_bench.records import Evaluation
 from vader_bench.runs import RunFolder
-from vader_bench.schema import Name
+from vader_bench.schema import Name, Strict
 from vader_bench.yamlfile import Fault, parse, raise_faults, read_mapping
 
 __all__ = [
@@ -36,14 +36,10 @@ CHOICE_NAME = "choice.yaml"
 TRIALS_NAME = "trials.csv"
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class SearchConfig(_Stored):
+class SearchConfig(Strict):
     """What is tried for a method."""
 
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     """Settings that all trials share."""
     grid: dict[str, list[Any]] = Field(min_length=1)
     """Values to try by setting; every combination is a trial."""
@@ -55,7 +51,7 @@ class SearchConfig(_Stored):
         ]
 
 
-class TuneConfig(_Stored):
+class TuneConfig(Strict):
     """The grids of all methods and what they share."""
 
     experiment: Name

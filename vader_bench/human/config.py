@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from vader_bench.data.prompts import packaged_names
 from vader_bench.errors import UserError
-from vader_bench.schema import Name
+from vader_bench.schema import Name, Strict
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 
 __all__ = [
@@ -78,11 +78,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Pair = Annotated[list[Name], BeforeValidator(_listed), Field(min_length=2, max_length=2)]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Question(_Config):
+class Question(Strict):
     """One question about a pair of videos."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
@@ -91,7 +87,7 @@ class Question(_Config):
     """The kind of gold item whose right answer to this question is known."""
 
 
-class BlockConfig(_Config):
+class BlockConfig(Strict):
     """What one rater sees in one go."""
 
     items: int = Field(default=10, ge=2, le=30)
@@ -104,7 +100,7 @@ class BlockConfig(_Config):
     """Most blocks that one person may answer."""
 
 
-class PayConfig(_Config):
+class PayConfig(Strict):
     """What a rater gets for a block, in one currency."""
 
     reward: float = Field(gt=0)
@@ -115,7 +111,7 @@ class PayConfig(_Config):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
 
-class ConsentConfig(_Config):
+class ConsentConfig(Strict):
     """What raters are told before they begin, beside duration, pay and the right to stop."""
 
     version: Line
@@ -132,7 +128,7 @@ class ConsentConfig(_Config):
     )
 
 
-class ExclusionConfig(_Config):
+class ExclusionConfig(Strict):
     """Which blocks are not used in the main analysis. Fixed before any answer; none looks at arms."""
 
     gold_right: Share = 1.0
@@ -147,7 +143,7 @@ class ExclusionConfig(_Config):
     """after so many answers."""
 
 
-class VideoConfig(_Config):
+class VideoConfig(Strict):
     """How all videos are encoded; ``None`` is what all of them have already."""
 
     width: int | None = Field(default=None, ge=16, multiple_of=2)
@@ -158,7 +154,7 @@ class VideoConfig(_Config):
     crf: int = Field(default=18, ge=0, le=51)
 
 
-class StudyConfig(_Config):
+class StudyConfig(Strict):
     """A study: who is compared with whom, on what, by how many answers."""
 
     study: Name
@@ -166,7 +162,7 @@ class StudyConfig(_Config):
     arms: dict[Name, str] = Field(min_length=2)
     """Results folder of a run, or folder of videos, by name; relative to the study file. Videos of a folder
     are named by the line of their prompt, from 0, and their noise: ``12.mp4`` or ``12-1.mp4``."""
-    comparisons: list[Pair] = []
+    comparisons: list[Pair] = Field(default=[])
     """Pairs of arms; none named are all pairs."""
     prompts: str | None = None
     """Held-out prompts: a .txt file, one a line, relative to the study file, or the ``heldout`` split of a
@@ -183,7 +179,7 @@ class StudyConfig(_Config):
     blocks: BlockConfig = BlockConfig()
     gold_arm: Name | None = None
     """The arm whose videos gold items are made of."""
-    hypotheses: list[Line] = []
+    hypotheses: list[Line] = Field(default=[])
     """What is expected, written before any answer. Raters may see it: name no arm."""
     instructions: Text = "Watch both videos to their end, as often as you like, then answer every question."
     consent: ConsentConfig

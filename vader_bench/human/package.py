@@ -14,10 +14,11 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.design import Clip, Design, Item, draw_design, opaque
-from vader_bench.human.encode import Shape, common_shape, encode_alike, read_video
+from vader_bench.human.encode import common_shape, encode_alike
 from vader_bench.human.sources import Scene, find_clips
 from vader_bench.human.template import FIELDS, encode_cell, fragment, page_data, question_xml
 from vader_bench.seeding import numpy_stream
+from vader_bench.videos import Shape, read_video
 
 __all__ = ["KEY", "PACKAGE", "Built", "build_package", "plan_digest"]
 

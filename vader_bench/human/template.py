@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig, block_cost
+from vader_bench.pages import render
 
 __all__ = ["FIELDS", "LIMIT", "encode_cell", "fragment", "page_data", "question_xml"]
 
@@ -117,31 +117,24 @@ def _check_size(text: str, given: str) -> None:
 
 def _render(study: StudyConfig, pairs: int, *, document: bool, block_id: str, block_json: str) -> str:
     """Return the page. ``block_json`` and the package's own script and style are the only raw text in it."""
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_without_fields,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     script, style = (files.read_text(_FOLDER / f"task.{kind}") for kind in ("js", "css"))
     _, seconds = block_cost(study, pairs)
-    return environment.get_template("task.html.j2").render(
-        document=document,
-        policy=_policy(script, style, study.video_url),
-        submit_to=SUBMIT_TO,
-        title=study.title,
-        consent=study.consent,
-        instructions=study.instructions.splitlines(),
-        pairs=pairs,
-        minutes=f"{max(1, round(seconds / 60))} minutes" if seconds >= 90 else "one minute",
-        pay=f"{study.pay.reward:.2f} {study.pay.currency}",
-        block_id=Markup(block_id),  # noqa: S704 -- a field, or hexadecimal digits
-        block_json=Markup(block_json),  # noqa: S704 -- a field, or encoded by encode_cell
-        script=Markup(script),  # noqa: S704 -- of this package
-        style=Markup(style),  # noqa: S704 -- of this package
-    )
+    values = {
+        "document": document,
+        "policy": _policy(script, style, study.video_url),
+        "submit_to": SUBMIT_TO,
+        "title": study.title,
+        "consent": study.consent,
+        "instructions": study.instructions.splitlines(),
+        "pairs": pairs,
+        "minutes": f"{max(1, round(seconds / 60))} minutes" if seconds >= 90 else "one minute",
+        "pay": f"{study.pay.reward:.2f} {study.pay.currency}",
+        "block_id": Markup(block_id),  # noqa: S704 -- a field, or hexadecimal digits
+        "block_json": Markup(block_json),  # noqa: S704 -- a field, or encoded by encode_cell
+        "script": Markup(script),  # noqa: S704 -- of this package
+        "style": Markup(style),  # noqa: S704 -- of this package
+    }
+    return render(_FOLDER / "task.html.j2", values, _without_fields)
 
 
 def _without_fields(value: Any) -> Any:

@@ -15,7 +15,7 @@ from vader_bench.report.agreement import Agreement, compare_results
 from vader_bench.report.contact_sheet import contact_sheet
 from vader_bench.report.course_figure import draw_course
 from vader_bench.report.curves import curves_frame, frame_csv
-from vader_bench.report.documents import summary_latex, summary_markdown
+from vader_bench.report.documents import sections, summary_latex, summary_markdown
 from vader_bench.report.figure import draw
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.notes import reading_notes
@@ -78,6 +78,7 @@ def build_report(
     agreements = None if reference is None else compare_results(results, reference)
     provenance = _provenance(results, reference, command or f"vader-bench report {results_dir}")
     notes = reading_notes(results, analyses)
+    said = sections(results, analyses)
     figure = draw(results, analyses)
     course = draw_course(results, analyses)
     sheet = contact_sheet(results)
@@ -85,8 +86,8 @@ def build_report(
     page = page_html(
         results,
         analyses,
-        svg=figure["svg"],
-        course=None if course is None else course["svg"],
+        said,
+        drawings=(figure["svg"], None if course is None else course["svg"]),
         agreements=agreements,
         notes=notes,
         provenance=provenance,
@@ -97,8 +98,8 @@ def build_report(
         "curves.csv": frame_csv(curves_frame(results)).encode(),
         "summary.csv": frame_csv(summary_frame(results, analyses)).encode(),
         "pairs.csv": frame_csv(pairs_frame(analyses)).encode(),
-        "summary.md": summary_markdown(results, analyses, notes).encode(),
-        "tables.tex": summary_latex(results, analyses).encode(),
+        "summary.md": summary_markdown(results, analyses, said, notes).encode(),
+        "tables.tex": summary_latex(results, analyses, said).encode(),
         "report.html": page.encode(),
     }
     outputs |= {} if course is None else {f"course.{kind}": data for kind, data in course.items()}

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vader_bench.errors import UserError
 from vader_bench.report.load import Results
 from vader_bench.report.page import Cell, video_rows
+from vader_bench.videos import read_video
 
 __all__ = ["contact_sheet"]
 
@@ -67,15 +66,8 @@ def _strip(folder: Path, cell: Cell) -> Image.Image:
 
 
 def _frames(path: Path) -> Sequence[Image.Image]:
-    try:
-        with av.open(path) as container:
-            pictures = [
-                Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
-            ]
-    except av.error.FFmpegError as error:
-        remedy = "delete it and report again: it is then shown as missing"
-        raise UserError(str(path), f"is no video ({error.strerror})", remedy) from error
-    chosen = [pictures[round(i)] for i in np.linspace(0, len(pictures) - 1, FRAMES)]
+    pictures = read_video(path).pictures
+    chosen = [Image.fromarray(pictures[round(i)]) for i in np.linspace(0, len(pictures) - 1, FRAMES)]
     scale = SIDE / max(chosen[0].size)
     size = (round(chosen[0].width * scale), round(chosen[0].height * scale))
     return [picture.resize(size, Image.Resampling.BOX) for picture in chosen]

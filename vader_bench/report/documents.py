@@ -29,13 +29,15 @@ def sections(results: Results, analyses: dict[str, Analysis]) -> list[Section]:
     return [_section(results, reward, analyses.get(reward)) for reward in results.experiment.rewards]
 
 
-def summary_markdown(results: Results, analyses: dict[str, Analysis], notes: Sequence[str]) -> str:
+def summary_markdown(
+    results: Results, analyses: dict[str, Analysis], said: Sequence[Section], notes: Sequence[str]
+) -> str:
     """Return the summary for reading: by reward the findings, then the tables; at the end the notes."""
     lines = [f"# {results.experiment.experiment} on {results.suite}", "", results.experiment.question, ""]
     first = [overview_table(results, analyses), paper_table(results.experiment.paper)]
     for table in first:
         lines += [f"## {table.title}", "", *markdown(table), ""] if table is not None else []
-    for section in sections(results, analyses):
+    for section in said:
         lines += [f"## {section.reward}", "", *(f"* {line}" for line in section.findings), ""]
         for table in section.tables:
             lines += [f"### {table.title}", "", *markdown(table), ""]
@@ -43,11 +45,11 @@ def summary_markdown(results: Results, analyses: dict[str, Analysis], notes: Seq
     return "\n".join(lines) + "\n"
 
 
-def summary_latex(results: Results, analyses: dict[str, Analysis]) -> str:
+def summary_latex(results: Results, analyses: dict[str, Analysis], said: Sequence[Section]) -> str:
     """Return all tables of the report as LaTeX, each a float of its own."""
     name = results.experiment.experiment
     tables = [latex(overview_table(results, analyses), f"{name}-overview")]
-    for section in sections(results, analyses):
+    for section in said:
         for index, table in enumerate(section.tables):
             titled = table._replace(title=f"{name}, {section.reward}: {table.title}")
             tables.append(latex(titled, f"{name}-{section.reward}-{index}"))

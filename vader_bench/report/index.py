@@ -12,11 +12,11 @@ import pandas as pd
 
 from vader_bench.errors import UserError
 from vader_bench.files import read_json, sha256_file, write_text
+from vader_bench.pages import render
 from vader_bench.report.build import PROVENANCE_NAME
 from vader_bench.report.load import Results, load_results
-from vader_bench.report.page import video_rows
+from vader_bench.report.page import TEMPLATES, video_rows
 from vader_bench.report.tables import Table
-from vader_bench.report.templates import render
 from vader_bench.report.words import estimate_text
 from vader_bench.stats import Estimate
 
@@ -67,7 +67,9 @@ def write_index(folder: Path) -> Path:
             cards.append(_card(folder, report))
         except UserError as error:
             broken.append(str(error))
-    page = render("index.html.j2", folder=folder.resolve().name, cards=cards, broken=broken)
+    page = render(
+        TEMPLATES / "index.html.j2", {"folder": folder.resolve().name, "cards": cards, "broken": broken}
+    )
     write_text(folder / INDEX_NAME, page)
     return folder / INDEX_NAME
 

@@ -9,23 +9,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vader_bench.records import Record, run_name
+from vader_bench.pages import render
+from vader_bench.records import EXTENDED, SAMPLE_PROMPTS, Record, run_name
 from vader_bench.report.agreement import Agreement, agreement_lines
-from vader_bench.report.documents import sections
+from vader_bench.report.documents import Section
 from vader_bench.report.load import BASE, Results
 from vader_bench.report.paper import paper_table
 from vader_bench.report.summary import overview_table
 from vader_bench.report.tables import Table
-from vader_bench.report.templates import render
 from vader_bench.report.words import estimate_text, quantity
 from vader_bench.stats import HELDOUT, Analysis
 
-__all__ = ["SAMPLES", "Cell", "page_html", "video_rows"]
+__all__ = ["TEMPLATES", "Cell", "page_html", "video_rows"]
 
-EXTENDED = "extended"
-"""In the names of videos that were made longer."""
-SAMPLES = 4
-"""Videos a run leaves: the first held-out prompts, in evaluation order."""
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,9 @@ class Cell:
 def page_html(
     results: Results,
     analyses: dict[str, Analysis],
+    said: Sequence[Section],
     *,
-    svg: bytes,
-    course: bytes | None,
+    drawings: tuple[bytes, bytes | None],
     agreements: Sequence[Agreement] | None,
     notes: Sequence[str],
     provenance: dict[str, Any],
@@ -53,31 +50,31 @@ def page_html(
     Args:
         results: what was run.
         analyses: the statistics by reward.
-        svg: the figure.
-        course: the figure of the course along the budget, where that was measured.
+        said: findings and tables by reward.
+        drawings: the figure and, where it was measured, that of the course along the budget, as SVG.
         agreements: the comparison with a reference, or ``None`` where none was given.
         notes: how to read the numbers.
         provenance: what ``provenance.json`` says.
     """
-    return render(
-        "report.html.j2",
-        results=results,
-        sections=[
-            {**section._asdict(), "videos": video_rows(results, section.reward)}
-            for section in sections(results, analyses)
+    figure, course = drawings
+    values = {
+        "results": results,
+        "sections": [
+            {**section._asdict(), "videos": video_rows(results, section.reward)} for section in said
         ],
-        overview=overview_table(results, analyses),
-        paper=paper_table(results.experiment.paper),
-        figure=_inline(svg),
-        course=None if course is None else _inline(course),
-        agreement=None if agreements is None else _agreement(agreements),
-        settings=_settings(results),
-        spending=_spending(results),
-        arms=[BASE, *results.methods],
-        records=_records(results),
-        notes=notes,
-        provenance=provenance,
-    )
+        "overview": overview_table(results, analyses),
+        "paper": paper_table(results.experiment.paper),
+        "figure": _inline(figure),
+        "course": None if course is None else _inline(course),
+        "agreement": None if agreements is None else _agreement(agreements),
+        "settings": _settings(results),
+        "spending": _spending(results),
+        "arms": [BASE, *results.methods],
+        "records": _records(results),
+        "notes": notes,
+        "provenance": provenance,
+    }
+    return render(TEMPLATES / "report.html.j2", values)
 
 
 def _inline(svg: bytes) -> Markup:
@@ -104,7 +101,7 @@ def video_rows(results: Results, reward: str) -> list[tuple[str, list[Cell]]]:
             ],
         )
         for kind in ([HELDOUT, EXTENDED] if longer else [HELDOUT])
-        for index, prompt in enumerate(list(prompts)[:SAMPLES])
+        for index, prompt in enumerate(list(prompts)[:SAMPLE_PROMPTS])
     ]
 
 

@@ -13,7 +13,8 @@ import pytest
 from tests.support.studies import write_clip
 from vader_bench.errors import UserError
 from vader_bench.human.config import VideoConfig
-from vader_bench.human.encode import Shape, Video, common_shape, encode_alike, read_video, spoil
+from vader_bench.human.encode import common_shape, encode_alike, spoil
+from vader_bench.videos import Shape, Video, read_video
 
 ALIKE = Shape(64, 48, 4, Fraction(8))
 

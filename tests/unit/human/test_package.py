@@ -18,9 +18,9 @@ from tests.support.studies import PROMPTS, write_clip, write_study
 from vader_bench.errors import UserError
 from vader_bench.files import sha256_file, sha256_text
 from vader_bench.human.config import load_study
-from vader_bench.human.encode import read_video
 from vader_bench.human.package import KEY, PACKAGE, Built, _warnings, build_package, plan_digest
 from vader_bench.human.sources import Scene
+from vader_bench.videos import read_video
 
 HOSTILE = "</script><script>alert(1)</script> ${block_id} 'x' \"y\" & שלום 🚀 " + "z" * 400
 

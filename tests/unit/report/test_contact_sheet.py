@@ -64,5 +64,5 @@ def test_a_file_that_is_no_video_is_named(folder: Path) -> None:
     put_video(folder, "vader-red-seed0", 0, 1.0)
     path = folder / "runs" / "vader-red-seed0" / "samples" / "heldout-0.mp4"
     path.write_bytes(b"not a video")
-    with pytest.raises(UserError, match=r"heldout-0.mp4: is no video .*; delete it and report again"):
+    with pytest.raises(UserError, match=r"heldout-0.mp4: cannot be decoded .*; make it again, or delete it"):
         contact_sheet(load_results(folder))

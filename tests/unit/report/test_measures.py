@@ -131,8 +131,9 @@ def test_sections_hold_further_tables_and_findings(results: Results, analyses: d
 
 
 def test_all_tables_are_in_latex(results: Results, analyses: dict[str, Analysis]) -> None:
-    text = summary_latex(results, analyses)
-    shown = sum(len(section.tables) for section in sections(results, analyses)) + 1
+    said = sections(results, analyses)
+    text = summary_latex(results, analyses, said)
+    shown = sum(len(section.tables) for section in said) + 1
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == shown
     assert r"\label{tab:fig7-red-0}" in text
 

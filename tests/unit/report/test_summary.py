@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.results import Invented, write_results
-from vader_bench.report.documents import summary_markdown
+from vader_bench.report.documents import sections, summary_markdown
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.summary import (
     arm_names,
@@ -95,7 +95,7 @@ def test_missing_runs_are_missing_in_every_table(holed: Results) -> None:
     overview = {row[0]: row[1:] for row in overview_table(holed, found).rows}
     assert overview["ddpo"] == ["missing", "missing"]
     assert overview["vader"][0] != "missing"
-    text = summary_markdown(holed, found, [])
+    text = summary_markdown(holed, found, sections(holed, found), [])
     assert "## blue\n\n* missing\n" in text
     assert "| ddpo | missing |" in text
 
@@ -131,7 +131,7 @@ def test_rows_without_an_analysis_come_from_the_experiment(results: Results) -> 
 
 
 def test_markdown_has_findings_tables_and_notes(results: Results, analyses: dict[str, Analysis]) -> None:
-    text = summary_markdown(results, analyses, ["a note"])
+    text = summary_markdown(results, analyses, sections(results, analyses), ["a note"])
     assert text.startswith("# fig7 on tiny\n\nWhich method")
     assert "* vader is ahead at 64 reward queries" in text
     assert "### Pairs of methods" in text
