@@ -31,7 +31,8 @@ def build(
 ) -> None:
     """Build a study's package: videos encoded alike, input file, page, plan; and the key, which stays."""
     from vader_bench.human.config import load_study
-    from vader_bench.human.package import KEY, PACKAGE, build_package
+    from vader_bench.human.package import build_package
+    from vader_bench.human.plan import KEY, PACKAGE
 
     config = load_study(study, paper)
     built = build_package(config, out)
@@ -41,7 +42,7 @@ def build(
     typer.echo(
         f"  pays {built.hourly:.2f} {currency} an hour, {built.cost:.2f} {currency} in all, without fees"
     )
-    typer.echo(f"  plan SHA-256 {built.digest}: publish it before the first answer")
+    typer.echo(f"  plan SHA-256 {built.plan.digest}: publish it before the first answer")
     for warning in built.warnings:
         typer.echo(f"  warning: {warning}")
     typer.echo(f"package: {built.folder / PACKAGE}")

@@ -18,12 +18,11 @@ import numpy as np
 
 from vader_bench.errors import UserError
 from vader_bench.human.config import GoldKind, StudyConfig
+from vader_bench.human.plan import Role
 from vader_bench.human.sources import Scene
 from vader_bench.seeding import numpy_stream
 
 __all__ = ["Block", "Clip", "Design", "Item", "draw_design", "opaque"]
-
-Role = Literal["main", "gold", "repeat"]
 
 
 class Clip(NamedTuple):

@@ -15,29 +15,25 @@ from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.design import Clip, Design, Item, draw_design, opaque
 from vader_bench.human.encode import common_shape, encode_alike
+from vader_bench.human.plan import KEY, PACKAGE, BlockPlan, ItemKey, Key, Plan, PromptSet, VideoKey, VideoPlan
 from vader_bench.human.sources import Scene, find_clips
 from vader_bench.human.template import FIELDS, encode_cell, fragment, page_data, question_xml
 from vader_bench.seeding import numpy_stream
 from vader_bench.videos import Shape, read_video
 
-__all__ = ["KEY", "PACKAGE", "Built", "build_package", "plan_digest"]
+__all__ = ["Report", "build_package"]
 
-PACKAGE: Final = "package"
-"""Folder of all that may be uploaded."""
-KEY: Final = "key/key.json"
-"""Which arm is which: readable by its owner only, and never to be uploaded."""
 FEW_PROMPTS: Final = 30
 MOST_OF_ONE: Final = 0.05
 """Share of all answers beyond which one person's taste weighs too much."""
 
 
-class Built(NamedTuple):
+class Report(NamedTuple):
     """What was built."""
 
     folder: Path
-    plan: dict[str, Any]
-    digest: str
-    """SHA-256 of the plan: publish it before the first answer."""
+    plan: Plan
+    """Publish its digest before the first answer."""
     blocks: int
     answers: int
     """Answers a question in all comparisons, golds and repeats not counted."""
@@ -50,7 +46,7 @@ class Built(NamedTuple):
     warnings: list[str]
 
 
-def build_package(study: StudyConfig, out: Path) -> Built:
+def build_package(study: StudyConfig, out: Path) -> Report:
     """Write the package of ``study`` and its key to ``out/<study>/``.
 
     The same study and videos give the same pages, plan and key, and videos that show the same. A package that
@@ -67,8 +63,9 @@ def build_package(study: StudyConfig, out: Path) -> Built:
     design = draw_design(study, scenes)
     names = {clip: _file_name(study, clip) for clip in design.clips}
     key = _key(study, design, names, clips)
-    plan = _plan(study, design, scenes, shape, files.sha256_text(files.canonical_json(key)))
-    texts = {**_pages(study, design, names), "plan.json": _json({"plan": plan, "sha256": plan_digest(plan)})}
+    plan = _plan(study, design, scenes, shape, key.digest)
+    sealed = _json({"plan": plan.model_dump(mode="json"), "sha256": plan.digest})
+    texts = {**_pages(study, design, names), "plan.json": sealed}
     _check_blind(study, texts)
     folder = out / study.study
     _check_new(folder / PACKAGE / "plan.json", texts["plan.json"])
@@ -86,11 +83,6 @@ def build_package(study: StudyConfig, out: Path) -> Built:
             files.write_bytes(folder / PACKAGE / "videos" / name, data)
         _write_manifest(folder / PACKAGE, [*texts, *(f"videos/{name}" for name in names.values())])
     return _built(study, design, folder, plan, scenes)
-
-
-def plan_digest(plan: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a plan, whatever the order of its keys."""
-    return files.sha256_text(files.canonical_json(plan))
 
 
 def _file_name(study: StudyConfig, clip: Clip) -> str:
@@ -128,72 +120,66 @@ def _key(
     design: Design,
     names: Mapping[Clip, str],
     clips: Mapping[str, Mapping[Scene, Path]],
-) -> dict[str, Any]:
-    """Return what tells the arms apart; without it no answer can be read."""
-    return {
-        "version": 1,
-        "study": study.study,
-        "seed": study.seed,
-        "arms": {code: arm for arm, code in _codes(study).items()},
-        "blocks": {block.id: [_item_key(item) for item in block.items] for block in design.blocks},
-        "videos": {
-            name: {
-                "arm": clip.arm,
-                "prompt": clip.scene.prompt,
-                "sample": clip.scene.sample,
-                "spoiled": clip.spoiled,
-                "source_sha256": files.sha256_file(clips[clip.arm][clip.scene]),
-            }
+) -> Key:
+    return Key(
+        study=study.study,
+        seed=study.seed,
+        arms={code: arm for arm, code in _codes(study).items()},
+        blocks={block.id: [_item_key(item) for item in block.items] for block in design.blocks},
+        videos={
+            name: VideoKey(
+                arm=clip.arm,
+                prompt=clip.scene.prompt,
+                sample=clip.scene.sample,
+                spoiled=clip.spoiled,
+                source_sha256=files.sha256_file(clips[clip.arm][clip.scene]),
+            )
             for clip, name in names.items()
         },
-    }
+    )
 
 
-def _item_key(item: Item) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "role": item.role,
-        "prompt": item.prompt,
-        "sample": item.left.scene.sample,
-        "left": item.left.arm,
-        "right": item.right.arm,
-        "gold": item.gold,
-        "right_answer": item.right_answer,
-        "repeats": item.repeats,
-    }
+def _item_key(item: Item) -> ItemKey:
+    return ItemKey(
+        id=item.id,
+        role=item.role,
+        prompt=item.prompt,
+        sample=item.left.scene.sample,
+        left=item.left.arm,
+        right=item.right.arm,
+        gold=item.gold,
+        right_answer=item.right_answer,
+        repeats=item.repeats,
+    )
 
 
-def _plan(
-    study: StudyConfig, design: Design, scenes: list[Scene], shape: Shape, key_digest: str
-) -> dict[str, Any]:
-    """Return what is fixed before the first answer, without a word on which arm is which."""
+def _plan(study: StudyConfig, design: Design, scenes: list[Scene], shape: Shape, key_digest: str) -> Plan:
     codes = _codes(study)
     prompts = list(dict.fromkeys(scene.prompt for scene in scenes))
-    return {
-        "version": 1,
-        "title": study.title,
-        "questions": [question.model_dump() for question in study.questions],
-        "primary": study.primary,
-        "hypotheses": study.hypotheses,
-        "ties": study.ties,
-        "comparisons": [sorted((codes[first], codes[second])) for first, second in study.pairs],
-        "responses_per_comparison": study.responses_wanted,
-        "prompts": {"count": len(prompts), "sha256": files.sha256_text("\n".join(prompts))},
-        "scenes": len(scenes),
-        "blocks": {"count": len(design.blocks), "longest": _longest(design), **study.blocks.model_dump()},
-        "exclusion": study.exclusion.model_dump(),
-        "pay": study.pay.model_dump(),
-        "consent": study.consent.model_dump(),
-        "instructions": study.instructions,
-        "video": {
-            "width": shape.width,
-            "height": shape.height,
-            "frames": shape.frames,
-            "frames_per_second": float(shape.rate),
-            "crf": study.video.crf,
-        },
-        "key_sha256": key_digest,
-    }
+    return Plan(
+        title=study.title,
+        questions=study.questions,
+        primary=study.primary,
+        hypotheses=study.hypotheses,
+        ties=study.ties,
+        comparisons=[sorted((codes[first], codes[second])) for first, second in study.pairs],
+        responses_per_comparison=study.responses_wanted,
+        prompts=PromptSet(count=len(prompts), sha256=files.sha256_text("\n".join(prompts))),
+        scenes=len(scenes),
+        blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
+        exclusion=study.exclusion,
+        pay=study.pay,
+        consent=study.consent,
+        instructions=study.instructions,
+        video=VideoPlan(
+            width=shape.width,
+            height=shape.height,
+            frames=shape.frames,
+            frames_per_second=float(shape.rate),
+            crf=study.video.crf,
+        ),
+        key_sha256=key_digest,
+    )
 
 
 def _check_blind(study: StudyConfig, texts: Mapping[str, str]) -> None:
@@ -223,10 +209,10 @@ def _is_whole(folder: Path) -> bool:
     )
 
 
-def _write_key(path: Path, key: Mapping[str, Any]) -> None:
+def _write_key(path: Path, key: Key) -> None:
     files.make_folder(path.parent)
     path.parent.chmod(0o700)
-    files.write_json(path, key)
+    files.write_json(path, key.model_dump(mode="json"))
 
 
 def _write_manifest(folder: Path, names: list[str]) -> None:
@@ -238,15 +224,12 @@ def _json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
-def _built(
-    study: StudyConfig, design: Design, folder: Path, plan: dict[str, Any], scenes: list[Scene]
-) -> Built:
+def _built(study: StudyConfig, design: Design, folder: Path, plan: Plan, scenes: list[Scene]) -> Report:
     blocks = len(design.blocks)
     hourly, _ = block_cost(study, _longest(design))
-    return Built(
+    return Report(
         folder=folder,
         plan=plan,
-        digest=plan_digest(plan),
         blocks=blocks,
         answers=study.responses_wanted * len(study.pairs),
         videos=len(design.clips),

@@ -19,7 +19,8 @@ import pytest
 from tests.support.browser import started_browser, wait_until
 from tests.support.studies import write_study
 from vader_bench.human.config import load_study
-from vader_bench.human.package import PACKAGE, build_package
+from vader_bench.human.package import build_package
+from vader_bench.human.plan import PACKAGE
 
 pytestmark = pytest.mark.slow
 

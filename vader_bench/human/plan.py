@@ -1,0 +1,191 @@
+"""What is fixed before the first answer: the plan, which is published, and the key, which stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from vader_bench import files
+from vader_bench.errors import UserError
+from vader_bench.human.config import (
+    BlockConfig,
+    ConsentConfig,
+    ExclusionConfig,
+    GoldKind,
+    PayConfig,
+    Question,
+)
+from vader_bench.schema import Strict
+
+__all__ = ["KEY", "PACKAGE", "Built", "ItemKey", "Key", "Plan", "Role", "VideoKey", "load_built"]
+
+PACKAGE: Final = "package"
+"""Folder of all that may be uploaded."""
+KEY: Final = "key/key.json"
+"""Which arm is which: readable by its owner only, and never to be uploaded."""
+
+Role = Literal["main", "gold", "repeat"]
+Model = TypeVar("Model", bound=Strict)
+
+
+class PromptSet(Strict):
+    """The prompts of a study, told by their digest."""
+
+    count: int
+    sha256: str
+
+
+class BlockPlan(BlockConfig):
+    """The blocks that were drawn."""
+
+    count: int
+    longest: int
+    """Pairs in the longest block, golds and repeats counted."""
+
+
+class VideoPlan(Strict):
+    """What all videos of the package are."""
+
+    width: int
+    height: int
+    frames: int
+    frames_per_second: float
+    crf: int
+
+    @property
+    def seconds(self) -> float:
+        """Return how long a video plays."""
+        return self.frames / self.frames_per_second
+
+
+class Plan(Strict):
+    """What was decided before the first answer, without a word on which arm is which."""
+
+    version: Literal[1] = 1
+    title: str
+    questions: list[Question]
+    primary: str
+    hypotheses: list[str]
+    ties: bool
+    comparisons: list[list[str]]
+    """Pairs of arms by their codes."""
+    responses_per_comparison: int
+    prompts: PromptSet
+    scenes: int
+    blocks: BlockPlan
+    exclusion: ExclusionConfig
+    pay: PayConfig
+    consent: ConsentConfig
+    instructions: str
+    video: VideoPlan
+    key_sha256: str
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the plan, whatever the order of its keys."""
+        return _digest(self)
+
+
+class ItemKey(Strict):
+    """One pair of videos as one rater sees it, and what it is."""
+
+    id: str
+    role: Role
+    prompt: str
+    sample: int
+    left: str
+    """Arm on the left; of a gold item both sides are of one arm."""
+    right: str
+    gold: GoldKind | None
+    right_answer: Literal["L", "R"] | None
+    """Of a gold item: the answer to every question with this kind of gold."""
+    repeats: str | None
+    """Of a repeat: the id of the item it shows again, sides swapped."""
+
+
+class VideoKey(Strict):
+    """What a file of the package shows."""
+
+    arm: str
+    prompt: str
+    sample: int
+    spoiled: bool
+    source_sha256: str
+
+
+class Key(Strict):
+    """What tells the arms apart; without it no answer can be read."""
+
+    version: Literal[1] = 1
+    study: str
+    seed: int
+    arms: dict[str, str]
+    """Name of each arm by its code in the plan."""
+    blocks: dict[str, list[ItemKey]]
+    """Items by block, in the order they are shown."""
+    videos: dict[str, VideoKey]
+    """By file name."""
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 that the plan holds of the key."""
+        return _digest(self)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A study that was built: its folder, its plan, its key."""
+
+    folder: Path
+    plan: Plan
+    key: Key
+
+    @property
+    def package(self) -> Path:
+        """Return the folder that may be uploaded."""
+        return self.folder / PACKAGE
+
+    @property
+    def arms(self) -> Sequence[str]:
+        """Return the names of the arms, sorted."""
+        return sorted(self.key.arms.values())
+
+
+def load_built(folder: Path) -> Built:
+    """Return the study that ``study build`` wrote to ``folder``.
+
+    Raises:
+        UserError: a file is missing or broken, the plan is not what its digest says, or the key is another
+            than that of the plan: someone changed what was fixed.
+    """
+    path = folder / PACKAGE / "plan.json"
+    remedy = "give the folder that `vader-bench study build` wrote"
+    if not path.is_file():
+        raise UserError(str(folder), "holds no study", remedy)
+    sealed = files.read_json(path)
+    if not isinstance(sealed, dict) or set(sealed) != {"plan", "sha256"}:
+        raise UserError(str(path), "is no plan", remedy)
+    plan = _validated(Plan, path, sealed["plan"])
+    if plan.digest != sealed["sha256"]:
+        wrong = "was changed after its digest was taken"
+        raise UserError(str(path), wrong, "build the study again, or restore the plan that was published")
+    key = _validated(Key, folder / KEY, files.read_json(folder / KEY))
+    if key.digest != plan.key_sha256:
+        raise UserError(str(folder / KEY), "is not the key of this plan", "restore the key of this study")
+    return Built(folder, plan, key)
+
+
+def _validated(model: type[Model], path: Path, data: Any) -> Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        wrong = f"is not as it was written ({error.error_count()} faults)"
+        raise UserError(str(path), wrong, "restore the file, or build the study again") from error
+
+
+def _digest(model: Strict) -> str:
+    return files.sha256_text(files.canonical_json(model.model_dump(mode="json")))
