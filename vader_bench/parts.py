@@ -12,7 +12,7 @@ from vader_bench.errors import UserError
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.weights import digest, resolve
 
-__all__ = ["Parts", "load_parts"]
+__all__ = ["Parts", "load_backbone", "load_parts"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
     return Parts(
-        backbone=_load_backbone(suite, device),
+        backbone=load_backbone(suite, device),
         reward=_load_reward(suite.rewards[config.reward], device),
         gold=_load_reward(suite.gold, device) if suite.gold else None,
         judges={name: _load_reward(suite.rewards[name], device) for name in judges},
@@ -52,7 +52,12 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     )
 
 
-def _load_backbone(suite: SuiteConfig, device: str) -> Backbone:
+def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
+    """Return the backbone of ``suite``, frozen, on ``device``.
+
+    Raises:
+        UserError: weights are missing or faulty, or settings do not fit the family.
+    """
     settings = dict(suite.backbone.settings)
     name = settings.pop("weights", None)
     if not isinstance(name, str):

@@ -1,11 +1,10 @@
-"""Evaluation videos and their scores: one deterministic sampler, one fixed noise for every video."""
+"""What evaluation videos show: their scores and measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from statistics import fmean
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from vader_bench.backbones.base import Backbone
 from vader_bench.config import SamplerConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Sampler, draw_noise
+from vader_bench.evaluation.camera import Camera, Shot
 from vader_bench.evaluation.metrics import diversity, features, motion
 from vader_bench.evaluation.path_kl import path_kl
 from vader_bench.metering import refuse_non_finite
@@ -23,10 +23,7 @@ from vader_bench.records import VideoScore
 from vader_bench.rewards.base import Reward
 from vader_bench.seeding import torch_stream
 
-__all__ = ["Evaluator", "Shot", "Sight"]
-
-Shot = tuple[str, int]
-"""A prompt and the index of its evaluation noise: together they fix a model's video."""
+__all__ = ["Evaluator", "Sight"]
 
 
 class Sight(NamedTuple):
@@ -42,11 +39,7 @@ class Sight(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Looks at a model without spending anything.
-
-    The sampler is DDIM with eta 0. Noise depends on prompt and sample index alone, so that all
-    methods, seeds and looks see the same.
-    """
+    """Looks at a model, at videos that a ``Camera`` makes, without spending anything."""
 
     backbone: Backbone
     """With the adapters of the method under test in its denoiser."""
@@ -66,16 +59,13 @@ class Evaluator:
     def look(self, prompts: Sequence[str], samples: int) -> Sight:
         """Return what is seen of ``samples`` videos of each prompt.
 
-        Videos of one sample index are made together, so that a look at more samples or at more prompts
-        makes the same batches first, and its numbers are the same to the last bit.
-
         Raises:
             UserError: a score is not finite.
         """
         shots = [(prompt, sample) for sample in range(samples) for prompt in prompts]
         scores: list[VideoScore] = []
         vectors, motions = [], []
-        for video, batch in self._batches(shots):
+        for video, batch in self._camera.batches(shots):
             scores += self.judge(video, batch)
             vectors.append(features(video).cpu())
             motions += motion(video).tolist()
@@ -84,15 +74,11 @@ class Evaluator:
 
     def videos(self, shots: Sequence[Shot]) -> Tensor:
         """Return the videos [N, F, 3, H, W] in [0, 1] of N shots."""
-        return torch.cat([video for video, _ in self._batches(shots)])
+        return torch.cat([video for video, _ in self._camera.batches(shots)])
 
-    def _batches(self, shots: Sequence[Shot]) -> Iterator[tuple[Tensor, Sequence[Shot]]]:
-        for _, group in groupby(shots, key=lambda shot: shot[1]):
-            alike = list(group)
-            for first in range(0, len(alike), self.batch):
-                batch = alike[first : first + self.batch]
-                yield self._generate(batch), batch
-                self.sampled(len(batch))
+    @property
+    def _camera(self) -> Camera:
+        return Camera(self.backbone, self.sampler, self.device, self.sampled, self.batch)
 
     def judge(self, video: Tensor, shots: Sequence[Shot]) -> list[VideoScore]:
         """Return the scores of ``video`` [B, F, 3, H, W] in [0, 1], which shows B shots.
@@ -129,29 +115,15 @@ class Evaluator:
         streams = [torch_stream(0, "path kl", prompt) for prompt in prompts]
         noise = partial(_draw_all, shape, streams, self.device)
         encoded = self.backbone.encode(prompts)
+        given = self.sampler
         return path_kl(
-            self._sampler(self.sampler.eta),
+            Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, given.eta, given.guidance),
             lora,
             noise(),
             encoded,
             self.backbone.unconditional(encoded),
             noise,
         )
-
-    def _sampler(self, eta: float) -> Sampler:
-        given = self.sampler
-        return Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, eta, given.guidance)
-
-    @torch.no_grad()
-    def _generate(self, shots: Sequence[Shot]) -> Tensor:
-        start = torch.cat([self._noise(prompt, sample) for prompt, sample in shots])
-        encoded = self.backbone.encode([prompt for prompt, _ in shots])
-        latents = self._sampler(0.0).plain(start, encoded, self.backbone.unconditional(encoded))
-        return self.backbone.decode(latents).clamp(0, 1)
-
-    def _noise(self, prompt: str, sample: int) -> Tensor:
-        stream = torch_stream(0, "evaluation", prompt, sample)
-        return draw_noise((1, *self.backbone.latent_shape), stream, self.device)
 
 
 @torch.no_grad()

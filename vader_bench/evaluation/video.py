@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["encode_mp4"]
 
 
-def encode_mp4(video: Tensor, *, frames_per_second: int = 8, side: int = 256) -> bytes:
+def encode_mp4(video: Tensor, *, frames_per_second: int = 8, side: int = 256, crf: int = 18) -> bytes:
     """Return ``video`` [F, 3, H, W] in [0, 1] as an H.264 (yuv420p) MP4 file.
 
     Args:
@@ -19,6 +19,7 @@ def encode_mp4(video: Tensor, *, frames_per_second: int = 8, side: int = 256) ->
         frames_per_second: how fast it plays.
         side: smaller pictures are enlarged by whole factors, pixel by pixel, as far as their longer
             side stays within this many pixels, so that small models can be looked at.
+        crf: x264's quality, 0 (lossless) to 51.
     """
     factor = max(1, side // max(video.shape[-2:]))
     pixels = (video.clamp(0, 1) * 255).round().to(torch.uint8)
@@ -28,7 +29,7 @@ def encode_mp4(video: Tensor, *, frames_per_second: int = 8, side: int = 256) ->
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=frames_per_second)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": "18", "movflags": "+faststart"}
+        stream.options = {"crf": str(crf), "movflags": "+faststart"}
         for picture in pixels[:, :height, :width].contiguous().cpu().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

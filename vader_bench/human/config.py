@@ -167,6 +167,9 @@ class StudyConfig(Strict):
     prompts: str | None = None
     """Held-out prompts: a .txt file, one a line, relative to the study file, or the ``heldout`` split of a
     packaged set. Folders of videos need it; of runs it takes those prompts, by default all with a video."""
+    samples: int | None = Field(default=None, ge=1, le=16)
+    """So many videos of each prompt are made by the model of each arm that is a run, from its adapters and
+    from noises that all arms share. Without it, arms show the few videos that their runs have left."""
     questions: list[Question] = Field(min_length=1)
     primary: str
     """The question that the study is about, by its id."""
@@ -257,6 +260,8 @@ def _faults(study: StudyConfig) -> list[Fault]:
         faults.append(
             Fault("primary", f"is {study.primary!r}, which is no question", nearest(study.primary, ids))
         )
+    if study.samples is not None and study.prompts is None:
+        faults.append(Fault("samples", "asks for new videos, and there is no `prompts`", "name the prompts"))
     faults += _comparison_faults(study)
     faults += _gold_faults(study)
     hourly, seconds = block_cost(study)

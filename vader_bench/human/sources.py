@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from vader_bench import files
 from vader_bench.data.prompts import load_prompts
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
 from vader_bench.records import Record
+from vader_bench.runs import read_record
 from vader_bench.yamlfile import Fault, raise_faults
 
-__all__ = ["HELDOUT", "Scene", "find_clips"]
+__all__ = ["HELDOUT", "Scene", "check_alike", "find_clips", "is_run", "wanted_prompts"]
 
 HELDOUT = "heldout"
 _NUMBERED = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?\.mp4")
@@ -41,14 +39,14 @@ def find_clips(study: StudyConfig) -> dict[str, dict[Scene, Path]]:
         UserError: every fault: an arm without videos, a scene that one arm has and another has not, a link in
             place of a video, runs that were not sampled alike, folders of videos without prompts.
     """
-    prompts = None if study.prompts is None else _wanted(study.prompts)
+    prompts = None if study.prompts is None else wanted_prompts(study.prompts)
     found: dict[str, dict[Scene, Path]] = {}
     runs: dict[str, Record] = {}
     problems: list[Fault | UserError] = []
     for arm, folder in study.arms.items():
         try:
-            if (Path(folder) / "record.json").exists():
-                runs[arm] = _read_record(Path(folder))
+            if is_run(folder):
+                runs[arm] = read_record(Path(folder) / "record.json")
                 found[arm] = _of_run(runs[arm], Path(folder), prompts)
             else:
                 found[arm] = _of_folder(Path(folder), prompts)
@@ -60,22 +58,35 @@ def find_clips(study: StudyConfig) -> dict[str, dict[Scene, Path]]:
     return {arm: {scene: clips[scene] for scene in order} for arm, clips in found.items()}
 
 
-def _wanted(name_or_path: str) -> list[str]:
-    """Return the held-out split, or that of a file which has only one."""
+def check_alike(study: StudyConfig) -> None:
+    """Refuse arms that are runs and were not sampled alike.
+
+    Raises:
+        UserError: two runs differ in model, sampler or suite; every such fault.
+    """
+    runs = {
+        arm: read_record(Path(folder) / "record.json") for arm, folder in study.arms.items() if is_run(folder)
+    }
+    raise_faults(f"study {study.study}", _unlike(runs))
+
+
+def is_run(folder: str | Path) -> bool:
+    """Tell whether an arm is the results folder of a finished run."""
+    return (Path(folder) / "record.json").exists()
+
+
+def wanted_prompts(name_or_path: str) -> list[str]:
+    """Return the prompts that a study names: the held-out split, or that of a file which has only one.
+
+    Raises:
+        UserError: there is no such set or file.
+    """
     found = load_prompts(name_or_path)
     return found.split(HELDOUT if len(found.splits) > 1 else next(iter(found.splits)))
 
 
 def _place(scene: Scene, prompts: Sequence[str] | None) -> tuple[int, str, int]:
     return (0 if prompts is None else prompts.index(scene.prompt), scene.prompt, scene.sample)
-
-
-def _read_record(folder: Path) -> Record:
-    path = folder / "record.json"
-    try:
-        return Record.model_validate(files.read_json(path))
-    except ValidationError as error:
-        raise UserError(str(path), "is no record of a run", "give the folder of a finished run") from error
 
 
 def _of_run(record: Record, folder: Path, wanted: Sequence[str] | None) -> dict[Scene, Path]:

@@ -40,6 +40,42 @@ def test_the_example_is_built_from_the_committed_runs(
             assert method not in path.name.encode()
 
 
+def test_videos_are_made_anew_from_the_adapters_of_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = ROOT / "results" / "reference" / "fig7" / "pocket" / "runs"
+    arms = {"unrefined": str(runs / "base-hps-seed1"), "refinedarm": str(runs / "vader-hps-seed1")}
+    lines = ["a red dog running in the park", "a blue cat jumping on the beach"]
+    blocks = {"items": 2, "gold": 1, "repeats": 0}
+    study = write_study(tmp_path, lines=lines, arms=arms, samples=2, blocks=blocks)
+    command = ["study", "build", str(study), "--out", str(tmp_path / "out")]
+    assert main(command) == ExitCode.DONE
+    built = tmp_path / "out" / "small"
+    names = ["0-0.mp4", "0-1.mp4", "1-0.mp4", "1-1.mp4"]
+    for arm in arms:
+        assert sorted(path.name for path in (built / "footage" / arm).glob("*.mp4")) == names
+    key = json.loads((built / "key" / "key.json").read_text("utf-8"))
+    shown = {(v["arm"], v["prompt"], v["sample"]) for v in key["videos"].values() if not v["spoiled"]}
+    assert shown == {(arm, prompt, sample) for arm in arms for prompt in lines for sample in (0, 1)}
+    first = capsys.readouterr().out
+    assert main(command) == ExitCode.DONE
+    assert capsys.readouterr().out == first
+
+
+def test_runs_that_were_sampled_otherwise_are_refused_before_any_video_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = ROOT / "results" / "reference"
+    arms = {
+        "unrefined": str(reference / "fig7" / "pocket" / "runs" / "base-hps-seed1"),
+        "refinedarm": str(reference / "fig9" / "pocket-i2v" / "runs" / "vader-temporal-consistency-seed1"),
+    }
+    study = write_study(tmp_path, arms=arms, samples=1)
+    assert main(["study", "build", str(study), "--out", str(tmp_path / "out")]) == ExitCode.BAD_INPUT
+    assert "arms.refinedarm: has another backbone than unrefined" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_papers_number_is_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(tmp_path, clips=True)
     assert main(["study", "build", str(study), "--out", str(tmp_path / "out"), "--paper"]) == ExitCode.DONE

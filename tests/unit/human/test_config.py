@@ -103,3 +103,9 @@ def test_addresses_of_videos(tmp_path: Path, address: str) -> None:
 )
 def test_addresses_that_leak_or_do_not_load_are_refused(tmp_path: Path, address: str) -> None:
     assert "video_url: " in told(tmp_path, video_url=address)
+
+
+def test_new_videos_need_prompts(tmp_path: Path) -> None:
+    assert "samples: asks for new videos, and there is no `prompts`" in told(
+        tmp_path, samples=2, prompts=None
+    )

@@ -93,4 +93,4 @@ def test_runs_that_were_sampled_otherwise_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
     write_json(tmp_path / "one" / "record.json", {"version": 1})
-    assert "record.json: is no record of a run" in told(write_study(tmp_path))
+    assert "record.json: is no record" in told(write_study(tmp_path))
