@@ -72,3 +72,45 @@ def _filmed(study: StudyConfig, samples: int, footage: Path) -> StudyConfig:
             task = progress.add_task(f"videos of {arm}", total=len(prompts) * samples)
             film(run, prompts, samples, footage / arm, device, partial(progress.advance, task))
     return study.model_copy(update={"arms": study.arms | {arm: str(footage / arm) for arm in runs}})
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder that `study build` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Results file to write; by default SIMULATED.csv in the folder.")
+    ] = None,
+    raters: Annotated[int, typer.Option(min=1, help="How many people there are to answer.")] = 60,
+    prefer: Annotated[str | None, typer.Option(help="Arm that they prefer; by default none.")] = None,
+    share: Annotated[float, typer.Option(help="How often they prefer it to another arm.")] = 0.65,
+    careless: Annotated[float, typer.Option(help="Share of them who do not watch.")] = 0.1,
+    side_bias: Annotated[float, typer.Option(help="Log-odds that the left side gets on top.")] = 0.2,
+    lapse: Annotated[float, typer.Option(help="Share of careful answers that are a toss of a coin.")] = 0.02,
+    ties: Annotated[float, typer.Option(help="Share of answers that are about the same.")] = 0.0,
+    broken: Annotated[float, typer.Option(help="How often a video does not play.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Root of all their draws.")] = 1,
+) -> None:
+    """Write the answers of simulated raters, to try a study before anyone is asked."""
+    from dataclasses import replace
+
+    from vader_bench.human.plan import load_built
+    from vader_bench.human.raters import even_raters
+    from vader_bench.human.raters import prefer as planted
+    from vader_bench.human.simulate import write_simulated
+
+    built = load_built(folder)
+    population = replace(
+        even_raters(seed, built.arms, [question.id for question in built.plan.questions]),
+        side_bias=side_bias,
+        careless=careless,
+        lapse=lapse,
+        ties=ties,
+        broken=broken,
+    )
+    if prefer is not None:
+        population = planted(population, prefer, share)
+    path = out or folder / "SIMULATED.csv"
+    blocks = write_simulated(path, built, population, raters)
+    liking = "no arm" if prefer is None else f"{prefer} in {share:.0%} of pairs"
+    typer.echo(f"SIMULATED: {blocks} blocks by {min(raters, blocks)} raters who prefer {liking}")
+    typer.echo(f"results: {path}")

@@ -30,6 +30,10 @@ OPTIONS = {
     "compare": {"own", "reference"},
     "sync": {"results", "--tracking"},
     "study build": {"study", "--out", "--paper"},
+    "study simulate": {
+        *("folder", "--out", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse"),
+        *("--ties", "--broken", "--seed"),
+    },
 }
 
 
