@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from vader_bench.human.config import StudyConfig
 from vader_bench.human.design import draw_design
 from vader_bench.human.package import _codes, _item_key, _plan
 from vader_bench.human.plan import Built, Key
+from vader_bench.human.responses import Ingested, Refusal, Source, Submission
 from vader_bench.human.sources import Scene
 from vader_bench.videos import Shape
 
-__all__ = ["ARMS", "made_study"]
+__all__ = ["ARMS", "ingest", "made_study"]
 
 ARMS = ("base", "vader")
 
@@ -36,3 +38,16 @@ def made_study(
     )
     shape = Shape(width=64, height=48, frames=16, rate=Fraction(8))
     return Built(folder, _plan(study, design, scenes, shape, key.digest), key)
+
+
+def ingest(built: Built, submissions: Sequence[Submission], **changes: Any) -> Ingested:
+    """Return ``submissions`` as all that came in, with one refused row beside them."""
+    fields = {
+        "study": built.key.study,
+        "plan_sha256": built.plan.digest,
+        "simulated": True,
+        "sources": [Source(name="results.csv", sha256="1" * 64, rows=len(submissions) + 1)],
+        "submissions": list(submissions),
+        "refused": [Refusal(source="results.csv:9", reason="unknown block: 77")],
+    }
+    return Ingested.model_validate(fields | changes)
