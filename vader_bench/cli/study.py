@@ -25,6 +25,27 @@ def _group() -> None:
 
 
 @app.command()
+def power(
+    share: Annotated[float, typer.Option(help="Preference to be found.")] = 0.6,
+    responses: Annotated[int, typer.Option(min=1, help="Answers to a question and comparison.")] = 300,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts that they are about.")] = 150,
+    raters: Annotated[int, typer.Option(min=1, help="People who give them.")] = 60,
+    questions: Annotated[int, typer.Option(min=1, help="Tests: questions times pairs of arms.")] = 2,
+    alpha: Annotated[float, typer.Option(help="Level of all tests together.")] = 0.05,
+    power: Annotated[float, typer.Option(help="Power wished for.")] = 0.8,
+    prompt_sd: Annotated[float, typer.Option(help="How far prompts differ, in log-odds.")] = 0.8,
+    rater_sd: Annotated[float, typer.Option(help="How far raters differ, in log-odds.")] = 0.4,
+) -> None:
+    """Say how likely a study is to find a preference, and how large one has to be."""
+    from vader_bench.human.sizing import Wish, power_lines
+    from vader_bench.stats.power import Variation
+
+    wish = Wish(share, questions, alpha, power)
+    for line in power_lines(wish, responses, prompts, raters, Variation(prompt_sd, rater_sd)):
+        typer.echo(line)
+
+
+@app.command()
 def build(
     study: Annotated[Path, typer.Argument(help="Study file.")],
     out: Annotated[Path, typer.Option(help="Folder of all packages; <study> is made in it.")] = Path(
@@ -114,3 +135,22 @@ def simulate(
     liking = "no arm" if prefer is None else f"{prefer} in {share:.0%} of pairs"
     typer.echo(f"SIMULATED: {blocks} blocks by {min(raters, blocks)} raters who prefer {liking}")
     typer.echo(f"results: {path}")
+
+
+@app.command()
+def analyze(
+    folder: Annotated[Path, typer.Argument(help="Folder that `study build` wrote, with answers.")],
+    plan_sha256: Annotated[
+        str | None, typer.Option("--plan-sha256", help="SHA-256 of the plan as it was published.")
+    ] = None,
+) -> None:
+    """Say what people preferred, with intervals and tests, and write tables, forest plot and page."""
+    from vader_bench.human.study_report import build_study_report
+
+    report = build_study_report(folder, plan_sha256)
+    for line in report.findings:
+        typer.echo(line)
+    for line in report.warnings:
+        typer.echo(f"  warning: {line}")
+    typer.echo(f"written: {', '.join(path.name for path in report.files)}")
+    typer.echo(f"in: {report.files[0].parent}")

@@ -45,11 +45,12 @@ def style_of(arm: str, arms: Sequence[str]) -> tuple[str, str]:
     return _STYLES.get(arm) or _MORE_STYLES[others.index(arm) % len(_MORE_STYLES)]
 
 
-def rendered(figure: Figure) -> dict[str, bytes]:
-    """Return ``figure`` as ``png`` and ``svg``."""
+def rendered(figure: Figure, title: str | None = None) -> dict[str, bytes]:
+    """Return ``figure`` as ``png`` and ``svg``; a ``title`` is written into the files' metadata."""
+    named: dict[str, str | None] = {} if title is None else {"Title": title}
     return {
-        "png": _bytes(figure, "png", {"Software": None}),
-        "svg": _bytes(figure, "svg", {"Date": None, "Creator": None}),
+        "png": _bytes(figure, "png", {"Software": None, **named}),
+        "svg": _bytes(figure, "svg", {"Date": None, "Creator": None, **named}),
     }
 
 

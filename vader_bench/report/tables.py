@@ -1,11 +1,15 @@
-"""Tables for reading, as Markdown and as LaTeX."""
+"""Tables for reading, as Markdown and as LaTeX, and for programs, as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["Table", "latex", "markdown"]
+from vader_bench.report.words import number
+
+__all__ = ["Table", "csv_text", "latex", "markdown"]
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -31,6 +35,19 @@ def markdown(table: Table) -> list[str]:
     return [line(table.head), line(rule), *map(line, table.rows)]
 
 
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
+    """Return rows as CSV; floats have nine significant digits, NaN is empty.
+
+    Text that a spreadsheet would take for a formula (it begins with one of ``= + - @``, a tab or a carriage
+    return) gets an apostrophe in front: some of it was written by people who are not known.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    return table.getvalue()
+
+
 def latex(table: Table, label: str) -> str:
     """Return ``table`` as a LaTeX float that needs the package booktabs."""
 
@@ -54,6 +71,12 @@ def latex(table: Table, label: str) -> str:
             "",
         ]
     )
+
+
+def _csv_cell(value: str | float) -> str:
+    if not isinstance(value, str):
+        return number(value) if isinstance(value, float) else str(value)
+    return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _escaped(text: str) -> str:

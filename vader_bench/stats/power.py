@@ -209,11 +209,12 @@ def plan_design(
 
     low = max(1, -(-raters // (10 * per_prompt)))
     high = max(low, -(-independent // (10 * per_prompt)))
-    while (found := reached(high)) < power:
+    found = 0.0
+    while 10 * high <= MOST_PROMPTS and (found := reached(high)) < power:
         low, high = high + 1, 2 * high
-        if 10 * high > MOST_PROMPTS:
-            wrong = f"a power of {power} is not reached with {raters} raters and {MOST_PROMPTS} prompts"
-            raise UserError(f"share {share}", wrong, "plan more raters or a larger share")
+    if 10 * high > MOST_PROMPTS:  # before it is simulated: a study of that size may not fit into memory
+        wrong = f"a power of {power} is not reached with {raters} raters and {MOST_PROMPTS} prompts"
+        raise UserError(f"share {share}", wrong, "plan more raters or a larger share")
     while low < high:
         middle = (low + high) // 2
         if (here := reached(middle)) >= power:

@@ -29,11 +29,16 @@ OPTIONS = {
     "index": {"folder"},
     "compare": {"own", "reference"},
     "sync": {"results", "--tracking"},
+    "study power": {
+        *("--share", "--responses", "--prompts", "--raters", "--questions", "--alpha", "--power"),
+        *("--prompt-sd", "--rater-sd"),
+    },
     "study build": {"study", "--out", "--paper"},
     "study simulate": {
         *("folder", "--out", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse"),
         *("--ties", "--broken", "--seed"),
     },
+    "study analyze": {"folder", "--plan-sha256"},
 }
 
 

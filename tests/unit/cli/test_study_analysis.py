@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.built import ingest
 from tests.support.studies import write_study
+from vader_bench import files
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode
 from vader_bench.human.config import load_study
 from vader_bench.human.package import build_package
+from vader_bench.human.plan import load_built
+from vader_bench.human.raters import even_raters, prefer
+from vader_bench.human.responses import RESPONSES
+from vader_bench.human.simulate import simulate
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +38,33 @@ def test_simulated_answers_are_written_and_said_to_be_simulated(
     assert len(out.read_text("utf-8").splitlines()) == 7
     assert main([*asked, "--raters", "1"]) == ExitCode.BAD_INPUT
     assert "too few for 6 blocks" in capsys.readouterr().err
+
+
+def test_the_analysis_says_what_was_found_and_where_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = load_built(folder)
+    population = prefer(even_raters(1, built.arms, ["text", "quality"]), "refinedarm", 0.9)
+    found = ingest(built, simulate(built, population, 6))
+    files.write_json(folder / RESPONSES, found.model_dump(mode="json"))
+    assert main(["study", "analyze", str(folder)]) == ExitCode.DONE
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("SIMULATED: “Which video has higher quality?” refinedarm was preferred to")
+    assert "no clustered interval (fewer than 8 prompts)" in "".join(said)
+    assert "  warning: the plan was not compared with a published digest (--plan-sha256)" in said
+    assert said[-2].startswith("written: analysis.json, table2.csv, table2.md, table2.tex, responses.csv")
+    assert said[-1] == f"in: {folder / 'analysis'}"
+    assert main(["study", "analyze", str(folder), "--plan-sha256", built.plan.digest]) == ExitCode.DONE
+    assert "published digest" not in capsys.readouterr().out
+    assert main(["study", "analyze", str(folder), "--plan-sha256", "0" * 64]) == ExitCode.DONE
+    assert capsys.readouterr().out.startswith("SIMULATED, EXPLORATORY: ")
+
+
+def test_power_says_what_a_design_finds_and_what_would_do(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["study", "power", "--share", "0.75", "--responses", "80", "--prompts", "40", "--raters", "20"]
+    assert main(asked) == ExitCode.DONE
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "preference of 75.0%; tests: 2, each at level 0.025"
+    assert said[4].split()[:5] == ["this", "design", "80", "40", "20"]
+    assert main(["study", "power", "--responses", "100", "--prompts", "30"]) == ExitCode.BAD_INPUT
+    assert "take a multiple of 30" in capsys.readouterr().err

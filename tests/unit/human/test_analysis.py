@@ -221,7 +221,7 @@ def _studies(share: float, count: int) -> tuple[float, float, float]:
     return covered / count, rejected / count, float(np.mean(shares))
 
 
-STUDIES = 300
+STUDIES = 1000
 
 
 @pytest.mark.slow
