@@ -39,7 +39,7 @@ RESPONSE_COLUMNS: Final = (
     "left_out_for", "seconds",
 )  # fmt: skip
 
-_Cells: TypeAlias = list[str | float]
+_Cells: TypeAlias = list[str | int | float]
 
 
 class PaperShare(NamedTuple):
@@ -121,18 +121,22 @@ def flow_table(analysis: StudyAnalysis) -> Table:
     """Return what became of the rows that came in."""
     flow = analysis.flow
     rows = [
-        ["rows read", str(flow.rows), ""],
-        *(["", f"- {count}", f"refused: {reason}"] for reason, count in flow.refused.items()),
-        ["blocks accepted", str(flow.accepted), f"by {flow.raters_accepted} raters"],
-        ["of them not to be paid", str(flow.unpaid_blocks), ""],
-        *(["", str(count), reason] for reason, count in flow.unpaid.items()),
-        ["of them left out", str(flow.accepted - flow.used), "a block may have several reasons"],
-        *(["", str(count), reason] for reason, count in flow.unused.items()),
-        ["blocks used", str(flow.used), f"by {flow.raters_used} raters"],
-        ["later answers of a person to the same, not counted", str(flow.later), ""],
-        ["questions left open as a video did not play", str(flow.unanswered), ""],
+        ["rows read", flow.rows],
+        *([f"refused: {reason}", count] for reason, count in flow.refused.items()),
+        [f"blocks accepted, by {flow.raters_accepted} raters", flow.accepted],
+        ["need not be paid", flow.unpaid_blocks],
+        *([f"unpaid for: {reason}", count] for reason, count in flow.unpaid.items()),
+        ["left out (for one reason or several)", flow.accepted - flow.used],
+        *([f"left out for: {reason}", count] for reason, count in flow.unused.items()),
+        [f"blocks used, by {flow.raters_used} raters", flow.used],
+        ["later answers of a person to the same, not counted", flow.later],
+        ["questions left open, as a video did not play", flow.unanswered],
     ]
-    return Table(stamped(analysis, "From rows to answers"), ["", "number", ""], rows)
+    return Table(
+        stamped(analysis, "From rows to answers"),
+        ["", "number"],
+        [[str(cell) for cell in row] for row in rows],
+    )
 
 
 def ranking_table(analysis: StudyAnalysis) -> Table | None:

@@ -35,7 +35,7 @@ def markdown(table: Table) -> list[str]:
     return [line(table.head), line(rule), *map(line, table.rows)]
 
 
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> str:
     """Return rows as CSV; floats have nine significant digits, NaN is empty.
 
     Text that a spreadsheet would take for a formula (it begins with one of ``= + - @``, a tab or a carriage
@@ -73,7 +73,7 @@ def latex(table: Table, label: str) -> str:
     )
 
 
-def _csv_cell(value: str | float) -> str:
+def _csv_cell(value: str | int | float) -> str:
     if not isinstance(value, str):
         return number(value) if isinstance(value, float) else str(value)
     return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -15,8 +15,9 @@ from vader_bench.human.plan import Built
 from vader_bench.human.raters import Raters, even_raters, prefer
 from vader_bench.human.responses import Submission
 from vader_bench.human.simulate import simulate
+from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.power import Variation
-from vader_bench.stats.preference import exact_p_value, wilson
+from vader_bench.stats.preference import Preference, exact_p_value, wilson
 
 BUILT = made_study()
 QUESTIONS = ["text", "quality"]
@@ -98,7 +99,7 @@ def test_numbers_are_those_of_the_statistics() -> None:
 
 
 def test_the_main_analysis_leaves_unused_blocks_out_and_the_other_does_not() -> None:
-    reasons = (["gold"], [], ["gold: text", "too fast"])
+    reasons: tuple[list[str], ...] = (["gold"], [], ["gold: text", "too fast"])
     marked = [
         one.model_copy(update={"unused": reasons[n % 3], "unpaid": reasons[n % 3][1:]})
         for n, one in enumerate(ANSWERS)
@@ -120,6 +121,10 @@ def test_the_main_analysis_leaves_unused_blocks_out_and_the_other_does_not() -> 
         assert one.main.share.responses < one.wanted == all_of_it.main.share.responses
 
 
+def estimates(preference: Preference) -> list[Estimate]:
+    return [preference.share.wilson, preference.share.clustered, preference.side_adjusted]
+
+
 def test_swapping_the_names_of_the_arms_mirrors_every_estimate() -> None:
     # the same answers under a key in which each arm's videos were the other's
     swapped = {"base": "vader", "vader": "base"}
@@ -138,8 +143,7 @@ def test_swapping_the_names_of_the_arms_mirrors_every_estimate() -> None:
             other.main.share.losses,
             other.main.share.wins,
         )
-        for pick in (lambda p: p.share.wilson, lambda p: p.share.clustered, lambda p: p.side_adjusted):
-            a, b = pick(one.main), pick(other.main)
+        for a, b in zip(estimates(one.main), estimates(other.main), strict=True):
             assert [a.value, a.low, a.high] == pytest.approx([1 - b.value, 1 - b.high, 1 - b.low], abs=1e-12)
         assert one.main.p_holm == pytest.approx(other.main.p_holm, rel=1e-9)
         assert one.main.share.p_exact == other.main.share.p_exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vader_bench.stats.power import Variation
 QUESTIONS = ("text", "quality")
 
 
-def item(number: int, *, first_left: bool = True, **changes: object) -> ItemKey:
+def item(number: int, *, first_left: bool = True, **changes: Any) -> ItemKey:
     left, right = ARMS if first_left else ARMS[::-1]
     fields = {
         "id": f"item {number}", "role": "main", "prompt": f"prompt {number}", "sample": 0, "left": left,
@@ -84,7 +85,7 @@ def test_a_side_bias_favours_the_left_whichever_arm_is_there() -> None:
 
 
 def test_golds_are_answered_right_by_the_careful_only() -> None:
-    gold = {"role": "gold", "gold": "mismatch", "right_answer": "R"}
+    gold: dict[str, Any] = {"role": "gold", "gold": "mismatch", "right_answer": "R"}
     careful = even(lapse=0.0, side_bias=3.0)
     assert {careful.decide(f"r{n}", "b", item(n, **gold))["quality"] for n in range(50)} == {"R"}
     careless = even(careless=1.0)

@@ -83,11 +83,11 @@ def test_the_table_for_reading_says_the_same() -> None:
 
 
 def test_flow_and_agreement_are_told() -> None:
-    flow = {row[0] or row[2]: row[1] for row in flow_table(ANALYSIS).rows}
+    flow = dict(flow_table(ANALYSIS).rows)
     assert flow["rows read"] == str(len(ANSWERS) + 1)
-    assert flow["refused: unknown block"] == "- 1"
-    assert (flow["of them left out"], flow["gold"]) == ("1", "1")
-    assert flow["blocks used"] == str(len(ANSWERS) - 1)
+    assert flow["refused: unknown block"] == "1"
+    assert (flow["left out (for one reason or several)"], flow["left out for: gold"]) == ("1", "1")
+    assert flow[f"blocks used, by {len(ANSWERS) - 1} raters"] == str(len(ANSWERS) - 1)
     assert [row[0] for row in agreement_table(ANALYSIS).rows] == [row[0] for row in table2(ANALYSIS).rows]
     assert ranking_table(ANALYSIS) is None
 

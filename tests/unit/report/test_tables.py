@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vader_bench.report.tables import Table, latex, markdown
+from vader_bench.report.tables import Table, csv_text, latex, markdown
 
 TABLE = Table("A & B", ["", "x_1", "50 %"], [["first", "1 [0, 2]", "a|b"], ["p < 0.1", "{2}", "\\"]])
 
@@ -23,3 +23,8 @@ def test_latex_escapes_what_means_something_to_it() -> None:
     assert r"p $<$ 0.1 & \{2\} & \textbackslash{} \\" in lines
     assert lines[0] == r"\begin{table}"
     assert lines[-1] == r"\end{table}"
+
+
+def test_csv_keeps_numbers_and_makes_no_formula_of_text() -> None:
+    text = csv_text(["a", "b"], [["=1+1", -0.25], ['@x, "y"', float("nan")], ["-", 3], ["plain", 1 / 3]])
+    assert text.splitlines() == ["a,b", "'=1+1,-0.25", '"\'@x, ""y""",', "'-,3", "plain,0.333333333"]
