@@ -48,6 +48,6 @@ def ingest(built: Built, submissions: Sequence[Submission], **changes: Any) -> I
         "simulated": True,
         "sources": [Source(name="results.csv", sha256="1" * 64, rows=len(submissions) + 1)],
         "submissions": list(submissions),
-        "refused": [Refusal(source="results.csv:9", reason="unknown block: 77")],
+        "refused": [Refusal(source="results.csv:9", reason="unknown block (results.csv:9)")],
     }
     return Ingested.model_validate(fields | changes)

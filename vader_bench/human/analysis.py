@@ -34,6 +34,7 @@ __all__ = [
     "StudyAnalysis",
     "analyse_study",
     "collect",
+    "reason_kind",
 ]
 
 ALPHA: Final = 0.05
@@ -212,6 +213,11 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
     return Collected(responses, later, unanswered)
 
 
+def reason_kind(reason: str) -> str:
+    """Return ``reason`` without its numbers and without what stands in parentheses, such as a file's row."""
+    return re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \([^)]*\)", "", reason))
+
+
 def _response(rater: str, question: str, item: ItemKey, choice: Choice) -> Response:
     return Response(
         rater=rater,
@@ -315,8 +321,8 @@ def _flow(ingested: Ingested, main: Collected) -> Flow:
 
 
 def _counted(reasons: Iterable[str]) -> dict[str, int]:
-    """Return how often each reason occurs, details after a colon left out, the most frequent first."""
-    counts = Counter(reason.partition(":")[0] for reason in reasons)
+    """Return how often each kind of reason occurs, the most frequent first."""
+    counts = Counter(map(reason_kind, reasons))
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

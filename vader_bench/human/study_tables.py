@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vader_bench.human.analysis import Outcome, StudyAnalysis, collect
+from vader_bench.human.analysis import Outcome, StudyAnalysis, collect, reason_kind
 from vader_bench.human.plan import Built, ItemKey
 from vader_bench.human.responses import Choice, Ingested, ItemAnswers, Submission
 from vader_bench.human.study_words import interval_kind, percent, quoted, stamped
@@ -165,8 +165,8 @@ def ranking_table(analysis: StudyAnalysis) -> Table | None:
 def responses_csv(ingested: Ingested, built: Built, analysis: StudyAnalysis) -> str:
     """Return every answer of accepted blocks, columns ``RESPONSE_COLUMNS``, without what tells who gave it.
 
-    Raters are numbered by their pseudonyms, rows go by rater and by the key's order: neither tells when
-    somebody answered. ``counts`` is 1 where the main analysis uses the answer.
+    Raters are numbered by their pseudonyms, rows go by rater and by the key's order, and reasons name no row
+    of a file: nothing tells when somebody answered. ``counts`` is 1 where the main analysis uses the answer.
     """
     raters = {name: f"rater-{n}" for n, name in enumerate(sorted({s.rater for s in ingested.submissions}), 1)}
     counting = {
@@ -198,7 +198,7 @@ def responses_csv(ingested: Ingested, built: Built, analysis: StudyAnalysis) -> 
                         choice or "",
                         _chosen(item, choice),
                         int(bool(counts)),
-                        "; ".join(submission.unused),
+                        "; ".join(map(reason_kind, submission.unused)),
                         given.milliseconds / 1000,
                     ]
                 )

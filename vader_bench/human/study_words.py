@@ -72,7 +72,9 @@ def rules(plan: Plan) -> list[str]:
         f"less than {limits.watched:.0%} of a video played",
         f"fewer than {limits.repeats_same:.0%} of the repeated questions answered as before",
         f"one side taken with p below {limits.one_sided_p:g} in {limits.one_sided_items} answers or more",
-        f"more than {plan.blocks.per_rater} blocks by one person",
+        f"a pair done in less than the {plan.video.seconds:.3g} s of a video, by the median",
+        f"more than {plan.blocks.per_rater} blocks by one person, the later ones",
+        "a block sent before, or rejected on the platform",
     ]
 
 

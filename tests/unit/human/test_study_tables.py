@@ -27,7 +27,7 @@ from vader_bench.stats.preference import wilson
 BUILT = made_study(prompts=30, responses=60)
 POPULATION = prefer(even_raters(1, BUILT.arms, ["text", "quality"]), "vader", 0.75)
 ANSWERS = [
-    one.model_copy(update={"unused": ["gold"]} if number == 0 else {})
+    one.model_copy(update={"unused": ["gold (results.csv:1)"]} if number == 0 else {})
     for number, one in enumerate(simulate(BUILT, POPULATION, 15))
 ]
 INGESTED = ingest(BUILT, ANSWERS)
