@@ -22,6 +22,8 @@ SHOWN: Final = "#0072B2"
 NOT_SHOWN: Final = "#3c3c3c"
 STAMP: Final = "#b3261e"
 ROW_INCHES: Final = 0.36
+LONGEST_TEXT: Final = 80
+LONGEST_LABEL: Final = 28
 
 
 def draw_forest(analysis: StudyAnalysis, plan: Plan) -> dict[str, bytes]:
@@ -40,7 +42,8 @@ def forest_figure(analysis: StudyAnalysis, plan: Plan) -> Figure:
     texts = {question.id: question.text for question in plan.questions}
     lines: list[str | Outcome | PaperShare] = []
     for question in dict.fromkeys(one.question for one in analysis.outcomes):
-        lines.append(texts[question] + ("  (primary)" if question == analysis.primary else ""))
+        text = textwrap.shorten(texts[question], LONGEST_TEXT, placeholder=" ...")
+        lines.append(text + (" (primary)" if question == analysis.primary else ""))
         lines += [one for one in analysis.outcomes if one.question == question]
         paper = paper_share(question)
         lines += [paper] if paper is not None else []
@@ -64,9 +67,8 @@ def forest_figure(analysis: StudyAnalysis, plan: Plan) -> Figure:
 
 
 def _heading(ax: Axes, row: int, text: str) -> None:
-    short = textwrap.shorten(text, 90, placeholder=" ...")
     ax.annotate(
-        short, (0, row), xycoords=("axes fraction", "data"), xytext=(-118, 0), textcoords="offset points",
+        text, (0, row), xycoords=("axes fraction", "data"), xytext=(-118, 0), textcoords="offset points",
         va="center", ha="left", fontweight="bold", annotation_clip=False,
     )  # fmt: skip
 
@@ -74,7 +76,8 @@ def _heading(ax: Axes, row: int, text: str) -> None:
 def _outcome(ax: Axes, row: int, one: Outcome) -> None:
     colour = NOT_SHOWN if one.preferred is None else SHOWN
     share = quoted(one.main)
-    _label(ax, row, f"{one.first} over {one.second}", "black")
+    label = f"{one.first} over {one.second}"
+    _label(ax, row, label if len(label) <= LONGEST_LABEL else f"{one.first}\nover {one.second}", "black")
     if share.absent:
         _numbers(ax, row, share.absent, "")
         return

@@ -18,7 +18,7 @@ from vader_bench.human.raters import even_raters, prefer
 from vader_bench.human.responses import RESPONSES, Ingested
 from vader_bench.human.simulate import simulate
 from vader_bench.human.study_report import build_study_report, study_outputs
-from vader_bench.human.study_words import findings, rules, warnings
+from vader_bench.human.study_words import findings, percent, quoted, rules, warnings
 
 BUILT = made_study(
     prompts=30,
@@ -79,6 +79,17 @@ def test_the_picture_is_stamped_across() -> None:
     assert words(analyse_study(found, BUILT)) == ["SIMULATED"]
     assert words(analyse_study(found, BUILT, "0" * 64)) == ["SIMULATED\nEXPLORATORY"]
     assert words(analyse_study(ingest(BUILT, ANSWERS, simulated=False), BUILT)) == []
+
+
+def test_the_picture_names_each_row_and_its_numbers() -> None:
+    analysis = analyse_study(ingest(BUILT, ANSWERS), BUILT)
+    (axes,) = forest_figure(analysis, BUILT.plan).axes
+    labels = [text.get_text() for text in axes.texts]
+    assert labels.count("vader over base") == 2
+    assert labels.count("paper: VADER over ModelScope") == 1, "only the question that the paper has, too"
+    assert "Which video moves better? (primary)" in labels
+    for one in analysis.outcomes:
+        assert percent(quoted(one.main)) in labels
 
 
 def test_an_analysis_by_another_plan_is_exploratory_everywhere(tmp_path: Path) -> None:
