@@ -30,7 +30,7 @@ from vader_bench.pages import render
 from vader_bench.provenance import code_digest
 from vader_bench.report.page import TEMPLATES
 from vader_bench.report.paper import PAPER
-from vader_bench.report.tables import latex, markdown
+from vader_bench.report.tables import Table, latex, markdown
 from vader_bench.schema import Strict
 from vader_bench.stats.bootstrap import Estimate
 
@@ -77,12 +77,19 @@ def study_outputs(analysis: StudyAnalysis, ingested: Ingested, built: Built) -> 
         "table2.csv": table2_csv(analysis),
         "table2.md": _markdown(analysis, built),
         "table2.tex": "".join(f"% {line}\n" for line in banner(analysis))
-        + latex(table2(analysis), f"study-{analysis.study}"),
+        + latex(_narrow(table2(analysis)), f"study-{analysis.study}"),
         "responses.csv": responses_csv(ingested, built, analysis),
         "report.html": _page(analysis, built, figure["svg"]),
     }
     pictures = {f"forest.{kind}": data for kind, data in figure.items()}
     return {**{name: text.encode() for name, text in texts.items()}, **pictures}
+
+
+def _narrow(table: Table) -> Table:
+    """Return the columns of the main table that fit on a page of paper."""
+    kept = [0, 1, 2, 3, 8, 9]
+    head, *rows = [[row[place] for place in kept] for row in (table.head, *table.rows)]
+    return Table(table.title, head, rows)
 
 
 def _markdown(analysis: StudyAnalysis, built: Built) -> str:

@@ -107,6 +107,13 @@ def test_first_lines_warn_before_any_number(simulated: dict[str, bytes]) -> None
     assert "<title>SIMULATED: " in page
 
 
+def test_the_table_for_print_keeps_the_share_its_p_value_and_the_papers(real: dict[str, bytes]) -> None:
+    head = next(line for line in real["table2.tex"].decode().splitlines() if line.startswith("question"))
+    for title in (r"share of the first [95 \%]", "p (Holm)", "all accepted", "paper, other models"):
+        assert title in head
+    assert head.count("&") == 5
+
+
 def test_the_same_answers_give_the_same_files(simulated: dict[str, bytes]) -> None:
     assert outputs(ingest(BUILT, ANSWERS)) == simulated
 
@@ -129,6 +136,7 @@ def test_the_json_holds_every_number_without_nan(real: dict[str, bytes]) -> None
     found = json.loads(real["analysis.json"])
     analysis = analyse_study(ingest(BUILT, ANSWERS), BUILT)
     assert found["stamps"] == []
+    assert b'"seed"' not in real["analysis.json"]
     assert found["published"] == found["plan_sha256"] == BUILT.plan.digest
     share = analysis.outcomes[0].main.share
     assert found["outcomes"][0]["main"]["share"]["wins"] == share.wins
