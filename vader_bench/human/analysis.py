@@ -160,7 +160,7 @@ def analyse_study(ingested: Ingested, built: Built, published: str | None = None
         wrong = f"has no answer that is used, of {len(ingested.submissions)} accepted blocks"
         raise UserError(f"study {ingested.study}", wrong, "collect more answers")
     questions = [question.id for question in built.plan.questions]
-    arms = [built.key.arms[code] for code in sorted(built.key.arms)]
+    arms = list(reversed(built.arms))
     block_times = [sum(item.milliseconds for item in one.items) / 1000 for one in ingested.used]
     block_seconds = float(np.median(block_times))
     counts = Counter(response.rater for response in main.responses if not response.repeat)
@@ -256,10 +256,9 @@ def _outcomes(
     built: Built, used: Sequence[Submission], main: Sequence[Response], everything: Sequence[Response]
 ) -> list[Outcome]:
     questions = [question.id for question in built.plan.questions]
-    pairs = [(built.key.arms[first], built.key.arms[second]) for first, second in built.plan.comparisons]
     of_main, of_all = (_preferences(built, responses) for responses in (main, everything))
     found = []
-    for group in [(question, *pair) for question in questions for pair in pairs]:
+    for group in [(question, *pair) for question in questions for pair in built.pairs]:
         question, first, second = group
         pair = {first, second}
         own = [r for r in main if r.question == question and {r.left, r.right} == pair]
@@ -281,8 +280,8 @@ def _outcomes(
 
 
 def _preferences(built: Built, responses: Sequence[Response]) -> dict[_Group, Preference]:
-    """Return the preferences by question and pair; the first of a pair is the first in the plan."""
-    arms = [built.key.arms[code] for code in sorted(built.key.arms)]
+    """Return the preferences by question and pair; the first of a pair is listed later in the study file."""
+    arms = list(reversed(built.arms))
     questions = [question.id for question in built.plan.questions]
     found = compare_preferences(responses, arms, questions)
     return {(one.question, one.first, one.second): one for one in found}

@@ -160,8 +160,9 @@ class StudyConfig(Strict):
     study: Name
     title: Line
     arms: dict[Name, str] = Field(min_length=2)
-    """Results folder of a run, or folder of videos, by name; relative to the study file. Videos of a folder
-    are named by the line of their prompt, from 0, and their noise: ``12.mp4`` or ``12-1.mp4``."""
+    """Results folder of a run, or folder of videos, by name; relative to the study file. What others are
+    compared with comes first: told is how often a later arm is preferred to it. Videos of a folder are
+    named by the line of their prompt, from 0, and their noise: ``12.mp4`` or ``12-1.mp4``."""
     comparisons: list[Pair] = Field(default=[])
     """Pairs of arms; none named are all pairs."""
     prompts: str | None = None

@@ -125,6 +125,7 @@ def _key(
         study=study.study,
         seed=study.seed,
         arms={code: arm for arm, code in _codes(study).items()},
+        order=list(study.arms),
         blocks={block.id: [_item_key(item) for item in block.items] for block in design.blocks},
         videos={
             name: VideoKey(

@@ -125,6 +125,8 @@ class Key(Strict):
     seed: int
     arms: dict[str, str]
     """Name of each arm by its code in the plan."""
+    order: list[str]
+    """The names as the study file lists them, the one to compare with first."""
     blocks: dict[str, list[ItemKey]]
     """Items by block, in the order they are shown."""
     videos: dict[str, VideoKey]
@@ -151,8 +153,15 @@ class Built:
 
     @property
     def arms(self) -> Sequence[str]:
-        """Return the names of the arms, sorted."""
-        return sorted(self.key.arms.values())
+        """Return the names of the arms as the study file lists them, the one to compare with first."""
+        return self.key.order
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs of arms that are compared; of each, the one that is listed later comes first."""
+        arms, place = self.key.arms, self.key.order.index
+        named = [[arms[code] for code in codes] for codes in self.plan.comparisons]
+        return [(max(pair, key=place), min(pair, key=place)) for pair in named]
 
 
 def load_built(folder: Path) -> Built:

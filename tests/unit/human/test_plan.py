@@ -28,7 +28,8 @@ def copied(folder: Path, tmp_path: Path) -> Path:
 
 def test_what_was_built_is_read(folder: Path) -> None:
     built = load_built(folder)
-    assert built.arms == ["refinedarm", "unrefined"]
+    assert built.arms == ["unrefined", "refinedarm"]
+    assert built.pairs == [("refinedarm", "unrefined")]
     assert built.plan.blocks.count == len(built.key.blocks)
     assert built.plan.blocks.longest == max(map(len, built.key.blocks.values()))
     assert built.plan.video.seconds == 0.5
