@@ -33,17 +33,17 @@ _MTURK = (
     "AssignmentId,WorkerId,AssignmentStatus,AcceptTime,SubmitTime,AutoApprovalTime,ApprovalTime,"
     "RejectionTime,RequesterFeedback,WorkTimeInSeconds,LifetimeApprovalRate,Last30DaysApprovalRate,"
     "Last7DaysApprovalRate"
-).split(",")
+)
 _TURKLE = (
     "HITId,HITTypeId,Title,CreationTime,MaxAssignments,AssignmentDurationInSeconds,AssignmentId,WorkerId,"
     "AcceptTime,SubmitTime,WorkTimeInSeconds"
-).split(",")
+)
 
 
 def invented_study(folder: Path, **changes: Any) -> Built:
-    """Write plan and key of a study of two arms under ``folder``, without pages and videos (8 frames, 1 s)."""
+    """Write plan and key of a small study under ``folder``, without pages and videos, which last 1 s."""
     study = load_study(write_study(folder, **changes))
-    scenes = [Scene(prompt, 0) for prompt in PROMPTS]
+    scenes = [Scene(prompt, 0) for prompt in changes.get("lines", PROMPTS)]
     design = draw_design(study, scenes)
     key = Key(
         study=study.study,
@@ -133,7 +133,7 @@ def sheets_of(built: Built, choose: Choose = first_arm, raters: int | None = Non
 def results_file(shape: str, sheets: Sequence[Sheet], line_end: str = "\n") -> bytes:
     """Return ``sheets`` as the results file of a platform: one of ``SHAPES``."""
     rows = [_row(shape, sheet) for sheet in sheets]
-    standard = _TURKLE if shape == "turkle" else _MTURK
+    standard = (_TURKLE if shape == "turkle" else _MTURK).split(",")
     answers = ["Answer.taskAnswers"] if shape == "tasks" else ["Answer.answers_json", "Answer.block_id"]
     answers += ["Answer.seen.no", "Answer.seen.yes"] if shape == "flat" else []
     last = ["Turkle.Username"] if shape == "turkle" else ["Approve", "Reject"]

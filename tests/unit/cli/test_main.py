@@ -30,6 +30,7 @@ OPTIONS = {
     "compare": {"own", "reference"},
     "sync": {"results", "--tracking"},
     "study build": {"study", "--out", "--paper"},
+    "study ingest": {"folder", "results"},
 }
 
 
