@@ -75,7 +75,7 @@ def ingest(
     unused = [reason for one in found.submissions for reason in one.unused]
     unpaid = [reason for one in found.submissions for reason in one.unpaid]
     if found.simulated:
-        typer.echo("SIMULATED: no person gave these answers")
+        typer.echo("SIMULATED: accounts of this name are no people")
     typer.echo(f"{found.study}: {sum(source.rows for source in found.sources)} rows read")
     typer.echo(f"  accepted {len(found.submissions)}, of which used {len(found.used)}")
     for what, reasons in (("not used", unused), ("not paid", unpaid)):

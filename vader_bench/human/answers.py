@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from vader_bench.human.plan import Plan
 from vader_bench.human.responses import Consent, ItemAnswers
-from vader_bench.human.strict_json import Unreadable, strict_json
+from vader_bench.human.strict_json import UnreadableError, strict_json
 from vader_bench.schema import Strict
 
 __all__ = ["BlockAnswers", "read_answers"]
@@ -74,17 +74,17 @@ def read_answers(text: str, plan: Plan, ids: Sequence[str]) -> BlockAnswers:
         ids: the pairs of the block, in the order they are shown.
 
     Raises:
-        Unreadable: the first thing that is wrong, as a few words that quote nothing of ``text``: it may hold
-            an account's name.
+        UnreadableError: the first thing that is wrong, in words that quote nothing of ``text``, as it may
+            hold an account's name.
     """
     if not text.strip():
-        raise Unreadable("it holds no answers")
+        raise UnreadableError("it holds no answers")
     try:
         sent = _Answers.model_validate(strict_json(text))
     except ValidationError as error:
-        raise Unreadable(_told(error.errors(include_url=False, include_input=False)[0])) from None
-    except Unreadable as error:
-        raise Unreadable(f"answers_json {error}") from None
+        raise UnreadableError(_told(error.errors(include_url=False, include_input=False)[0])) from None
+    except UnreadableError as error:
+        raise UnreadableError(f"answers_json {error}") from None
     _check_ids([item.id for item in sent.items], ids)
     return BlockAnswers(
         consent=_consent(sent.consent, plan.consent.version),
@@ -121,21 +121,21 @@ def _check_ids(found: Sequence[str], wanted: Sequence[str]) -> None:
     if list(found) == list(wanted):
         return
     if Counter(found) == Counter(wanted):
-        raise Unreadable("its pairs are not in the order of the block")
+        raise UnreadableError("its pairs are not in the order of the block")
     strange = sum((Counter(found) - Counter(wanted)).values())
     lacking = sum((Counter(wanted) - Counter(found)).values())
-    raise Unreadable(
+    raise UnreadableError(
         f"its pairs are not those of the block: {lacking} lacking, {strange} too many or unknown"
     )
 
 
 def _consent(given: _Consent | None, version: str) -> Consent:
     if given is None:
-        raise Unreadable("it was sent without consent")
+        raise UnreadableError("it was sent without consent")
     if given.version != version:
-        raise Unreadable("the consent is to another version of the text than the plan's")
+        raise UnreadableError("the consent is to another version of the text than the plan's")
     if not _is_time(given.at):
-        raise Unreadable("the time of the consent is no time")
+        raise UnreadableError("the time of the consent is no time")
     return Consent(version=given.version, at=given.at)
 
 
@@ -152,14 +152,14 @@ def _is_time(text: str) -> bool:
 def _item(item: _Item, place: int, plan: Plan) -> ItemAnswers:
     questions = [question.id for question in plan.questions]
     if set(item.a) != set(questions):
-        raise Unreadable(f"pair {place}: its answers are not to the questions of the plan")
+        raise UnreadableError(f"pair {place}: its answers are not to the questions of the plan")
     if "T" in item.a.values() and not plan.ties:
-        raise Unreadable(f"pair {place}: 'about the same' is no option of this study")
+        raise UnreadableError(f"pair {place}: 'about the same' is no option of this study")
     missing = [answer is None for answer in item.a.values()]
     if item.problem and not all(missing):
-        raise Unreadable(f"pair {place}: it is answered although a video is said not to play")
+        raise UnreadableError(f"pair {place}: it is answered although a video is said not to play")
     if not item.problem and any(missing):
-        raise Unreadable(f"pair {place}: an answer is missing although no video is said not to play")
+        raise UnreadableError(f"pair {place}: an answer is missing although no video is said not to play")
     return ItemAnswers(
         id=item.id,
         answers={question: item.a[question] for question in questions},

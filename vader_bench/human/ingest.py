@@ -23,7 +23,7 @@ from vader_bench.human.plan import Built
 from vader_bench.human.responses import RESPONSES, SIMULATED, Ingested, Refusal, Source, Submission
 from vader_bench.human.results_file import ResultsFile, Row, moment
 from vader_bench.human.review import review_file, safe_cell
-from vader_bench.human.strict_json import Unreadable
+from vader_bench.human.strict_json import UnreadableError
 
 __all__ = [
     "PRIVATE",
@@ -137,7 +137,7 @@ def write_outcome(folder: Path, outcome: Outcome) -> list[Path]:
 
 def tally(reasons: Iterable[str]) -> list[tuple[str, int]]:
     """Return each kind of reason, its numbers and sources left out, and how often it is given, most first."""
-    kinds = (re.sub(r"\d[\d.,]*%?", "…", re.sub(r" \([^)]*\)", "", reason)) for reason in reasons)
+    kinds = (re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \([^)]*\)", "", reason)) for reason in reasons)
     return Counter(kinds).most_common()
 
 
@@ -152,7 +152,7 @@ def _read(
             source = f"{table.name}:{row.number}"
             try:
                 one = _submission(built, row, source, salt)
-            except Unreadable as error:
+            except UnreadableError as error:
                 refused.append(Refusal(source=source, reason=str(error)))
                 continue
             before = read.setdefault((row.platform, row.assignment), one)
@@ -165,19 +165,19 @@ def _submission(built: Built, row: Row, source: str, salt: bytes) -> Submission:
     """Return the answer in ``row``.
 
     Raises:
-        Unreadable: why it is none. No cell is quoted: it may hold an account's name.
+        UnreadableError: why it is none. No cell is quoted: it may hold an account's name.
     """
     if row.fault is not None:
-        raise Unreadable(row.fault)
+        raise UnreadableError(row.fault)
     if row.status not in _STATUSES:
-        raise Unreadable("its status says that it was not handed in")
+        raise UnreadableError("its status says that it was not handed in")
     block = row.fields.get("block_id", "")
     if not block:
-        raise Unreadable("it does not say which block it answers")
+        raise UnreadableError("it does not say which block it answers")
     if row.input_block is not None and row.input_block != block:
-        raise Unreadable("it answers another block than the platform showed")
+        raise UnreadableError("it answers another block than the platform showed")
     if block not in built.key.blocks:
-        raise Unreadable("it answers a block that is not of this study")
+        raise UnreadableError("it answers a block that is not of this study")
     ids = [item.id for item in built.key.blocks[block]]
     answers = read_answers(row.fields.get("answers_json", ""), built.plan, ids)
     return Submission(

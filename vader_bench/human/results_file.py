@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vader_bench.errors import UserError
-from vader_bench.human.strict_json import Unreadable, strict_json
+from vader_bench.human.strict_json import UnreadableError, strict_json
 
 __all__ = [
     "MAX_BYTES", "MAX_CELL", "MAX_COLUMNS", "MAX_ROWS", "ResultsFile", "Row", "moment", "parse_results",
@@ -194,7 +194,7 @@ def _row(header: list[str], cells: list[str], number: int) -> Row:
     times = [_time(values.get(column, "").strip()) for column in ("SubmitTime", "AcceptTime")]
     try:
         fields, fault = _fields(values), None
-    except Unreadable as error:
+    except UnreadableError as error:
         fields, fault = {}, str(error)
     return Row(
         number=number,
@@ -230,7 +230,7 @@ def _fields(values: dict[str, str]) -> dict[str, str]:
     """Return the fields of the page, whatever the shape.
 
     Raises:
-        Unreadable: the answers are no list of one object, or say a field twice with different values.
+        UnreadableError: the answers are no list of one object, or say a field twice with different values.
     """
     columns = {
         column.removeprefix("Answer."): value
@@ -241,17 +241,17 @@ def _fields(values: dict[str, str]) -> dict[str, str]:
     found = _unflattened(columns)
     for name, value in _of_tasks(tasks).items() if tasks else ():
         if found.setdefault(name, value) != value:
-            raise Unreadable("it gives a field twice, in Answer.taskAnswers and in a column of its own")
+            raise UnreadableError("it gives a field twice, in Answer.taskAnswers and in a column of its own")
     return found
 
 
 def _of_tasks(text: str) -> dict[str, str]:
     try:
         tasks = strict_json(text)
-    except Unreadable as error:
-        raise Unreadable(f"Answer.taskAnswers {error}") from None
+    except UnreadableError as error:
+        raise UnreadableError(f"Answer.taskAnswers {error}") from None
     if not (isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict)):
-        raise Unreadable("Answer.taskAnswers is not a list of one object")
+        raise UnreadableError("Answer.taskAnswers is not a list of one object")
     found = {name: _value(value) for name, value in tasks[0].items()}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -268,7 +268,7 @@ def _unflattened(columns: dict[str, str]) -> dict[str, str]:
     for name, options in objects.items():
         chosen = _value(options)
         if chosen is not None and plain.setdefault(name, chosen) != chosen:
-            raise Unreadable("it gives a field twice, as one column and as several")
+            raise UnreadableError("it gives a field twice, as one column and as several")
     return plain
 
 

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, Final
 
-__all__ = ["DEPTH", "Unreadable", "strict_json"]
+__all__ = ["DEPTH", "UnreadableError", "strict_json"]
 
 DEPTH: Final = 16
 """Most brackets open at once."""
@@ -16,7 +16,7 @@ _DIGITS: Final = 18
 """Most digits of a whole number: Python refuses long ones, and none are meant."""
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """Why something that a rater sent is no answer, in a few words that quote nothing of it."""
 
 
@@ -28,10 +28,10 @@ def strict_json(text: str) -> Any:
     no character (half a surrogate pair).
 
     Raises:
-        Unreadable: with a few words that continue "the answer ...", in which nothing of ``text`` is quoted.
+        UnreadableError: with a few words that continue "it ...".
     """
     if _depth(text) > DEPTH:
-        raise Unreadable("is nested too deeply")
+        raise UnreadableError("is nested too deeply")
     try:
         found = json.loads(
             text,
@@ -41,11 +41,11 @@ def strict_json(text: str) -> Any:
             parse_int=_short,
         )
     except json.JSONDecodeError as error:
-        raise Unreadable(f"is not JSON ({error.msg} at character {error.pos + 1})") from None
+        raise UnreadableError(f"is not JSON ({error.msg} at character {error.pos + 1})") from None
     try:
         json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise Unreadable("has half a character in it") from None
+        raise UnreadableError("has half a character in it") from None
     return found
 
 
@@ -63,22 +63,22 @@ def _depth(text: str) -> int:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise Unreadable("names a key twice")
+        raise UnreadableError("names a key twice")
     return found
 
 
 def _no_constant(name: str) -> float:
-    raise Unreadable(f"holds {name}, which is no number")
+    raise UnreadableError(f"holds {name}, which is no number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise Unreadable("holds a number that is too large")
+        raise UnreadableError("holds a number that is too large")
     return value
 
 
 def _short(text: str) -> int:
     if len(text) > _DIGITS:
-        raise Unreadable("holds a number that is too large")
+        raise UnreadableError("holds a number that is too large")
     return int(text)
