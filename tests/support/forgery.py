@@ -149,11 +149,14 @@ def _cells(table: Table, rng: Rng, others: list[str]) -> None:
     """Change cells, rows or columns."""
     one, two = (int(rng.integers(1, len(table))) for _ in range(2))
     here, there = (int(rng.integers(len(table[row]))) for row in (one, two))
-    match int(rng.integers(8)):
+    match int(rng.integers(9)):
         case 0:
             table[one][here], table[two][there] = table[two][there], table[one][here]
         case 1:
             table[one][here] = _pick(rng, _CELLS + others)
+        case 8:
+            known = [place for place, name in enumerate(table[0]) if name in _HEADERS]
+            table[one][min(_pick(rng, known or [0]), len(table[one]) - 1)] = _pick(rng, _CELLS)
         case 2:
             table[one][here] = table[two][min(here, len(table[two]) - 1)]
         case 3:
