@@ -216,7 +216,7 @@ def _scribbled(text: str, rng: Rng) -> str:
     end = min((found for mark in ",]}" if (found := text.find(mark, place)) >= 0), default=len(text))
     new = _pick(rng, [*_RAW, '"v":1,', '"id":"x",', "[" * 40 + "]" * 40, " "])
     keep = rng.random() < 0.3
-    return text[:place] + new + text[place if keep else end :]
+    return f"{text[:place]}{new}{text[place if keep else end :]}"
 
 
 def _places(inside: Any) -> Iterator[tuple[Any, Any]]:

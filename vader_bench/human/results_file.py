@@ -297,9 +297,10 @@ def moment(text: str) -> float | None:
             month, day, hour, minute, second, zone, year = found.groups()
             if month not in _MONTHS or zone not in _ZONES:
                 return None
-            numbers = (int(part) for part in (day, hour, minute, second))
+            days, hours, minutes, seconds = map(int, (day, hour, minute, second))
             offset = timezone(timedelta(hours=_ZONES[zone]))
-            time = datetime(int(year), _MONTHS.index(month) + 1, *numbers, tzinfo=offset)
+            place = _MONTHS.index(month) + 1
+            time = datetime(int(year), place, days, hours, minutes, seconds, tzinfo=offset)
         return None if time.tzinfo is None else (time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
     except ValueError:
         return None
