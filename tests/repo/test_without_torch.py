@@ -31,7 +31,10 @@ def _run(code: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("package", ["vader_bench.stats", "vader_bench.report", "vader_bench.human.package"])
+@pytest.mark.parametrize(
+    "package",
+    ["vader_bench.stats", "vader_bench.report", "vader_bench.human.package", "vader_bench.human.ingest"],
+)
 def test_statistics_and_reports_import_without_torch(package: str) -> None:
     _run(f"import {package}")
 

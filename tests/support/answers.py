@@ -139,9 +139,10 @@ def results_file(shape: str, sheets: Sequence[Sheet], line_end: str = "\n") -> b
     last = ["Turkle.Username"] if shape == "turkle" else ["Approve", "Reject"]
     table = io.StringIO()
     header = [*standard, "Input.block_id", "Input.block_json", *answers, *last]
-    writer = csv.DictWriter(table, header, restval="", quoting=csv.QUOTE_ALL, lineterminator=line_end)
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(table, quoting=csv.QUOTE_ALL, lineterminator=line_end)
+    writer.writerow(header)
+    filled = header if shape == "turkle" else header[:-2]  # a requester fills in the last two
+    writer.writerows([row.get(column, "") for column in filled] for row in rows)
     return table.getvalue().encode()
 
 

@@ -27,8 +27,8 @@ from vader_bench.errors import UserError
 from vader_bench.human.strict_json import UnreadableError, strict_json
 
 __all__ = [
-    "MAX_BYTES", "MAX_CELL", "MAX_COLUMNS", "MAX_ROWS", "ResultsFile", "Row", "moment", "parse_results",
-    "read_results",
+    "MAX_BYTES", "MAX_CELL", "MAX_COLUMNS", "MAX_ROWS", "REVIEW", "ResultsFile", "Row", "moment",
+    "parse_results", "read_results",
 ]  # fmt: skip
 
 MAX_BYTES: Final = 64 * 2**20
@@ -36,6 +36,8 @@ MAX_ROWS: Final = 100_000
 MAX_COLUMNS: Final = 1000
 MAX_CELL: Final = 200_000
 """Characters; a block of forty pairs takes about 10,000."""
+REVIEW: Final = ("Approve", "Reject")
+"""The last columns of Mechanical Turk's files, for the requester to fill: rows end before them."""
 _MAX_NAME: Final = 256
 _TASK_ANSWERS: Final = "taskAnswers"
 _PROLIFIC: Final = "prolific-"
@@ -55,7 +57,7 @@ class Row:
     number: int
     """From 1, the header and empty lines not counted."""
     cells: list[str]
-    """As they stand in the file."""
+    """As they stand in the file, with ``Approve`` and ``Reject``, which may be left out at the end."""
     assignment: str = ""
     account: str = ""
     """Who answered: to be kept out of everything that may be published."""
@@ -176,6 +178,8 @@ def _check_header(name: str, header: list[str]) -> None:
 
 
 def _row(header: list[str], cells: list[str], number: int) -> Row:
+    if header[len(cells) :] == list(REVIEW):
+        cells = [*cells, *("" for _ in REVIEW)]
     if len(cells) != len(header):
         return Row(number, cells, fault=f"it has {len(cells)} cells, the header {len(header)}")
     if any(len(cell) > MAX_CELL for cell in cells):

@@ -7,12 +7,11 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from vader_bench.human.results_file import ResultsFile, Row
+from vader_bench.human.results_file import REVIEW, ResultsFile, Row
 
 __all__ = ["APPROVED", "review_file", "safe_cell"]
 
 APPROVED: Final = "x"
-_COLUMNS: Final = ("Approve", "Reject")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -31,9 +30,9 @@ def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str], Sequence[st
         table: a results file.
         unpaid: why it is not to be paid, mostly nothing, by platform and assignment of what was accepted.
     """
-    added = [column for column in _COLUMNS if column not in table.header]
+    added = [column for column in REVIEW if column not in table.header]
     header = [*table.header, *added]
-    places = [header.index(column) for column in _COLUMNS]
+    places = [header.index(column) for column in REVIEW]
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(map(safe_cell, header))

@@ -135,6 +135,8 @@ def sent(header: list[str], cells: list[str]) -> tuple[str, str]:
 
 def legal(built: Built, header: list[str], cells: list[str]) -> dict[str, Any]:
     """Return what a row says, with assertions on all that an answer must be."""
+    if header[len(cells) :] == ["Approve", "Reject"]:
+        cells = [*cells, "", ""]
     assert len(cells) == len(header)
     assert all(len(cell) <= 200_000 and "\0" not in cell for cell in cells)
     row = dict(zip(header, cells, strict=True))

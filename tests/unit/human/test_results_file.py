@@ -110,6 +110,14 @@ def test_a_bad_row_leaves_the_others_alone() -> None:
     ]
 
 
+def test_rows_may_end_before_the_requesters_columns() -> None:
+    header = "AssignmentId,WorkerId,Answer.x,Approve,Reject"
+    short, filled, cut = table(header, "1,A,x", "2,A,x,,bad", "3,A,x,x").rows
+    assert (short.fault, short.cells) == (None, ["1", "A", "x", "", ""])
+    assert (filled.fault, filled.cells) == (None, ["2", "A", "x", "", "bad"])
+    assert cut.fault == "it has 4 cells, the header 5"
+
+
 def test_a_long_cell_does_not_change_what_others_may_read() -> None:
     before = csv.field_size_limit()
     table("AssignmentId,WorkerId,Answer.x", f"1,A,{'x' * 200_001}")
@@ -206,7 +214,7 @@ def test_a_file_is_read_from_the_disk(tmp_path: Path) -> None:
     assert read_results(path) == parse_results("r.csv", path.read_bytes())
     header, *lines = csv.reader(io.StringIO(path.read_text("utf-8")))
     assert read_results(path).header == header
-    assert [one.cells for one in read_results(path).rows] == lines
+    assert [one.cells for one in read_results(path).rows] == [[*line, "", ""] for line in lines]
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
