@@ -37,6 +37,7 @@ def _run(code: str, *arguments: str) -> str:
         "vader_bench.stats",
         "vader_bench.report",
         "vader_bench.human.package",
+        "vader_bench.human.ingest",
         "vader_bench.human.simulate",
         "vader_bench.human.study_report",
     ],

@@ -77,6 +77,41 @@ def build(
     typer.echo(f"key: {built.folder / KEY}; it tells the arms apart, so never upload it")
 
 
+@app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(help="Folder that `study build` wrote.")],
+    results: Annotated[list[Path], typer.Argument(help="All results files of the study.")],
+) -> None:
+    """Read platforms' results files: whose answers are used, who is paid, what is refused and why."""
+    from vader_bench.errors import UserError
+    from vader_bench.human.ingest import ingest as ingest_results
+    from vader_bench.human.ingest import load_salt, tally, write_outcome
+    from vader_bench.human.plan import load_built
+    from vader_bench.human.results_file import read_results
+
+    built = load_built(folder)
+    tables = [read_results(path) for path in results]
+    outcome = ingest_results(built, tables, load_salt(folder))
+    found = outcome.ingested
+    unused = [reason for one in found.submissions for reason in one.unused]
+    unpaid = [reason for one in found.submissions for reason in one.unpaid]
+    if found.simulated:
+        typer.echo("SIMULATED: accounts of this name are no people")
+    typer.echo(f"{found.study}: {sum(source.rows for source in found.sources)} rows read")
+    typer.echo(f"  accepted {len(found.submissions)}, of which used {len(found.used)}")
+    for what, reasons in (("not used", unused), ("not paid", unpaid)):
+        for reason, count in tally(reasons):
+            typer.echo(f"    {what} {count}: {reason}")
+    typer.echo(f"  refused {len(found.refused)}")
+    for reason, count in tally(one.reason for one in found.refused):
+        typer.echo(f"    {count}: {reason}")
+    if not found.submissions:
+        raise UserError(", ".join(map(str, results)), "hold no answer to this study", "see why above")
+    for path in write_outcome(folder, outcome):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"{folder / 'private'} names accounts: never publish it")
+
+
 def _filmed(study: StudyConfig, samples: int, footage: Path) -> StudyConfig:
     """Return ``study`` with new videos in place of each run, made where they are not there yet."""
     from vader_bench.footage import film

@@ -39,6 +39,7 @@ OPTIONS = {
         *("--ties", "--broken", "--seed"),
     },
     "study analyze": {"folder", "--plan-sha256"},
+    "study ingest": {"folder", "results"},
 }
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.support.answers import Sheet, invented_study, results_file, sheets_of
 from tests.support.studies import write_study
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode
+from vader_bench.human.responses import load_ingested
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "human_eval" / "studies" / "pocket-aesthetic.yaml"
@@ -89,3 +92,53 @@ def test_all_faults_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(told.splitlines()) == 3
     for part in ("responses: is 7", "colour: is not a known key", "pay.reward: is -1"):
         assert part in told
+
+
+def test_results_are_ingested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = invented_study(tmp_path)
+    first, *rest = sheets_of(built)
+    again = dataclasses.replace(first, assignment="again", submitted="Wed Nov 25 05:00:00 PST 2026")
+    broken = dataclasses.replace(first, assignment="broken", answers="{")
+    path = tmp_path / "Batch_1.csv"
+    path.write_bytes(results_file("tasks", [first, *rest, again, broken]))
+    assert main(["study", "ingest", str(built.folder), str(path)]) == ExitCode.DONE
+    folder = built.folder
+    assert capsys.readouterr().out.splitlines() == [
+        "small: 8 rows read",
+        "  accepted 7, of which used 6",
+        "    not used 1: the same person sent this block before",
+        "    not paid 1: the same person sent this block before",
+        "  refused 1",
+        "    1: answers_json is not JSON",
+        f"wrote {folder / 'private' / 'review-Batch_1.csv'}",
+        f"wrote {folder / 'responses' / 'refused.csv'}",
+        f"wrote {folder / 'responses' / 'responses.json'}",
+        f"{folder / 'private'} names accounts: never publish it",
+    ]
+    assert len(load_ingested(folder).used) == 6
+
+
+def test_simulated_answers_are_stamped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = invented_study(tmp_path)
+    path = tmp_path / "r.csv"
+    sheets = [dataclasses.replace(sheet, account=f"SIMULATED-{sheet.account}") for sheet in sheets_of(built)]
+    path.write_bytes(results_file("turkle", sheets))
+    assert main(["study", "ingest", str(built.folder), str(path)]) == ExitCode.DONE
+    assert capsys.readouterr().out.startswith("SIMULATED: ")
+
+
+def test_a_file_without_an_answer_leaves_what_was_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = invented_study(tmp_path)
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_bytes(results_file("plain", sheets_of(built)))
+    bad.write_bytes(results_file("plain", [Sheet("other", "A", "1", "{}")]))
+    assert main(["study", "ingest", str(built.folder), str(good)]) == ExitCode.DONE
+    before = load_ingested(built.folder)
+    capsys.readouterr()
+    assert main(["study", "ingest", str(built.folder), str(bad)]) == ExitCode.BAD_INPUT
+    told = capsys.readouterr()
+    assert "1: it answers a block that is not of this study" in told.out
+    assert "hold no answer to this study" in told.err
+    assert load_ingested(built.folder) == before

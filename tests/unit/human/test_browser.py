@@ -18,9 +18,10 @@ import pytest
 
 from tests.support.browser import started_browser, wait_until
 from tests.support.studies import write_study
+from vader_bench.human.answers import BlockAnswers, read_answers
 from vader_bench.human.config import load_study
 from vader_bench.human.package import build_package
-from vader_bench.human.plan import PACKAGE
+from vader_bench.human.plan import PACKAGE, load_built
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +108,14 @@ def complaints(browser: Any) -> list[str]:
     return [one["message"] for one in entries if one["level"] == "SEVERE" and "favicon" not in one["message"]]
 
 
+def ingested(browser: Any, folder: Path) -> BlockAnswers:
+    """Return what ingest makes of the answers that the page is about to send."""
+    built = load_built(folder.parent)
+    block = browser.execute_script("return document.querySelector('[name=block_id]').value")
+    text = browser.execute_script("return document.getElementById('answers').value")
+    return read_answers(text, built.plan, [item.id for item in built.key.blocks[block]])
+
+
 @pytest.mark.parametrize("form", ["batch", "document"])
 def test_a_block_is_answered_and_hostile_prompts_show_literally(
     browser: Any, address: str, folder: Path, form: str
@@ -122,6 +131,8 @@ def test_a_block_is_answered_and_hostile_prompts_show_literally(
     assert set(shown) == set(HOSTILE)
     assert browser.title == title
     assert complaints(browser) == []
+    read = ingested(browser, folder)
+    assert all(item.answers == {"text": "L", "quality": "L"} for item in read.items)
     if form == "batch":
         browser.find_element("id", "send").click()
         posted = Platform.posted.get(timeout=20)
@@ -194,10 +205,13 @@ def test_the_page_never_scrolls_sideways(browser: Any, address: str, width: int)
     assert wide <= window
 
 
-def test_a_preview_cannot_be_sent(browser: Any, address: str) -> None:
+def test_a_preview_cannot_be_sent(browser: Any, address: str, folder: Path) -> None:
     begin(browser, f"{address}/batch.html?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE")
     for box in iter(lambda: browser.find_elements("css selector", ".problem"), []):
         box[0].click()
         browser.execute_script(f"{NEXT}.click()")
     assert not browser.find_element("id", "send").is_enabled()
     assert "preview" in browser.find_element("id", "preview").text
+    for item in ingested(browser, folder).items:
+        assert item.problem
+        assert item.answers == {"text": None, "quality": None}
