@@ -7,20 +7,11 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
-from tests.support.studies import PROMPTS, write_study
-from vader_bench import files
-from vader_bench.human.config import load_study
-from vader_bench.human.design import Clip, draw_design
-from vader_bench.human.package import _codes, _file_name, _item_key, _plan
-from vader_bench.human.plan import KEY, PACKAGE, Built, ItemKey, Key, VideoKey
-from vader_bench.human.sources import Scene
-from vader_bench.videos import Shape
+from vader_bench.human.plan import Built, ItemKey
 
-__all__ = ["SHAPES", "Sheet", "first_arm", "invented_study", "perfect", "results_file", "sheets_of"]
+__all__ = ["SHAPES", "Sheet", "first_arm", "perfect", "results_file", "sheets_of"]
 
 SHAPES = ("plain", "flat", "tasks", "turkle")
 """Mechanical Turk's three shapes of an answer, and Turkle's file."""
@@ -38,32 +29,6 @@ _TURKLE = (
     "HITId,HITTypeId,Title,CreationTime,MaxAssignments,AssignmentDurationInSeconds,AssignmentId,WorkerId,"
     "AcceptTime,SubmitTime,WorkTimeInSeconds"
 )
-
-
-def invented_study(folder: Path, **changes: Any) -> Built:
-    """Write plan and key of a small study under ``folder``, without pages and videos, which last 1 s."""
-    study = load_study(write_study(folder, **changes))
-    scenes = [Scene(prompt, 0) for prompt in changes.get("lines", PROMPTS)]
-    design = draw_design(study, scenes)
-    key = Key(
-        study=study.study,
-        seed=study.seed,
-        arms={code: arm for arm, code in _codes(study).items()},
-        blocks={block.id: [_item_key(item) for item in block.items] for block in design.blocks},
-        videos={_file_name(study, clip): _video(clip) for clip in design.clips},
-    )
-    plan = _plan(study, design, scenes, Shape(64, 48, 8, Fraction(8)), key.digest)
-    home = folder / "out" / study.study
-    files.write_json(
-        home / PACKAGE / "plan.json", {"plan": plan.model_dump(mode="json"), "sha256": plan.digest}
-    )
-    files.write_json(home / KEY, key.model_dump(mode="json"))
-    return Built(home, plan, key)
-
-
-def _video(clip: Clip) -> VideoKey:
-    prompt, sample = clip.scene
-    return VideoKey(arm=clip.arm, prompt=prompt, sample=sample, spoiled=clip.spoiled, source_sha256="0" * 64)
 
 
 def first_arm(item: ItemKey, question: str) -> Literal["L", "R"]:

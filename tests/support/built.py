@@ -7,16 +7,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tests.support.studies import study_data
-from vader_bench.human.config import StudyConfig
+from tests.support.studies import PROMPTS, study_data, write_study
+from vader_bench import files
+from vader_bench.human.config import StudyConfig, load_study
 from vader_bench.human.design import draw_design
-from vader_bench.human.package import _codes, _item_key, _plan
-from vader_bench.human.plan import Built, Key
+from vader_bench.human.package import seal
+from vader_bench.human.plan import KEY, Built
 from vader_bench.human.responses import Ingested, Refusal, Source, Submission
 from vader_bench.human.sources import Scene
 from vader_bench.videos import Shape
 
-__all__ = ["ARMS", "ingest", "made_study"]
+__all__ = ["ARMS", "ingest", "invented_study", "made_study"]
 
 ARMS = ("base", "vader")
 
@@ -27,18 +28,24 @@ def made_study(
     """Return a study of ``arms`` on as many prompts; further fields of the study file may be changed."""
     fields = {"arms": {arm: arm for arm in arms}, "gold_arm": arms[0], "responses": 48} | changes
     study = StudyConfig.model_validate(study_data(**fields))
-    scenes = [Scene(f"prompt {index}", 0) for index in range(prompts)]
+    return _sealed(study, [f"prompt {index}" for index in range(prompts)], 16, folder)
+
+
+def invented_study(folder: Path, **changes: Any) -> Built:
+    """Write plan and key of a small study under ``folder``, without pages and videos, which last 1 s."""
+    study = load_study(write_study(folder, **changes))
+    built = _sealed(study, changes.get("lines", PROMPTS), 8, folder / "out" / study.study)
+    sealed = {"plan": built.plan.model_dump(mode="json"), "sha256": built.plan.digest}
+    files.write_json(built.package / "plan.json", sealed)
+    files.write_json(built.folder / KEY, built.key.model_dump(mode="json"))
+    return built
+
+
+def _sealed(study: StudyConfig, prompts: Sequence[str], frames: int, folder: Path) -> Built:
+    scenes = [Scene(prompt, 0) for prompt in prompts]
     design = draw_design(study, scenes)
-    key = Key(
-        study=study.study,
-        seed=study.seed,
-        arms={code: arm for arm, code in _codes(study).items()},
-        order=list(study.arms),
-        blocks={block.id: [_item_key(item) for item in block.items] for block in design.blocks},
-        videos={},
-    )
-    shape = Shape(width=64, height=48, frames=16, rate=Fraction(8))
-    return Built(folder, _plan(study, design, scenes, shape, key.digest), key)
+    shape = Shape(width=64, height=48, frames=frames, rate=Fraction(8))
+    return Built(folder, *seal(study, design, scenes, shape, dict.fromkeys(design.clips, "0" * 64)))
 
 
 def ingest(built: Built, submissions: Sequence[Submission], **changes: Any) -> Ingested:

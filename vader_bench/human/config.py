@@ -135,8 +135,10 @@ class ExclusionConfig(Strict):
     """Least share of gold questions answered right."""
     watched: Share = 0.9
     """Least share of each video played."""
-    repeats_same: Share = 0.5
-    """Least share of repeated questions answered the same."""
+    repeats_same: Share = 0.25
+    """Least share of a rater's repeated questions answered the same; chance alone gives a half,"""
+    repeats_answers: int = Field(default=4, ge=1)
+    """after so many of them, over all blocks: two answers are too few to leave anyone out."""
     one_sided_p: Share = 0.001
     """A rater who takes one side so often that chance does it this rarely is left out,"""
     one_sided_items: int = Field(default=20, ge=1)

@@ -76,12 +76,13 @@ def judge(
     for index in counted:
         by_rater[submissions[index].rater].append(index)
     for indices in by_rater.values():
-        sided = _one_sided([submissions[index] for index in indices], plan)
+        own = [submissions[index] for index in indices]
+        habits = [*_one_sided(own, plan), *_inconsistent(own, blind, plan)]
         for turn, index in enumerate(indices, start=1):
             one, verdict = submissions[index], verdicts[index]
             verdict.unpaid += _nothing_done(one)
             verdict.unused += _block_faults(one, blind[one.block], plan)
-            verdict.unused += sided
+            verdict.unused += habits
             if turn > plan.blocks.per_rater:
                 verdict.unused.append(
                     f"block {turn} of this person, more than the {plan.blocks.per_rater} that each may answer"
@@ -149,12 +150,6 @@ def _block_faults(submission: Submission, pairs: Sequence[BlindItem], plan: Plan
         reasons.append(
             f"median time for a pair {seconds:.3g} s, less than the {plan.video.seconds:.3g} s of a video"
         )
-    same = list(_repeats(answers, pairs))
-    if same and sum(same) / len(same) < rules.repeats_same:
-        reasons.append(
-            f"{sum(same)} of {len(same)} repeated questions answered the same, less than "
-            f"{rules.repeats_same:.0%}"
-        )
     return reasons
 
 
@@ -176,8 +171,24 @@ def _repeats(
         if pair.repeats is None or pair.repeats not in answers or pair.id not in answers:
             continue
         for question, again in answers[pair.id].items():
-            if again is not None:
-                yield answers[pair.repeats][question] == _SWAPPED[again]
+            before = answers[pair.repeats][question]
+            if again is not None and before is not None:
+                yield before == _SWAPPED[again]
+
+
+def _inconsistent(submissions: Sequence[Submission], blind: Blind, plan: Plan) -> list[str]:
+    """Return why a person who answers repeats otherwise too often is not used, on all blocks together."""
+    rules = plan.exclusion
+    same = [
+        one
+        for submission in submissions
+        for one in _repeats({item.id: item.answers for item in submission.items}, blind[submission.block])
+    ]
+    if len(same) < rules.repeats_answers or sum(same) / len(same) >= rules.repeats_same:
+        return []
+    return [
+        f"{sum(same)} of {len(same)} repeated questions answered the same, less than {rules.repeats_same:.0%}"
+    ]
 
 
 def _one_sided(submissions: Sequence[Submission], plan: Plan) -> list[str]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +21,7 @@ from vader_bench.human.template import FIELDS, encode_cell, fragment, page_data,
 from vader_bench.seeding import numpy_stream
 from vader_bench.videos import Shape, read_video
 
-__all__ = ["Report", "build_package"]
+__all__ = ["Report", "build_package", "seal"]
 
 FEW_PROMPTS: Final = 30
 MOST_OF_ONE: Final = 0.05
@@ -62,8 +62,8 @@ def build_package(study: StudyConfig, out: Path) -> Report:
     shape = common_shape(((path, read_video(path).shape) for path in paths), study.video)
     design = draw_design(study, scenes)
     names = {clip: _file_name(study, clip) for clip in design.clips}
-    key = _key(study, design, names, clips)
-    plan = _plan(study, design, scenes, shape, key.digest)
+    digests = {clip: files.sha256_file(clips[clip.arm][clip.scene]) for clip in design.clips}
+    plan, key = seal(study, design, scenes, shape, digests)
     sealed = _json({"plan": plan.model_dump(mode="json"), "sha256": plan.digest})
     texts = {**_pages(study, design, names), "plan.json": sealed}
     _check_blind(study, texts)
@@ -115,29 +115,33 @@ def _codes(study: StudyConfig) -> dict[str, str]:
     return {arms[index]: f"arm-{place + 1}" for place, index in enumerate(order)}
 
 
-def _key(
-    study: StudyConfig,
-    design: Design,
-    names: Mapping[Clip, str],
-    clips: Mapping[str, Mapping[Scene, Path]],
-) -> Key:
-    return Key(
+def seal(
+    study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Shape, digests: Mapping[Clip, str]
+) -> tuple[Plan, Key]:
+    """Return what is fixed before the first answer.
+
+    Args:
+        study: the study.
+        design: who sees what.
+        scenes: what the design was drawn on.
+        shape: what all videos are.
+        digests: SHA-256 of the file that each clip was made of.
+    """
+    codes = _codes(study)
+    key = Key(
         study=study.study,
         seed=study.seed,
-        arms={code: arm for arm, code in _codes(study).items()},
+        arms={code: arm for arm, code in codes.items()},
         order=list(study.arms),
         blocks={block.id: [_item_key(item) for item in block.items] for block in design.blocks},
-        videos={
-            name: VideoKey(
-                arm=clip.arm,
-                prompt=clip.scene.prompt,
-                sample=clip.scene.sample,
-                spoiled=clip.spoiled,
-                source_sha256=files.sha256_file(clips[clip.arm][clip.scene]),
-            )
-            for clip, name in names.items()
-        },
+        videos={_file_name(study, clip): _video_key(clip, digests[clip]) for clip in design.clips},
     )
+    return _plan(study, design, scenes, shape, key.digest), key
+
+
+def _video_key(clip: Clip, digest: str) -> VideoKey:
+    prompt, sample = clip.scene
+    return VideoKey(arm=clip.arm, prompt=prompt, sample=sample, spoiled=clip.spoiled, source_sha256=digest)
 
 
 def _item_key(item: Item) -> ItemKey:
@@ -154,7 +158,7 @@ def _item_key(item: Item) -> ItemKey:
     )
 
 
-def _plan(study: StudyConfig, design: Design, scenes: list[Scene], shape: Shape, key_digest: str) -> Plan:
+def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Shape, key_digest: str) -> Plan:
     codes = _codes(study)
     prompts = list(dict.fromkeys(scene.prompt for scene in scenes))
     return Plan(

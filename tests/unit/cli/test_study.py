@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.answers import Sheet, invented_study, results_file, sheets_of
+from tests.support.answers import Sheet, results_file, sheets_of
+from tests.support.built import invented_study
 from tests.support.studies import write_study
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.answers import invented_study, perfect
+from tests.support.answers import perfect
+from tests.support.built import invented_study
 from vader_bench.human.answers import BlockAnswers, read_answers
 from vader_bench.human.plan import Built
 from vader_bench.human.strict_json import UnreadableError

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.answers import first_arm, invented_study, perfect
+from tests.support.answers import first_arm, perfect
+from tests.support.built import invented_study
 from vader_bench.files import canonical_json
 from vader_bench.human.answers import read_answers
 from vader_bench.human.exclusion import BlindItem, blind_view, judge
@@ -121,17 +122,25 @@ def test_work_faster_than_the_videos(built: Built) -> None:
     assert verdicts(built, submission(built, change=hurry(1000))) == [[]]
 
 
-def test_repeats_answered_otherwise(built: Built) -> None:
-    index = place(built, 0, role="repeat")
+def turn_repeat(built: Built, number: int, *questions: str) -> Submission:
+    """Return a block of one person in which the repeat is answered otherwise to ``questions``."""
+    index = place(built, number, role="repeat")
 
-    def turn(*questions: str) -> Change:
-        return lambda items: items[index]["a"].update(
-            {name: {"L": "R", "R": "L"}[items[index]["a"][name]] for name in questions}
-        )
+    def turn(items: list[dict[str, Any]]) -> None:
+        answers = items[index]["a"]
+        answers.update({name: {"L": "R", "R": "L"}[answers[name]] for name in questions})
 
-    assert verdicts(built, submission(built, change=turn("text"))) == [[]], "half the same is enough"
-    (reasons,) = verdicts(built, submission(built, change=turn("text", "quality")))
-    assert reasons == ["0 of 2 repeated questions answered the same, less than 50%"]
+    return submission(built, number, change=turn)
+
+
+def test_repeats_answered_otherwise_over_all_blocks_of_a_person(built: Built) -> None:
+    both = ("text", "quality")
+    assert verdicts(built, turn_repeat(built, 0, *both)) == [[]], "two answers are too few"
+    assert verdicts(built, turn_repeat(built, 0, *both), turn_repeat(built, 1, "text")) == [[], []]
+    told = ["0 of 4 repeated questions answered the same, less than 25%"]
+    assert verdicts(built, turn_repeat(built, 0, *both), turn_repeat(built, 1, *both)) == [told, told]
+    three = [turn_repeat(built, 0, *both), turn_repeat(built, 1, *both), submission(built, 2)]
+    assert verdicts(built, *three) == [[], [], []], "2 of 6 are enough"
 
 
 def test_ties_are_the_same_on_either_side(built: Built) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.answers import SHAPES, Sheet, invented_study, perfect, results_file, sheets_of
+from tests.support.answers import SHAPES, Sheet, perfect, results_file, sheets_of
+from tests.support.built import invented_study
 from vader_bench.errors import UserError
 from vader_bench.human.ingest import (
     PRIVATE,

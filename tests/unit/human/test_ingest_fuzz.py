@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.answers import SHAPES, Sheet, invented_study, perfect, results_file
+from tests.support.answers import SHAPES, Sheet, perfect, results_file
+from tests.support.built import invented_study
 from tests.support.forgery import forge
 from vader_bench.errors import UserError
 from vader_bench.human.ingest import ingest
