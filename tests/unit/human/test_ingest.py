@@ -66,6 +66,7 @@ def test_pseudonyms_are_stable_and_tell_platforms_and_accounts_apart() -> None:
         pseudonym(key, *who) for key in (KEY, KEY[::-1]) for who in (("m", "A1"), ("t", "A1"), ("m", "A2"))
     ]
     assert len(set(names)) == 6
+    assert pseudonym(KEY, "m", "A1") != pseudonym(KEY, "mA", "1")
     assert all(len(name) == 16 and set(name) <= set("0123456789abcdef") for name in names)
 
 
