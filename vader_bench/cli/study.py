@@ -85,8 +85,9 @@ def ingest(
     """Read platforms' results files: whose answers are used, who is paid, what is refused and why."""
     from vader_bench.errors import UserError
     from vader_bench.human.ingest import ingest as ingest_results
-    from vader_bench.human.ingest import load_salt, tally, write_outcome
+    from vader_bench.human.ingest import load_salt, write_outcome
     from vader_bench.human.plan import load_built
+    from vader_bench.human.responses import tally
     from vader_bench.human.results_file import read_results
 
     built = load_built(folder)
@@ -100,10 +101,10 @@ def ingest(
     typer.echo(f"{found.study}: {sum(source.rows for source in found.sources)} rows read")
     typer.echo(f"  accepted {len(found.submissions)}, of which used {len(found.used)}")
     for what, reasons in (("not used", unused), ("not paid", unpaid)):
-        for reason, count in tally(reasons):
+        for reason, count in tally(reasons).items():
             typer.echo(f"    {what} {count}: {reason}")
     typer.echo(f"  refused {len(found.refused)}")
-    for reason, count in tally(one.reason for one in found.refused):
+    for reason, count in tally(one.reason for one in found.refused).items():
         typer.echo(f"    {count}: {reason}")
     if not found.submissions:
         raise UserError(", ".join(map(str, results)), "hold no answer to this study", "see why above")

@@ -12,7 +12,7 @@ import numpy as np
 
 from vader_bench.errors import UserError
 from vader_bench.human.plan import Built, ItemKey
-from vader_bench.human.responses import SIMULATED, Choice, Ingested, ItemAnswers, Source, Submission
+from vader_bench.human.responses import SIMULATED, Choice, Ingested, ItemAnswers, Source, Submission, tally
 from vader_bench.stats.agreement import Agreement, Consistency, measure_agreement, measure_consistency
 from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.preference import (
@@ -34,7 +34,6 @@ __all__ = [
     "StudyAnalysis",
     "analyse_study",
     "collect",
-    "reason_kind",
 ]
 
 ALPHA: Final = 0.05
@@ -213,11 +212,6 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
     return Collected(responses, later, unanswered)
 
 
-def reason_kind(reason: str) -> str:
-    """Return ``reason`` without its numbers and without what stands in parentheses, such as a file's row."""
-    return re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \([^)]*\)", "", reason))
-
-
 def _response(rater: str, question: str, item: ItemKey, choice: Choice) -> Response:
     return Response(
         rater=rater,
@@ -306,23 +300,17 @@ def _flow(ingested: Ingested, main: Collected) -> Flow:
     accepted = ingested.submissions
     return Flow(
         rows=sum(source.rows for source in ingested.sources),
-        refused=_counted(refusal.reason for refusal in ingested.refused),
+        refused=tally(refusal.reason for refusal in ingested.refused),
         accepted=len(accepted),
-        unpaid=_counted(reason for one in accepted for reason in one.unpaid),
+        unpaid=tally(reason for one in accepted for reason in one.unpaid),
         unpaid_blocks=sum(bool(one.unpaid) for one in accepted),
-        unused=_counted(reason for one in accepted for reason in one.unused),
+        unused=tally(reason for one in accepted for reason in one.unused),
         used=len(ingested.used),
         raters_accepted=len({one.rater for one in accepted}),
         raters_used=len({one.rater for one in ingested.used}),
         later=main.later,
         unanswered=main.unanswered,
     )
-
-
-def _counted(reasons: Iterable[str]) -> dict[str, int]:
-    """Return how often each kind of reason occurs, the most frequent first."""
-    counts = Counter(map(reason_kind, reasons))
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _preferred(preference: Preference) -> str | None:

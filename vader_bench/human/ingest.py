@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import hmac
-import io
 import math
-import re
 import secrets
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
@@ -22,8 +18,9 @@ from vader_bench.human.exclusion import blind_view, judge
 from vader_bench.human.plan import Built
 from vader_bench.human.responses import RESPONSES, SIMULATED, Ingested, Refusal, Source, Submission
 from vader_bench.human.results_file import ResultsFile, Row, moment
-from vader_bench.human.review import review_file, safe_cell
+from vader_bench.human.review import review_file
 from vader_bench.human.strict_json import UnreadableError
+from vader_bench.report.tables import csv_text
 
 __all__ = [
     "PRIVATE",
@@ -33,7 +30,6 @@ __all__ = [
     "ingest",
     "load_salt",
     "pseudonym",
-    "tally",
     "write_outcome",
 ]
 
@@ -126,19 +122,10 @@ def write_outcome(folder: Path, outcome: Outcome) -> list[Path]:
     for path, text in zip(written, outcome.reviews.values(), strict=True):
         files.write_text(path, text)
         path.chmod(0o600)
-    table = io.StringIO()
-    writer = csv.writer(table, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(["source", "reason"])
-    writer.writerows(map(safe_cell, (one.source, one.reason)) for one in outcome.ingested.refused)
-    files.write_text(folder / REFUSED, table.getvalue())
+    refused = [(one.source, one.reason) for one in outcome.ingested.refused]
+    files.write_text(folder / REFUSED, csv_text(["source", "reason"], refused))
     files.write_json(folder / RESPONSES, outcome.ingested.model_dump(mode="json"))
     return [*written, folder / REFUSED, folder / RESPONSES]
-
-
-def tally(reasons: Iterable[str]) -> list[tuple[str, int]]:
-    """Return each kind of reason, its numbers and sources left out, and how often it is given, most first."""
-    kinds = (re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \([^)]*\)", "", reason)) for reason in reasons)
-    return Counter(kinds).most_common()
 
 
 def _read(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,7 +16,7 @@ from vader_bench.schema import Strict
 
 __all__ = [
     "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal", "Source",
-    "Submission", "load_ingested",
+    "Submission", "load_ingested", "reason_kind", "tally",
 ]  # fmt: skip
 
 RESPONSES: Final = "responses/responses.json"
@@ -120,3 +123,14 @@ def load_ingested(folder: Path) -> Ingested:
         return Ingested.model_validate(files.read_json(path))
     except ValidationError as error:
         raise UserError(str(path), "is not as it was written", "run `study ingest` again") from error
+
+
+def reason_kind(reason: str) -> str:
+    """Return ``reason`` without its numbers and without what stands in parentheses, such as a file's row."""
+    return re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \([^)]*\)", "", reason))
+
+
+def tally(reasons: Iterable[str]) -> dict[str, int]:
+    """Return how often each kind of reason is given, the most frequent first."""
+    counts = Counter(map(reason_kind, reasons))
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -8,16 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vader_bench.human.results_file import REVIEW, ResultsFile, Row
+from vader_bench.report.tables import safe_cell
 
-__all__ = ["APPROVED", "review_file", "safe_cell"]
+__all__ = ["APPROVED", "review_file"]
 
 APPROVED: Final = "x"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
-
-def safe_cell(text: str) -> str:
-    """Return ``text`` so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str], Sequence[str]]) -> str:

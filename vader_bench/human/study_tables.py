@@ -7,9 +7,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vader_bench.human.analysis import Outcome, StudyAnalysis, collect, reason_kind
+from vader_bench.human.analysis import Outcome, StudyAnalysis, collect
 from vader_bench.human.plan import Built, ItemKey
-from vader_bench.human.responses import Choice, Ingested, ItemAnswers, Submission
+from vader_bench.human.responses import Choice, Ingested, ItemAnswers, Submission, reason_kind
 from vader_bench.human.study_words import interval_kind, percent, quoted, stamped
 from vader_bench.report.paper import PAPER
 from vader_bench.report.tables import Table, csv_text

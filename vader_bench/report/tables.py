@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vader_bench.report.words import number
 
-__all__ = ["Table", "csv_text", "latex", "markdown"]
+__all__ = ["Table", "csv_text", "latex", "markdown", "safe_cell"]
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -38,14 +38,18 @@ def markdown(table: Table) -> list[str]:
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> str:
     """Return rows as CSV; floats have nine significant digits, NaN is empty.
 
-    Text that a spreadsheet would take for a formula (it begins with one of ``= + - @``, a tab or a carriage
-    return) gets an apostrophe in front: some of it was written by people who are not known.
+    Text is made safe: some of it was written by people who are not known.
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(head)
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
     return table.getvalue()
+
+
+def safe_cell(text: str) -> str:
+    """Return ``text``, with an apostrophe in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def latex(table: Table, label: str) -> str:
@@ -76,7 +80,7 @@ def latex(table: Table, label: str) -> str:
 def _csv_cell(value: str | int | float) -> str:
     if not isinstance(value, str):
         return number(value) if isinstance(value, float) else str(value)
-    return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return safe_cell(value)
 
 
 def _escaped(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.built import ingest, made_study
 from vader_bench.errors import UserError
-from vader_bench.human.analysis import analyse_study, collect, reason_kind
+from vader_bench.human.analysis import analyse_study, collect
 from vader_bench.human.plan import Built
 from vader_bench.human.raters import Raters, even_raters, prefer
 from vader_bench.human.responses import Submission
@@ -123,13 +123,6 @@ def test_the_main_analysis_leaves_unused_blocks_out_and_the_other_does_not() -> 
 
 def estimates(preference: Preference) -> list[Estimate]:
     return [preference.share.wilson, preference.share.clustered, preference.side_adjusted]
-
-
-def test_kinds_of_reasons_have_no_numbers_and_no_rows() -> None:
-    assert reason_kind("1 of 2 gold questions right, less than 100%") == (
-        "… of … gold questions right, less than …"
-    )
-    assert reason_kind("sent before (batch.csv:12)") == "sent before"
 
 
 def test_swapping_the_names_of_the_arms_mirrors_every_estimate() -> None:

@@ -22,7 +22,6 @@ from vader_bench.human.ingest import (
     ingest,
     load_salt,
     pseudonym,
-    tally,
     write_outcome,
 )
 from vader_bench.human.plan import Built
@@ -208,8 +207,3 @@ def test_plan_and_files_are_named_by_their_digests(built: Built) -> None:
     assert (found.study, found.plan_sha256) == (built.key.study, built.plan.digest)
     assert len(found.sources[0].sha256) == 64
     assert json.loads(found.model_dump_json())["version"] == 1
-
-
-def test_reasons_are_counted_by_kind() -> None:
-    reasons = ["pair 1: bad", "pair 12: bad", "told before (a.csv:1)", "p = 1e-07, 90%", "pair 3: bad"]
-    assert tally(reasons) == [("pair …: bad", 3), ("told before", 1), ("p = …, …", 1)]

@@ -17,6 +17,8 @@ from vader_bench.human.responses import (
     Source,
     Submission,
     load_ingested,
+    reason_kind,
+    tally,
 )
 
 
@@ -69,3 +71,15 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / RESPONSES).write_text(json.dumps({"version": 1}), "utf-8")
     with pytest.raises(UserError, match="not as it was written"):
         load_ingested(tmp_path)
+
+
+def test_reasons_are_counted_by_kind() -> None:
+    reasons = ["pair 1: bad", "pair 12: bad", "told before (a.csv:1)", "p = 1e-07, 90%", "pair 3: bad"]
+    assert tally(reasons) == {"pair …: bad": 3, "p = …, …": 1, "told before": 1}
+
+
+def test_kinds_of_reasons_have_no_numbers_and_no_rows() -> None:
+    assert reason_kind("1 of 2 gold questions right, less than 100%") == (
+        "… of … gold questions right, less than …"
+    )
+    assert reason_kind("sent before (batch.csv:12)") == "sent before"

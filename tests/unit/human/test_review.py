@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.answers import Sheet, results_file
 from vader_bench.human.results_file import parse_results
-from vader_bench.human.review import review_file, safe_cell
+from vader_bench.human.review import review_file
+from vader_bench.report.tables import safe_cell
 
 SHEETS = [Sheet("b", f"A{number}", str(number), f"=answer{number}") for number in range(4)]
 UNPAID = {("mturk", "0"): [], ("mturk", "1"): ["sent before", "nothing done"]}
