@@ -41,6 +41,8 @@ def _say(running: Running, built: Built, offer: Offer) -> None:
 
     typer.echo(f"serving {built.plan.title!r} at {running.address}/ until Ctrl-C")
     typer.echo(f"accounts and passwords: {running.folder / PASSWORDS}")
+    if len(running.accounts) == 1 and offer.prolific is None:
+        typer.echo("nobody can answer yet: stop, and ask for --raters or --prolific")
     if offer.prolific is not None:
         address = f"https://{offer.host}" if offer.host else running.address
         ids = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"

@@ -20,7 +20,7 @@ from vader_bench.human.serving.server import Running
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-__all__ = ["Decide", "Rehearsed", "rehearse", "started_browser"]
+__all__ = ["Decide", "Rehearsed", "awaited", "rehearse", "started_browser"]
 
 Decide = Callable[[str, str, ItemKey], Mapping[str, Choice | None]]
 """Of rater, block and pair: the choice by question. All ``None``: "a video does not play"."""
@@ -129,10 +129,12 @@ def rehearse(
     if left > len(raters) * built.plan.blocks.per_rater:
         wrong = f"are too few for {left} blocks at {built.plan.blocks.per_rater} each"
         raise UserError(f"{len(raters)} raters", wrong, "ask for more raters")
-    panel = _Panel(built, running, decide, raters, left)
-    workers = max(1, min(windows, left, len(raters)))
+    if left == 0:
+        return Rehearsed(0, 0)
+    panel = _Panel(built, running, decide, raters, left, progress)
+    workers = min(windows, left, len(raters))
     with ThreadPoolExecutor(workers) as pool:
-        for one in [pool.submit(panel.work, progress) for _ in range(workers)]:
+        for one in [pool.submit(panel.work) for _ in range(workers)]:
             one.result()
     if panel.done < left:
         remedy = f"delete {running.folder} to rehearse anew"
@@ -145,16 +147,45 @@ def _missing(what: str, remedy: str) -> UserError:
     return UserError(what, wrong, remedy, exit_code=ExitCode.MISSING)
 
 
+def awaited(browser: Chrome, name: str) -> Any:
+    """Return the element with the id ``name``, or the first of several, as soon as it is there.
+
+    Raises:
+        UserError: it does not come.
+    """
+    from selenium.common.exceptions import TimeoutException, WebDriverException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def found(driver: Any) -> Any:
+        return driver.find_element("css selector", f"#{name}")
+
+    # between two pages the driver fails in many ways
+    wait = WebDriverWait(browser, WAIT_SECONDS, 0.05, ignored_exceptions=[WebDriverException])
+    try:
+        return wait.until(found)
+    except TimeoutException as error:
+        wrong = f"did not come within {WAIT_SECONDS} s (no element #{name})"
+        remedy = "read log.txt in the folder of the server"
+        raise UserError("the next page", wrong, remedy, exit_code=ExitCode.RUN_FAILED) from error
+
+
 class _Panel:
     """The raters and whose turn it is, shared by all browsers."""
 
     def __init__(
-        self, built: Built, running: Running, decide: Decide, raters: Sequence[str], wanted: int
+        self,
+        built: Built,
+        running: Running,
+        decide: Decide,
+        raters: Sequence[str],
+        wanted: int,
+        progress: Callable[[int, int], None],
     ) -> None:
         self._built = built
         self._running = running
         self._decide = decide
         self._wanted = wanted
+        self._progress = progress
         self._turns = iter(list(raters) * built.plan.blocks.per_rater)
         self._turn = threading.Lock()
         """Held until a rater has a block: blocks are handed out in the order of the turns."""
@@ -164,14 +195,14 @@ class _Panel:
         self.done = 0
         self.pairs = 0
 
-    def work(self, progress: Callable[[int, int], None]) -> None:
+    def work(self) -> None:
         """Answer blocks in one browser until none is left."""
         seconds = WAIT_SECONDS + 3 * self._built.plan.video.seconds
         try:
             with tempfile.TemporaryDirectory() as profile, started_browser(Path(profile)) as browser:
                 browser.set_script_timeout(seconds)
                 while self._take_turn(browser):
-                    progress(self.done, self._wanted)
+                    pass
         except BaseException:
             self._failed = True  # the others end with the block they are at
             raise
@@ -192,6 +223,7 @@ class _Panel:
         with self._turn:
             self.done += 1
             self.pairs += pairs
+            self._progress(self.done, self._wanted)
         return True
 
     def _answer(self, browser: Chrome, rater: str) -> int:
@@ -205,12 +237,22 @@ class _Panel:
             refused = wanted.count(None)
             if refused not in {0, len(wanted)}:
                 raise ValueError(f"{name}: a video plays for all questions or for none")
-            browser.execute_async_script(_ANSWER, None if refused else wanted)
+            _answer_pair(browser, name, None if refused else wanted)
         browser.find_element("id", "send").click()
         browser.switch_to.default_content()
-        _wait(browser, "logout").click()
-        _wait(browser, "login")
+        awaited(browser, "begin, #nothing")
+        _log_out(browser)
         return len(items)
+
+
+def _answer_pair(browser: Chrome, name: str, wanted: Sequence[Choice | None] | None) -> None:
+    from selenium.common.exceptions import TimeoutException
+
+    try:
+        browser.execute_async_script(_ANSWER, wanted)
+    except TimeoutException as error:
+        remedy = "see that its videos play: serve the study with --simulated 1 and log in as SIMULATED-1"
+        raise UserError(f"pair {name}", "cannot be answered in Chromium", remedy) from error
 
 
 def _log_in(browser: Chrome, running: Running, rater: str) -> None:
@@ -218,17 +260,22 @@ def _log_in(browser: Chrome, running: Running, rater: str) -> None:
     browser.find_element("name", "username").send_keys(rater)
     browser.find_element("name", "password").send_keys(running.accounts[rater])
     browser.find_element("id", "login").click()
-    _wait(browser, "begin, #nothing")
+    awaited(browser, "begin, #nothing")
+
+
+def _log_out(browser: Chrome) -> None:
+    browser.find_element("id", "logout").click()
+    awaited(browser, "login")
 
 
 def _begin(browser: Chrome) -> bool:
     """Open a block and turn to its frame; return whether there was one for this rater."""
     if not browser.find_elements("id", "begin"):
-        browser.find_element("id", "logout").click()
+        _log_out(browser)
         return False
     browser.find_element("id", "begin").click()
-    browser.switch_to.frame(_wait(browser, "task_assignment_iframe"))
-    _wait(browser, "agree")
+    browser.switch_to.frame(awaited(browser, "task_assignment_iframe"))
+    awaited(browser, "agree")
     return True
 
 
@@ -238,11 +285,3 @@ def _shown(browser: Chrome) -> tuple[str, list[str]]:
                         document.getElementById("block").textContent];"""
     block, data = browser.execute_script(script)
     return block, [item["id"] for item in json.loads(data)["items"]]
-
-
-def _wait(browser: Chrome, name: str) -> Any:
-    """Return the element with the id ``name`` as soon as it is there."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    found: Callable[[Any], Any] = lambda driver: driver.find_element("css selector", f"#{name}")  # noqa: E731
-    return WebDriverWait(browser, WAIT_SECONDS, poll_frequency=0.05).until(found)

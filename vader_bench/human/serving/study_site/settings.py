@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__: list[str] = []  # Django reads the names in capitals
+__all__ = ["STUDY"]  # Django reads the other names in capitals by itself
 
 STUDY: dict[str, Any] = json.loads(Path(os.environ["STUDY_SITE"]).read_text("utf-8"))
 """``secret_key, database, media, media_path, public, prolific, per_rater, plan, title``."""

@@ -37,4 +37,4 @@ if settings.STUDY["media_path"]:
     urlpatterns.append(
         re_path(rf"^{_folder}(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{{0,127}})$", views.video, name="video")
     )
-urlpatterns.append(path("", include("turkle.urls")))
+urlpatterns += [path("", include("turkle.urls")), path("", include("django.contrib.auth.urls"))]
