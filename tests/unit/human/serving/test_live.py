@@ -7,10 +7,13 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +160,27 @@ def test_a_block_that_is_given_back_goes_to_the_next_person(running: Running) ->
     assert rater.post(block + "return/", {}).place == "/"
     assert rater.get(block).status == 404
     assert other.begin().split("/")[2] == block.split("/")[2]
+
+
+def test_a_block_that_is_not_sent_in_time_goes_to_the_next_person(running: Running) -> None:
+    rater, other = entered(running, 7), entered(running, 8)
+    block = rater.begin()
+    with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database, database:
+        (expires,) = database.execute(
+            "select expires_at from turkle_taskassignment where id = ?", [block.split("/")[4]]
+        ).fetchone()
+        left = datetime.fromisoformat(expires).replace(tzinfo=UTC) - datetime.now(UTC)
+        assert timedelta(hours=1.9) < left < timedelta(hours=2)
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        database.execute(
+            "update turkle_taskassignment set expires_at = ? where id = ?",
+            [str(past)[:26], block.split("/")[4]],
+        )
+    assert other.begin().split("/")[2] == block.split("/")[2]
+    gone = rater.get(block)
+    assert gone.status == 404
+    assert "goes to someone else" in gone.text
+    assert rater.begin() != block
 
 
 @pytest.mark.parametrize(
@@ -349,6 +373,7 @@ def test_a_phone_never_scrolls_sideways(running: Running, browser: Any) -> None:
     assert fits(browser)
     browser.switch_to.default_content()
     browser.find_element("id", "give-back").click()
+    browser.switch_to.alert.accept()
     awaited(browser, "begin")
     assert fits(browser)
     browser.find_element("id", "logout").click()
