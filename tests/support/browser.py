@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-__all__ = ["started_browser", "wait_until"]
+from vader_bench.errors import UserError
+from vader_bench.human.browser import started_browser as started
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+__all__ = ["started_browser", "wait_until"]
 
 
 @contextmanager
 def started_browser(profile: Path) -> Iterator[Any]:
     """Start Chromium with its profile in the empty folder ``profile``, and quit it at the end."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium with chromedriver on the path (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1200,900"):
-        options.add_argument(flag)
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield started
-    finally:
-        started.quit()
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(started(profile))
+        except UserError as error:
+            pytest.skip(str(error))
+        yield browser
 
 
 def wait_until(browser: Any, condition: str) -> bool:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from vader_bench.cli._serve import serve_until_stopped
 from vader_bench.human.config import StudyConfig
 
 __all__ = ["app"]
@@ -17,6 +18,10 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Ask people which of two videos they prefer.", no_args_is_help=True, rich_markup_mode=None
 )
+Folder = Annotated[Path, typer.Argument(help="Folder of the study, as `build` wrote it.")]
+Environment = Annotated[
+    Path | None, typer.Option(help="Folder of Turkle's environment; by default one in the user's cache.")
+]
 
 
 @app.callback()
@@ -171,6 +176,42 @@ def simulate(
     liking = "no arm" if prefer is None else f"{prefer} in {share:.0%} of pairs"
     typer.echo(f"SIMULATED: {blocks} blocks by {min(raters, blocks)} raters who prefer {liking}")
     typer.echo(f"results: {path}")
+
+
+@app.command()
+def serve(
+    folder: Folder,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on this machine; 0 is any free one.")
+    ] = 8000,
+    raters: Annotated[int, typer.Option(min=0, help="How many accounts for raters there shall be.")] = 0,
+    simulated: Annotated[
+        int, typer.Option(min=0, help="Accounts for a rehearsal, on data of their own.")
+    ] = 0,
+    prolific: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Let in people from Prolific; completion code.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Public name, where a proxy takes TLS for it.")
+    ] = None,
+    environment: Environment = None,
+) -> None:
+    """Serve a study on this machine with Turkle until Ctrl-C, and write its results file."""
+    from vader_bench.human.plan import load_built
+    from vader_bench.human.serving.server import Offer
+
+    offer = Offer(port, raters, simulated, prolific, host, environment)
+    serve_until_stopped(load_built(folder), offer)
+
+
+@app.command()
+def export(folder: Folder, environment: Environment = None) -> None:
+    """Write the results file of a study that is or was served."""
+    from vader_bench.human.plan import load_built
+    from vader_bench.human.serving.server import export_results
+
+    exported = export_results(load_built(folder), environment, typer.echo)
+    typer.echo(f"{exported.blocks} blocks answered: {exported.path}")
 
 
 @app.command()

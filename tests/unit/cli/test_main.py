@@ -38,6 +38,10 @@ OPTIONS = {
         *("folder", "--out", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse"),
         *("--ties", "--broken", "--seed"),
     },
+    "study serve": {
+        *("folder", "--port", "--raters", "--simulated", "--prolific", "--host", "--environment"),
+    },
+    "study export": {"folder", "--environment"},
     "study analyze": {"folder", "--plan-sha256"},
     "study ingest": {"folder", "results"},
 }

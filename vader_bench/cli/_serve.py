@@ -1,0 +1,63 @@
+"""What ``study serve`` says, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from vader_bench.human.plan import Built
+    from vader_bench.human.serving.server import Offer, Running
+
+__all__ = ["serve_until_stopped"]
+
+
+def serve_until_stopped(built: Built, offer: Offer) -> None:
+    """Serve a study until Ctrl-C or a request to end; then say where the answers are."""
+    from vader_bench.human.serving.server import RESULTS, serving
+
+    with _ending_as_by_hand():
+        folder: Path | None = None
+        try:
+            with serving(built, offer, typer.echo) as running:
+                folder = running.folder
+                _say(running, built, offer)
+                running.wait()
+        except KeyboardInterrupt:
+            if folder is None:
+                raise
+        assert folder is not None
+        typer.echo(f"stopped; all answers so far: {folder / RESULTS}")
+
+
+def _say(running: Running, built: Built, offer: Offer) -> None:
+    from vader_bench.human.serving.accounts import PASSWORDS
+
+    typer.echo(f"serving {built.plan.title!r} at {running.address}/ until Ctrl-C")
+    typer.echo(f"accounts and passwords: {running.folder / PASSWORDS}")
+    if len(running.accounts) == 1 and offer.prolific is None:
+        typer.echo("nobody can answer yet: stop, and ask for --raters or --prolific")
+    if offer.prolific is not None:
+        address = f"https://{offer.host}" if offer.host else running.address
+        ids = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
+        typer.echo(f"address for Prolific: {address}/prolific/?{ids}")
+
+
+@contextmanager
+def _ending_as_by_hand() -> Iterator[None]:
+    """Let a request to end (SIGTERM) do what Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

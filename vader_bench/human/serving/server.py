@@ -1,0 +1,221 @@
+"""A study on a server of this machine: published once, answered by many, its answers kept between starts."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from vader_bench import files
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.human.plan import Built
+from vader_bench.human.serving.accounts import (
+    ADMIN,
+    account_names,
+    kept_accounts,
+    private_folder,
+    write_private,
+)
+from vader_bench.human.serving.child import Server, Site
+from vader_bench.human.serving.environment import default_environment, made_environment
+
+__all__ = ["REHEARSAL", "RESULTS", "SERVER", "Exported", "Offer", "Running", "export_results", "serving"]
+
+SERVER: Final = "server"
+"""Folder of the server's data, in the folder of a study."""
+REHEARSAL: Final = "rehearsal"
+"""The same for simulated raters, whose answers never mix with those of people."""
+RESULTS: Final = "results.csv"
+"""Turkle's results file, in either folder."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """How a study is served."""
+
+    port: int = 8000
+    """Of loopback; 0 is any free one."""
+    raters: int = 0
+    """Accounts ``rater-1``, ``rater-2``, … that there shall be at least."""
+    simulated: int = 0
+    """Accounts of simulated raters, in place of all others and on data of their own."""
+    prolific: str | None = None
+    """Completion code of a study on Prolific, whose people are let in by their ids."""
+    host: str | None = None
+    """Public name, where a proxy of the user's own takes TLS for it."""
+    environment: Path | None = None
+    """Folder of Turkle's environment; by default one in the user's cache."""
+
+
+class Exported(NamedTuple):
+    """A results file."""
+
+    path: Path
+    blocks: int
+    """How many blocks have been answered."""
+
+
+class Running:
+    """A study that is being served."""
+
+    def __init__(self, server: Server, site: Site, accounts: Mapping[str, str]) -> None:
+        self._server = server
+        self._site = site
+        self.address = f"http://127.0.0.1:{server.port}"
+        self.folder = site.folder
+        """Data of the server."""
+        self.accounts = dict(accounts)
+        """Passwords by name of the account."""
+
+    def export(self) -> Exported:
+        """Write the results file with all answers so far."""
+        return _export(self._site)
+
+    def wait(self) -> None:
+        """Wait for ever.
+
+        Raises:
+            UserError: the server ended by itself.
+        """
+        code = self._server.wait()
+        remedy = "give the same command again; all answers are kept"
+        wrong = f"ended with code {code}"
+        raise UserError("the server", wrong, remedy, exit_code=ExitCode.RUN_FAILED)
+
+
+@contextmanager
+def serving(built: Built, offer: Offer, say: Callable[[str], None]) -> Iterator[Running]:
+    """Serve a study until the end of the block, and write its results file then.
+
+    Args:
+        built: the study.
+        offer: how.
+        say: takes what is being done, one line each.
+
+    Raises:
+        UserError: an option is wrong, a file of the package is not as the manifest says, the study is served
+            already, or the server does not start.
+    """
+    _check_offer(offer)
+    _check_package(built.package)
+    folder = built.folder / (REHEARSAL if offer.simulated else SERVER)
+    with ExitStack() as stack:
+        private_folder(folder)
+        stack.enter_context(_alone(folder))
+        site = Site(made_environment(offer.environment or default_environment(), say), folder)
+        accounts = kept_accounts(folder, account_names(offer.raters, offer.simulated))
+        _configure(built, offer, folder)
+        _prepare(built, site, accounts)
+        server = site.start(offer.port)
+        stack.callback(_export, site)
+        stack.callback(server.stop)
+        yield Running(server, site, accounts)
+
+
+def export_results(built: Built, environment: Path | None, say: Callable[[str], None]) -> Exported:
+    """Write the results file of a study that is or was served.
+
+    Args:
+        built: the study.
+        environment: folder of Turkle's environment; by default the one in the user's cache.
+        say: takes what is being done, one line each.
+
+    Raises:
+        UserError: it was never served.
+    """
+    folder = built.folder / SERVER
+    if not (folder / "site.json").exists():
+        raise UserError(str(built.folder), "was never served", "run `vader-bench study serve` on it")
+    return _export(Site(made_environment(environment or default_environment(), say), folder))
+
+
+def _export(site: Site) -> Exported:
+    data = site.ask("export")
+    write_private(site.folder / RESULTS, data.decode())
+    return Exported(site.folder / RESULTS, len(_rows(data.decode())) - 1)
+
+
+def _rows(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def _check_offer(offer: Offer) -> None:
+    if offer.prolific is not None and not re.fullmatch(r"[A-Za-z0-9]{1,64}", offer.prolific):
+        remedy = "copy the completion code of the study from Prolific: letters and digits"
+        raise UserError(f"--prolific {offer.prolific}", "is no completion code", remedy)
+    if offer.host is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", offer.host):
+        remedy = "give the plain name, such as study.example.org"
+        raise UserError(f"--host {offer.host}", "is no name of a host in small letters", remedy)
+    if offer.simulated and (offer.raters or offer.prolific):
+        remedy = "serve people and simulated raters one after the other"
+        raise UserError("--simulated", "is for rehearsals, without people", remedy)
+
+
+def _check_package(package: Path) -> None:
+    """Refuse a package of which a file is not as the manifest says."""
+    digests = files.read_json(package / "manifest.json")["sha256"]
+    for name in sorted(digests):
+        if not (package / name).is_file() or files.sha256_file(package / name) != digests[name]:
+            remedy = "run `vader-bench study build` again, which restores the files of the same plan"
+            raise UserError(str(package / name), "is not as the manifest says", remedy)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(str(folder), "is being served already", "stop the other server first") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _configure(built: Built, offer: Offer, folder: Path) -> None:
+    """Write what the site is told. The key that signs cookies is drawn once, so that logins last."""
+    path = folder / "site.json"
+    key = files.read_json(path)["secret_key"] if path.exists() else secrets.token_urlsafe(48)
+    site = {
+        "secret_key": key,
+        "database": str((folder / "answers.sqlite3").absolute()),
+        "media": str((built.package / "videos").absolute()),
+        "media_path": _media_path(built.package),
+        "public": offer.host,
+        "prolific": offer.prolific,
+        "per_rater": built.plan.blocks.per_rater,
+        "plan": built.plan.digest,
+        "title": built.plan.title,
+    }
+    write_private(path, json.dumps(site, indent=2) + "\n")
+
+
+def _media_path(package: Path) -> str:
+    """Return the path under which pages look for the videos; empty if they are on another server."""
+    _, first, *_ = _rows(files.read_text(package / "batch.csv"))
+    source: str = json.loads(first[1])["items"][0]["src"][0]
+    return "" if urlsplit(source).netloc else source.rpartition("/")[0] + "/"
+
+
+def _prepare(built: Built, site: Site, accounts: Mapping[str, str]) -> None:
+    asked = {
+        "accounts": accounts,
+        "admin": ADMIN,
+        "template": files.read_text(built.package / "template.html"),
+        "table": files.read_text(built.package / "batch.csv"),
+    }
+    answer: dict[str, Any] = json.loads(site.ask("prepare", asked))
+    if "error" in answer:
+        remedy = "keep that folder with the plan it belongs to, and build this study under another name"
+        raise UserError(str(site.folder), f"holds answers to {answer['error']}", remedy)

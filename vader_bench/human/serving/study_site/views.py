@@ -1,0 +1,186 @@
+"""What raters see around a block, and how people come from Prolific and go back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.hashers import make_password
+from django.contrib.contenttypes.models import ContentType
+from django.http import FileResponse, Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from turkle import views as turkle
+from turkle.models import Batch, TaskAssignment
+
+from .checks import byte_span, is_answer, prolific_ids
+
+__all__ = ["accept", "block", "frame", "give_back", "index", "prolific", "video"]
+
+COMPLETE: Final = "https://app.prolific.com/submissions/complete?cc="
+
+
+@require_safe
+def index(request: Any) -> Any:
+    """Say what is left for this person, or, to the requester, how far the study is."""
+    batch = _batch()
+    if request.user.is_staff:
+        return render(request, "study/progress.html", {"batch": batch, "title": settings.STUDY["title"]})
+    if _session_done(request):
+        return _completed()
+    context = {
+        "title": settings.STUDY["title"],
+        "batch": batch,
+        "begun": _begun(batch, request.user),
+        "answered": batch.assignments_completed_by(request.user).count(),
+        "left": _may_begin(batch, request.user),
+        "prolific": "prolific" in request.session,
+    }
+    return render(request, "study/index.html", context)
+
+
+@require_safe
+def accept(request: Any, batch_id: int) -> Any:
+    """Hand out a block: the one that was begun, or else the next one, up to as many as one may answer."""
+    batch = get_object_or_404(Batch, id=batch_id, name=settings.STUDY["plan"])
+    if request.user.is_staff:
+        return _message(request, "The requester is no rater: log in as one.", 403)
+    if _session_done(request):
+        return _completed()
+    begun = _begun(batch, request.user)
+    if begun is not None:
+        return redirect("task_assignment", begun.task_id, begun.id)
+    if not _may_begin(batch, request.user):
+        return redirect("index")
+    return turkle.accept_next_task(request, batch_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def block(request: Any, task_id: int, task_assignment_id: int) -> Any:
+    """Show a block, or keep its answers, once."""
+    found = _own(request, task_id, task_assignment_id)
+    if found.completed:
+        return _completed() if _session_done(request) else redirect("index")
+    if request.method != "POST":
+        return turkle.task_assignment(request, task_id, task_assignment_id)
+    if not is_answer(dict(request.POST.lists()), found.task.input_csv_fields["block_id"]):
+        return _message(request, "These are no answers to this block. Go back and try again.", 400)
+    turkle.task_assignment(request, task_id, task_assignment_id)
+    if "prolific" not in request.session:
+        return redirect("index")
+    _note_session(request, found)
+    return _completed()
+
+
+@require_safe
+def frame(request: Any, task_id: int, task_assignment_id: int) -> Any:
+    """Show the page of the package, to the person whose block it is."""
+    if _own(request, task_id, task_assignment_id).completed:
+        raise Http404
+    return turkle.task_assignment_iframe(request, task_id, task_assignment_id)
+
+
+@require_POST
+def give_back(request: Any, task_id: int, task_assignment_id: int) -> Any:
+    """Let someone else have the block."""
+    _own(request, task_id, task_assignment_id)
+    return turkle.return_task_assignment(request, task_id, task_assignment_id)
+
+
+@require_GET
+def prolific(request: Any) -> Any:
+    """Let a person in who comes from Prolific, and hand out a block."""
+    if settings.STUDY["prolific"] is None:
+        raise Http404
+    ids = prolific_ids(request.GET)
+    if ids is None:
+        return _message(request, "This address is not complete. Open the study on Prolific again.", 400)
+    person, study, session = ids
+    user, _ = get_user_model().objects.get_or_create(
+        username=f"prolific-{person}", defaults={"password": make_password(None)}
+    )
+    if not user.is_active:
+        return _message(request, "This account was closed.", 403)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    request.session["prolific"] = {"study": study, "session": session}
+    return redirect("accept_next_task", _batch().id)
+
+
+@require_safe
+def video(request: Any, name: str) -> Any:
+    """Send a video of the package, or the part of it that the browser asks for."""
+    path = Path(settings.STUDY["media"]) / name
+    if not path.is_file():
+        raise Http404
+    size = path.stat().st_size
+    span = byte_span(request.headers.get("Range"), size)
+    if span is None:
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    start, stop = span
+    response: Any
+    if (start, stop) == (0, size):
+        response = FileResponse(path.open("rb"), content_type="video/mp4")
+    else:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            response = HttpResponse(stream.read(stop - start), content_type="video/mp4", status=206)
+        response["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    response["Accept-Ranges"] = "bytes"
+    response["Cache-Control"] = "private, max-age=86400, immutable"
+    return response
+
+
+def _batch() -> Any:
+    return Batch.objects.get(name=settings.STUDY["plan"])
+
+
+def _own(request: Any, task_id: int, task_assignment_id: int) -> Any:
+    """Return an assignment of this person; of all others nobody learns whether they exist."""
+    return get_object_or_404(
+        TaskAssignment, id=task_assignment_id, task_id=task_id, assigned_to_id=request.user.id
+    )
+
+
+def _begun(batch: Any, user: Any) -> Any:
+    TaskAssignment.expire_all_abandoned()
+    return TaskAssignment.objects.filter(task__batch=batch, assigned_to=user, completed=False).first()
+
+
+def _may_begin(batch: Any, user: Any) -> bool:
+    answered = batch.assignments_completed_by(user).count()
+    return answered < settings.STUDY["per_rater"] and bool(batch.available_tasks_for(user).exists())
+
+
+def _words(request: Any) -> str:
+    ids = request.session["prolific"]
+    return f"Prolific study {ids['study']}, session {ids['session']}"
+
+
+def _note_session(request: Any, assignment: Any) -> None:
+    """Note in Django's log which session answered a block: it lasts longer than the browser's session."""
+    LogEntry.objects.log_action(
+        user_id=request.user.id,
+        content_type_id=ContentType.objects.get_for_model(TaskAssignment).id,
+        object_id=assignment.id,
+        object_repr=str(assignment),
+        action_flag=CHANGE,
+        change_message=_words(request),
+    )
+
+
+def _session_done(request: Any) -> bool:
+    """Tell whether the Prolific session of this person has its block."""
+    if "prolific" not in request.session:
+        return False
+    return bool(LogEntry.objects.filter(user=request.user, change_message=_words(request)).exists())
+
+
+def _completed() -> Any:
+    return HttpResponseRedirect(COMPLETE + settings.STUDY["prolific"])
+
+
+def _message(request: Any, message: str, status: int) -> Any:
+    return render(request, "study/message.html", {"message": message}, status=status)
