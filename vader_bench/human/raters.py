@@ -117,8 +117,8 @@ def even_raters(seed: int, arms: Sequence[str], questions: Sequence[str]) -> Rat
     return Raters(seed, {question: dict.fromkeys(arms, 0.0) for question in questions})
 
 
-def prefer(raters: Raters, arm: str, share: float) -> Raters:
-    """Return ``raters`` who on every question prefer ``arm`` to an arm of strength 0 with this ``share``.
+def prefer(raters: Raters, arm: str, share: float | Mapping[str, float]) -> Raters:
+    """Return ``raters`` who prefer ``arm`` to an arm of strength 0 with this ``share``, one or by question.
 
     Lapses, ties and sides are counted in, careless raters are not: see ``Raters.share``.
 
@@ -130,13 +130,15 @@ def prefer(raters: Raters, arm: str, share: float) -> Raters:
         if arm not in logs:
             raise UserError(f"arm {arm!r}", "is none of the study", nearest(arm, logs))
 
-        def gap(strength: float, question: str = question) -> float:
+        wanted = share[question] if isinstance(share, Mapping) else share
+
+        def gap(strength: float, question: str = question, wanted: float = wanted) -> float:
             trial = replace(raters, strengths={question: {arm: strength, "": 0.0}})
-            return trial.share(question, arm, "") - share
+            return trial.share(question, arm, "") - wanted
 
         if not gap(-STRONGEST) < 0 < gap(STRONGEST):
             wrong = "is out of reach with these lapses, ties and variation"
-            raise UserError(f"share {share}", wrong, "give a share nearer to 0.5")
+            raise UserError(f"share {wanted}", wrong, "give a share nearer to 0.5")
         strengths[question] = {**logs, arm: float(brentq(gap, -STRONGEST, STRONGEST))}
     return replace(raters, strengths=strengths)
 

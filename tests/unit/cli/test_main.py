@@ -38,12 +38,16 @@ OPTIONS = {
         *("folder", "--out", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse"),
         *("--ties", "--broken", "--seed"),
     },
+    "study rehearse": {
+        *("folder", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse", "--ties"),
+        *("--broken", "--seed", "--environment"),
+    },
     "study serve": {
         *("folder", "--port", "--raters", "--simulated", "--prolific", "--host", "--environment"),
     },
     "study export": {"folder", "--environment"},
-    "study analyze": {"folder", "--plan-sha256"},
     "study ingest": {"folder", "results"},
+    "study analyze": {"folder", "--plan-sha256"},
 }
 
 

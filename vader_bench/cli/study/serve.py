@@ -1,4 +1,4 @@
-"""What ``study serve`` says, and how it ends."""
+"""``study serve``: the study on this machine, for a panel or behind Prolific."""
 
 from __future__ import annotations
 
@@ -7,18 +7,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from vader_bench.cli.study._options import Environment, Folder
 
 if TYPE_CHECKING:
     from vader_bench.human.plan import Built
     from vader_bench.human.serving.server import Offer, Running
 
-__all__ = ["serve_until_stopped"]
+
+__all__ = ["command"]
 
 
-def serve_until_stopped(built: Built, offer: Offer) -> None:
+def command(
+    folder: Folder,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on this machine; 0 is any free one.")
+    ] = 8000,
+    raters: Annotated[int, typer.Option(min=0, help="How many accounts for raters there shall be.")] = 0,
+    simulated: Annotated[
+        int, typer.Option(min=0, help="Accounts for a rehearsal, on data of their own.")
+    ] = 0,
+    prolific: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Let in people from Prolific; completion code.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Public name, where a proxy takes TLS for it.")
+    ] = None,
+    environment: Environment = None,
+) -> None:
+    """Serve a study on this machine with Turkle until Ctrl-C, and write its results file."""
+    from vader_bench.human.plan import load_built
+    from vader_bench.human.serving.server import Offer
+
+    offer = Offer(port, raters, simulated, prolific, host, environment)
+    _serve_until_stopped(load_built(folder), offer)
+
+
+def _serve_until_stopped(built: Built, offer: Offer) -> None:
     """Serve a study until Ctrl-C or a request to end; then say where the answers are."""
     from vader_bench.human.serving.server import RESULTS, serving
 

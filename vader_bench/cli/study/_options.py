@@ -1,0 +1,60 @@
+"""What several verbs of ``study`` take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vader_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from vader_bench.human.plan import Built
+    from vader_bench.human.raters import Raters
+
+__all__ = [
+    "Broken", "Careless", "Environment", "Folder", "Lapse", "Prefer", "Seed", "Shares", "SideBias", "Ties",
+    "liking", "planted",
+]  # fmt: skip
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the study, as `build` wrote it.")]
+Environment = Annotated[
+    Path | None, typer.Option(help="Folder of Turkle's environment; by default one in the user's cache.")
+]
+Prefer = Annotated[str | None, typer.Option(help="Arm that simulated raters prefer; by default none.")]
+Shares = Annotated[
+    list[float],
+    typer.Option("--share", help="How often they prefer it to another arm; again for each further question."),
+]
+Careless = Annotated[float, typer.Option(help="Share of them who do not watch.")]
+SideBias = Annotated[float, typer.Option(help="Log-odds that the left side gets on top.")]
+Lapse = Annotated[float, typer.Option(help="Share of careful answers that are a toss of a coin.")]
+Ties = Annotated[float, typer.Option(help="Share of answers that are about the same.")]
+Broken = Annotated[float, typer.Option(help="How often a video does not play.")]
+Seed = Annotated[int, typer.Option(min=0, help="Root of all their draws.")]
+
+
+def planted(built: Built, habits: Raters, arm: str | None, shares: list[float]) -> Raters:
+    """Return raters of these ``habits`` who prefer ``arm``, if any, by one share or by one for each question.
+
+    Raises:
+        UserError: the shares are neither one nor as many as the questions, or out of range.
+    """
+    from vader_bench.human.raters import even_raters, prefer
+
+    questions = [question.id for question in built.plan.questions]
+    raters = replace(habits, strengths=even_raters(habits.seed, built.arms, questions).strengths)
+    if arm is None:
+        return raters
+    if len(shares) not in {1, len(questions)}:
+        wrong = f"is given {len(shares)} times for {len(questions)} questions"
+        raise UserError("--share", wrong, f"give it once, or for each of {', '.join(questions)}")
+    each = shares * len(questions) if len(shares) == 1 else shares
+    return prefer(raters, arm, dict(zip(questions, each, strict=True)))
+
+
+def liking(arm: str | None, shares: list[float]) -> str:
+    """Return in words whom simulated raters prefer."""
+    return "no arm" if arm is None else f"{arm} in {', '.join(f'{share:.0%}' for share in shares)} of pairs"

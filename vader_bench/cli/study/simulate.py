@@ -1,0 +1,55 @@
+"""``study simulate``: invented answers as a results file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vader_bench.cli.study._options import (
+    Broken,
+    Careless,
+    Folder,
+    Lapse,
+    Prefer,
+    Seed,
+    Shares,
+    SideBias,
+    Ties,
+    liking,
+    planted,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="Results file to write; by default SIMULATED.csv in the folder.")
+    ] = None,
+    raters: Annotated[int, typer.Option(min=1, help="How many people there are to answer.")] = 60,
+    prefer: Prefer = None,
+    shares: Shares = [0.65],  # noqa: B006 -- typer copies it
+    careless: Careless = 0.1,
+    side_bias: SideBias = 0.2,
+    lapse: Lapse = 0.02,
+    ties: Ties = 0.0,
+    broken: Broken = 0.0,
+    seed: Seed = 1,
+) -> None:
+    """Write the answers of simulated raters, to try a study before anyone is asked."""
+    from vader_bench.human.plan import load_built
+    from vader_bench.human.raters import Raters
+    from vader_bench.human.simulate import write_simulated
+
+    built = load_built(folder)
+    habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)
+    population = planted(built, habits, prefer, shares)
+    path = out or folder / "SIMULATED.csv"
+    blocks = write_simulated(path, built, population, raters)
+    typer.echo(
+        f"SIMULATED: {blocks} blocks by {min(raters, blocks)} raters who prefer {liking(prefer, shares)}"
+    )
+    typer.echo(f"results: {path}")
