@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ __all__ = ["REQUIREMENTS", "default_environment", "made_environment"]
 
 REQUIREMENTS: Final = Path(__file__).parent / "requirements.txt"
 _MARKER: Final = "vader-bench.json"
-"""Written last: an environment without it is half made."""
+"""Says that a folder was made here, and of what once it is whole."""
 
 
 def default_environment() -> Path:
@@ -43,23 +44,28 @@ def made_environment(folder: Path, say: Callable[[str], None]) -> Path:
     with _alone(folder):
         if python.exists() and _made_of(folder) == wanted:
             return python
-        if folder.exists() and not (folder / "pyvenv.cfg").exists() and any(folder.iterdir()):
-            remedy = "give --environment a folder that is empty or not there"
-            raise UserError(str(folder), "holds something else than Turkle's environment", remedy)
         say(f"making Turkle's environment in {folder} (once, about 100 MB)")
-        _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder)
-        install = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-        ]
-        _run([*install, "--requirement", str(REQUIREMENTS)], folder)
+        _clear(folder)
+        try:
+            _run([sys.executable, "-m", "venv", str(folder)], folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        files.write_json(folder / _MARKER, {})
+        pip = [str(python), "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
+        _run([*pip, "install", "--requirement", str(REQUIREMENTS)], folder)
         files.write_json(folder / _MARKER, wanted)
     return python
+
+
+def _clear(folder: Path) -> None:
+    """Delete an environment that was made here; refuse to delete anything else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / _MARKER).exists():
+        remedy = "give --environment a folder that is empty or not there"
+        raise UserError(str(folder), "holds something else than Turkle's environment", remedy)
+    shutil.rmtree(folder)
 
 
 def _made_of(folder: Path) -> object:
@@ -71,7 +77,12 @@ def _made_of(folder: Path) -> object:
 def _alone(folder: Path) -> Iterator[None]:
     """Let a second process wait until the first has made the environment."""
     files.make_folder(folder.parent)
-    handle = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    lock = folder.with_name(f".{folder.name}.lock")
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        wrong = f"cannot be written ({error.strerror})"
+        raise UserError(str(lock), wrong, "give --environment a folder of your own") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -82,10 +82,16 @@ def test_a_failure_is_told_and_the_next_try_starts_anew(
 
 
 def test_a_folder_with_something_else_is_left_alone(commands: Commands, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work", "utf-8")
+    own = tmp_path / "own"  # an environment too, but not ours
+    own.mkdir()
+    (own / "pyvenv.cfg").write_text("home = /usr/bin", "utf-8")
     with pytest.raises(UserError, match="holds something else"):
-        made_environment(tmp_path, lambda _: None)
+        made_environment(own, lambda _: None)
     assert commands.steps == []
+    assert (own / "pyvenv.cfg").exists()
+    (tmp_path / ".env.lock").mkdir()
+    with pytest.raises(UserError, match=r"cannot be written \(Is a directory\)"):
+        made_environment(tmp_path / "env", lambda _: None)
 
 
 def test_it_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

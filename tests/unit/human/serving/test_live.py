@@ -28,6 +28,7 @@ from vader_bench.human.browser import Rehearsed, awaited, rehearse
 from vader_bench.human.config import load_study
 from vader_bench.human.package import build_package
 from vader_bench.human.plan import Built, ItemKey, load_built
+from vader_bench.human.responses import load_ingested
 from vader_bench.human.serving.accounts import PASSWORDS
 from vader_bench.human.serving.environment import made_environment
 from vader_bench.human.serving.server import Offer, Running, serving
@@ -341,6 +342,11 @@ def test_simulated_raters_answer_a_study_in_chromium(environment: Path, tmp_path
                 assert (given["a"], given["problem"]) == ({"text": "L", "quality": "R"}, 0)
                 assert min(given["ended"]) >= 1
                 assert min(given["frac"]) >= 0.9
+    assert main(["study", "ingest", str(built.folder), str(running.folder / "results.csv")]) == ExitCode.DONE
+    ingested = load_ingested(built.folder)
+    assert ingested.simulated
+    assert {one.block for one in ingested.submissions} == set(built.key.blocks)
+    assert (len(ingested.submissions), ingested.refused) == (blocks, [])
 
 
 @pytest.fixture

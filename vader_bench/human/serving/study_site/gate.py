@@ -52,7 +52,8 @@ def secure_cookies(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def respond(request: Any) -> Any:
         response = get_response(request)
-        if settings.STUDY["public"] and request.META.get("HTTP_HOST") == settings.STUDY["public"]:
+        host = request.META.get("HTTP_HOST", "").partition(":")[0].lower()
+        if host and host == settings.STUDY["public"]:
             for cookie in response.cookies.values():
                 cookie["secure"] = True
         return response

@@ -42,7 +42,7 @@ def index(request: Any) -> Any:
     return render(request, "study/index.html", context)
 
 
-@require_safe
+@require_GET
 def accept(request: Any, batch_id: int) -> Any:
     """Hand out a block: the one that was begun, or else the next one, up to as many as one may answer."""
     batch = get_object_or_404(Batch, id=batch_id, name=settings.STUDY["plan"])
