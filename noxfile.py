@@ -65,6 +65,21 @@ for name, (files, says) in EXPERIMENTS.items():
     experiment(name, files, says)
 
 
+@nox.session(name="reproduce-table2")
+def reproduce_table2(session: nox.Session) -> None:
+    """Ask Table 2's questions of simulated raters in a browser, and analyse their answers."""
+    install(session, "browser")
+    study = "human_eval/packages/pocket-table2"
+    planted = ("--prefer", "vader", "--share", "0.79", "--share", "0.61")  # what the paper reports
+    for arguments in (
+        ("build", "human_eval/studies/pocket-table2.yaml", "--paper"),
+        ("rehearse", study, *planted, *session.posargs),
+        ("ingest", study, f"{study}/rehearsal/results.csv"),
+        ("analyze", study),
+    ):
+        session.run("vader-bench", "study", *arguments)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests, fast and slow."""

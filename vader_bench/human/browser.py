@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from vader_bench import files
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.human.plan import Built, ItemKey
 from vader_bench.human.responses import SIMULATED, Choice
@@ -30,6 +31,8 @@ FLAGS: Final = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
+PICTURE: Final = "page.png"
+WINDOW: Final = (1200, 900)
 WAIT_SECONDS: Final = 60
 """Longest that a page may take to load, beside the time that videos play."""
 
@@ -90,7 +93,7 @@ def started_browser(profile: Path) -> Iterator[Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1200,900"):
+    for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={WINDOW[0]},{WINDOW[1]}"):
         options.add_argument(flag)
     started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:
@@ -110,6 +113,7 @@ def rehearse(
     """Have ``raters`` answer every block that is left, one each in turn, in headless browsers.
 
     Blocks are handed out in one order however long each takes, so that the same rater gets the same blocks.
+    A picture of what raters see is left beside the results.
 
     Args:
         built: the study.
@@ -237,12 +241,23 @@ class _Panel:
             refused = wanted.count(None)
             if refused not in {0, len(wanted)}:
                 raise ValueError(f"{name}: a video plays for all questions or for none")
+            if not (self._running.folder / PICTURE).exists():
+                _photograph(browser, self._running.folder / PICTURE)
             _answer_pair(browser, name, None if refused else wanted)
         browser.find_element("id", "send").click()
         browser.switch_to.default_content()
         awaited(browser, "begin, #nothing")
         _log_out(browser)
         return len(items)
+
+
+def _photograph(browser: Chrome, path: Path) -> None:
+    """Write a picture of the pair that is shown, its questions open, in a window that holds it all."""
+    browser.set_window_size(1100, 1330)
+    browser.find_element("css selector", "#pair .both").click()
+    awaited(browser, "pair fieldset:enabled")
+    files.write_bytes(path, browser.get_screenshot_as_png())
+    browser.set_window_size(*WINDOW)
 
 
 def _answer_pair(browser: Chrome, name: str, wanted: Sequence[Choice | None] | None) -> None:

@@ -133,8 +133,8 @@ class ExclusionConfig(Strict):
 
     gold_right: Share = 1.0
     """Least share of gold questions answered right."""
-    watched: Share = 0.9
-    """Least share of each video played."""
+    watched: Annotated[float, Field(ge=0, le=0.9)] = 0.9
+    """Least share of each video played; the page opens its questions at 0.9."""
     repeats_same: Share = 0.25
     """Least share of a rater's repeated questions answered the same; chance alone gives a half,"""
     repeats_answers: int = Field(default=4, ge=1)

@@ -325,6 +325,7 @@ def test_simulated_raters_answer_a_study_in_chromium(environment: Path, tmp_path
         assert done == [(number, blocks) for number in range(1, blocks + 1)]
         answered = rows(running)
     assert running.folder == built.folder / "rehearsal"
+    assert (running.folder / "page.png").read_bytes().startswith(b"\x89PNG")
     # blocks are handed out in their order, however long each takes
     by_block = {row["Input.block_id"]: row["Turkle.Username"] for row in answered}
     with (built.package / "batch.csv").open(encoding="utf-8", newline="") as stream:
