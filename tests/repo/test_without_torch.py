@@ -36,10 +36,10 @@ def _run(code: str, *arguments: str) -> str:
     [
         "vader_bench.stats",
         "vader_bench.report",
-        "vader_bench.human.package",
-        "vader_bench.human.ingest",
-        "vader_bench.human.simulate",
-        "vader_bench.human.study_report",
+        "vader_bench.human.package.build",
+        "vader_bench.human.ingest.ingest",
+        "vader_bench.human.rehearsal.simulate",
+        "vader_bench.human.analysis.report",
     ],
 )
 def test_statistics_and_reports_import_without_torch(package: str) -> None:

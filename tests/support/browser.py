@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vader_bench.errors import UserError
-from vader_bench.human.browser import started_browser as started
+from vader_bench.human.rehearsal.browser import started_browser as started
 
 __all__ = ["started_browser", "wait_until"]
 

@@ -10,11 +10,11 @@ from typing import Any
 from tests.support.studies import PROMPTS, study_data, write_study
 from vader_bench import files
 from vader_bench.human.config import StudyConfig, load_study
-from vader_bench.human.design import draw_design
-from vader_bench.human.package import seal
+from vader_bench.human.package.build import seal
+from vader_bench.human.package.design import draw_design
+from vader_bench.human.package.sources import Scene
 from vader_bench.human.plan import KEY, Built
 from vader_bench.human.responses import Ingested, Refusal, Source, Submission
-from vader_bench.human.sources import Scene
 from vader_bench.videos import Shape
 
 __all__ = ["ARMS", "ingest", "invented_study", "made_study"]

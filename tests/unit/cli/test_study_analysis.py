@@ -12,11 +12,11 @@ from vader_bench import files
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode
 from vader_bench.human.config import load_study
-from vader_bench.human.package import build_package
+from vader_bench.human.package.build import build_package
 from vader_bench.human.plan import load_built
-from vader_bench.human.raters import even_raters, prefer
+from vader_bench.human.rehearsal.raters import even_raters, prefer
+from vader_bench.human.rehearsal.simulate import simulate
 from vader_bench.human.responses import RESPONSES
-from vader_bench.human.simulate import simulate
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from tests.support.studies import write_study
 from vader_bench.errors import UserError
 from vader_bench.human.config import load_study
-from vader_bench.human.package import build_package
+from vader_bench.human.package.build import build_package
 from vader_bench.human.plan import KEY, load_built
 
 

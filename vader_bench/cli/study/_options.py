@@ -12,7 +12,7 @@ from vader_bench.errors import UserError
 
 if TYPE_CHECKING:
     from vader_bench.human.plan import Built
-    from vader_bench.human.raters import Raters
+    from vader_bench.human.rehearsal.raters import Raters
 
 __all__ = [
     "Broken", "Careless", "Environment", "Folder", "Lapse", "Prefer", "Seed", "Shares", "SideBias", "Ties",
@@ -42,7 +42,7 @@ def planted(built: Built, habits: Raters, arm: str | None, shares: list[float]) 
     Raises:
         UserError: the shares are neither one nor as many as the questions, or out of range.
     """
-    from vader_bench.human.raters import even_raters, prefer
+    from vader_bench.human.rehearsal.raters import even_raters, prefer
 
     questions = [question.id for question in built.plan.questions]
     raters = replace(habits, strengths=even_raters(habits.seed, built.arms, questions).strengths)

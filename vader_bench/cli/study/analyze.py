@@ -18,7 +18,7 @@ def command(
     ] = None,
 ) -> None:
     """Say what people preferred, with intervals and tests, and write tables, forest plot and page."""
-    from vader_bench.human.study_report import build_study_report
+    from vader_bench.human.analysis.report import build_study_report
 
     report = build_study_report(folder, plan_sha256)
     for line in report.findings:

@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Build a study's package: videos encoded alike, input file, page, plan; and the key, which stays."""
     from vader_bench.human.config import load_study
-    from vader_bench.human.package import build_package
+    from vader_bench.human.package.build import build_package
     from vader_bench.human.plan import KEY, PACKAGE
 
     config = load_study(study, paper)
@@ -49,7 +49,7 @@ def command(
 def _filmed(study: StudyConfig, samples: int, footage: Path) -> StudyConfig:
     """Return ``study`` with new videos in place of each run, made where they are not there yet."""
     from vader_bench.footage import film
-    from vader_bench.human.sources import check_alike, is_run, wanted_prompts
+    from vader_bench.human.package.sources import check_alike, is_run, wanted_prompts
     from vader_bench.launch import worker_devices
 
     check_alike(study)

@@ -18,10 +18,10 @@ def command(
 ) -> None:
     """Read platforms' results files: whose answers are used, who is paid, what is refused and why."""
     from vader_bench.errors import UserError
-    from vader_bench.human.ingest import ingest, load_salt, write_outcome
+    from vader_bench.human.ingest.ingest import ingest, load_salt, write_outcome
+    from vader_bench.human.ingest.results_file import read_results
     from vader_bench.human.plan import load_built
     from vader_bench.human.responses import tally
-    from vader_bench.human.results_file import read_results
 
     built = load_built(folder)
     tables = [read_results(path) for path in results]

@@ -21,7 +21,7 @@ def command(
     rater_sd: Annotated[float, typer.Option(help="How far raters differ, in log-odds.")] = 0.4,
 ) -> None:
     """Say how likely a study is to find a preference, and how large one has to be."""
-    from vader_bench.human.sizing import Wish, power_lines
+    from vader_bench.human.analysis.sizing import Wish, power_lines
     from vader_bench.stats.power import Variation
 
     wish = Wish(share, questions, alpha, power)

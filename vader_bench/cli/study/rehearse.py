@@ -40,9 +40,9 @@ def command(
     environment: Environment = None,
 ) -> None:
     """Serve a study with Turkle and answer it in headless Chromium as simulated raters."""
-    from vader_bench.human.browser import rehearse
     from vader_bench.human.plan import load_built
-    from vader_bench.human.raters import Raters
+    from vader_bench.human.rehearsal.browser import rehearse
+    from vader_bench.human.rehearsal.raters import Raters
     from vader_bench.human.responses import SIMULATED
     from vader_bench.human.serving.server import Offer, serving
 

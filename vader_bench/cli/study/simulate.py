@@ -41,8 +41,8 @@ def command(
 ) -> None:
     """Write the answers of simulated raters, to try a study before anyone is asked."""
     from vader_bench.human.plan import load_built
-    from vader_bench.human.raters import Raters
-    from vader_bench.human.simulate import write_simulated
+    from vader_bench.human.rehearsal.raters import Raters
+    from vader_bench.human.rehearsal.simulate import write_simulated
 
     built = load_built(folder)
     habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)

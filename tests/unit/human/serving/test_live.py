@@ -24,10 +24,10 @@ from tests.support.site import Visitor
 from tests.support.studies import write_study
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.human.browser import Rehearsed, awaited, rehearse
 from vader_bench.human.config import load_study
-from vader_bench.human.package import build_package
+from vader_bench.human.package.build import build_package
 from vader_bench.human.plan import Built, ItemKey, load_built
+from vader_bench.human.rehearsal.browser import Rehearsed, awaited, rehearse
 from vader_bench.human.responses import load_ingested
 from vader_bench.human.serving.accounts import PASSWORDS
 from vader_bench.human.serving.environment import made_environment

@@ -14,7 +14,7 @@ from tests.support.studies import write_study
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.config import load_study
-from vader_bench.human.package import build_package
+from vader_bench.human.package.build import build_package
 from vader_bench.human.plan import Built, load_built
 from vader_bench.human.serving import server
 from vader_bench.human.serving.server import Offer, export_results, serving

@@ -1,0 +1,135 @@
+"""Tables of a study: the numbers of the analysis, the paper's beside them, and answers without names."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from tests.support.built import ingest, made_study
+from vader_bench.human.analysis.estimates import analyse_study
+from vader_bench.human.analysis.tables import (
+    CSV_COLUMNS,
+    RESPONSE_COLUMNS,
+    agreement_table,
+    flow_table,
+    paper_share,
+    ranking_table,
+    responses_csv,
+    table2,
+    table2_csv,
+)
+from vader_bench.human.rehearsal.raters import even_raters, prefer
+from vader_bench.human.rehearsal.simulate import simulate
+from vader_bench.stats.preference import wilson
+
+BUILT = made_study(prompts=30, responses=60)
+POPULATION = prefer(even_raters(1, BUILT.arms, ["text", "quality"]), "vader", 0.75)
+ANSWERS = [
+    one.model_copy(update={"unused": ["gold (results.csv:1)"]} if number == 0 else {})
+    for number, one in enumerate(simulate(BUILT, POPULATION, 15))
+]
+INGESTED = ingest(BUILT, ANSWERS)
+ANALYSIS = analyse_study(INGESTED, BUILT)
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_papers_shares_have_wilsons_interval() -> None:
+    text, quality = paper_share("text"), paper_share("quality")
+    assert text is not None
+    assert quality is not None
+    assert (text.question, text.answers, text.share) == ("text alignment", 100, wilson(61, 100))
+    assert (quality.question, quality.share) == ("fidelity", wilson(79, 100))
+    assert [round(100 * limit, 1) for limit in (quality.share.low, quality.share.high)] == [70.0, 85.8]
+    assert paper_share("motion") is None
+
+
+def test_the_table_for_programs_has_the_numbers_of_the_analysis() -> None:
+    table = rows(table2_csv(ANALYSIS))
+    assert tuple(table[0]) == CSV_COLUMNS
+    for row, one in zip(table, ANALYSIS.outcomes, strict=True):
+        share = one.main.share
+        assert (row["data"], row["question"]) == ("SIMULATED", one.question)
+        assert (row["first"], row["second"]) == (one.first, one.second)
+        assert row["primary"] == ("yes" if one.question == "quality" else "")
+        assert [int(row[key]) for key in ("wins", "losses", "answers")] == [
+            share.wins, share.losses, share.responses,
+        ]  # fmt: skip
+        assert int(row["answers"]) < int(row["all_answers"]) == int(row["wanted"]) == 60
+        assert [float(row[f"share{end}"]) for end in ("", "_low", "_high")] == pytest.approx(
+            [share.clustered.value, share.clustered.low, share.clustered.high]
+        )
+        assert float(row["p_holm"]) == pytest.approx(one.main.p_holm)
+        assert row["interval"] == "two-way clustered"
+        assert float(row["paper_share"]) == {"text": 0.61, "quality": 0.79}[one.question]
+
+
+def test_the_table_for_reading_says_the_same() -> None:
+    table = table2(ANALYSIS)
+    assert table.title.startswith("SIMULATED: ")
+    for row, one in zip(table.rows, ANALYSIS.outcomes, strict=True):
+        cells = dict(zip(table.head, row, strict=True))
+        value = one.main.share.clustered
+        assert cells["question, arms"] == f"{one.question}: {one.first} over {one.second}"
+        written = f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+        assert cells["share of the first [95 %]"] == written
+        assert cells["answers"] == f"{one.main.share.responses} of 60"
+        assert "other models: VADER over ModelScope" in table.head[-1]
+    assert table.rows[1][-1] == "fidelity 79.0 % [70.0, 85.8]"
+
+
+def test_flow_and_agreement_are_told() -> None:
+    flow = dict(flow_table(ANALYSIS).rows)
+    assert flow["rows read"] == str(len(ANSWERS) + 1)
+    assert flow["refused: unknown block"] == "1"
+    assert (flow["left out (for one reason or several)"], flow["left out for: gold"]) == ("1", "1")
+    assert flow[f"blocks used, by {len(ANSWERS) - 1} raters"] == str(len(ANSWERS) - 1)
+    assert [row[0] for row in agreement_table(ANALYSIS).rows] == [row[0] for row in table2(ANALYSIS).rows]
+    assert ranking_table(ANALYSIS) is None
+
+
+def test_rankings_are_told_with_three_arms_strongest_first() -> None:
+    built = made_study(arms=("base", "ddpo", "vader"), responses=60)
+    population = prefer(even_raters(1, built.arms, ["text", "quality"]), "vader", 0.85)
+    table = ranking_table(analyse_study(ingest(built, simulate(built, population, 20)), built))
+    assert table is not None
+    assert [row[1] for row in table.rows[::3]] == ["vader", "vader"]
+    assert len(table.rows) == 6
+
+
+def test_every_answer_is_there_without_a_name_a_time_or_a_screen() -> None:
+    text = responses_csv(INGESTED, BUILT, ANALYSIS)
+    table = rows(text)
+    assert tuple(table[0]) == RESPONSE_COLUMNS
+    assert len(table) == 2 * sum(len(items) for items in BUILT.key.blocks.values())
+    counting = [row for row in table if row["counts"] == "1"]
+    for one in ANALYSIS.outcomes:
+        own = [row for row in counting if row["question"] == one.question]
+        assert len(own) == one.main.share.responses
+        assert sum(row["chosen"] == one.first for row in own) == one.main.share.wins
+    assert {row["role"] for row in counting} == {"main"}
+    assert {row["left_out_for"] for row in table if row["counts"] == "0"} == {"", "gold"}
+    assert {row["chosen"] for row in table if row["role"] == "gold"} == {""}
+    for secret in (*(one.rater for one in ANSWERS), "2000-01-01", "1280", str(BUILT.key.blocks)):
+        assert secret not in text.replace(",SIMULATED", "")
+    assert {row["rater"] for row in table} == {f"rater-{n}" for n in range(1, 16)}
+
+
+def test_the_order_of_answers_does_not_tell_when_they_came() -> None:
+    late = ingest(BUILT, ANSWERS[::-1])
+    assert responses_csv(late, BUILT, ANALYSIS) == responses_csv(INGESTED, BUILT, ANALYSIS)
+
+
+def test_a_prompt_that_looks_like_a_formula_is_only_text() -> None:
+    blocks = {
+        name: [item.model_copy(update={"prompt": "=1+" + item.prompt}) for item in items]
+        for name, items in BUILT.key.blocks.items()
+    }
+    key = BUILT.key.model_copy(update={"blocks": blocks})
+    built = type(BUILT)(BUILT.folder, BUILT.plan, key)
+    table = rows(responses_csv(INGESTED, built, analyse_study(INGESTED, built)))
+    assert {row["prompt"][:4] for row in table} == {"'=1+"}

@@ -1,0 +1,217 @@
+"""The page in a real browser, filled and framed as a platform does it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from tests.support.browser import started_browser, wait_until
+from tests.support.studies import write_study
+from vader_bench.human.config import load_study
+from vader_bench.human.ingest.page import BlockAnswers, read_answers
+from vader_bench.human.package.build import build_package
+from vader_bench.human.plan import PACKAGE, load_built
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = [
+    "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">",
+    "${block_id} ${block_json} ${x} 'single' \"double\" `back` \\ & &lt;",
+    "\u202eשלם evil 👩‍🚀 語",
+    "y" * 500,
+]
+NEXT = "document.querySelector('.next')"
+
+
+class Platform(SimpleHTTPRequestHandler):
+    """Serves the package and keeps what is posted."""
+
+    posted: Queue[dict[str, list[str]]] = Queue()
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        self.posted.put(parse_qs(self.rfile.read(size).decode(), keep_blank_values=True))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a package with its first block filled in, in the form of a batch and of a document."""
+    source = tmp_path_factory.mktemp("study")
+    study = write_study(source, clips=True, lines=HOSTILE, responses=8)
+    package = build_package(load_study(study), source / "out").folder / PACKAGE
+    with (package / "batch.csv").open(encoding="utf-8", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    page = (package / "template.html").read_text("utf-8")
+    for name, value in row.items():  # raw and one after the other, as Turkle does
+        page = page.replace("${" + name + "}", value)
+    framed = f'<!DOCTYPE html><meta charset="utf-8"><form id="mturk_form" method="post">{page}</form>'
+    (package / "batch.html").write_text(framed, "utf-8")
+    document = ET.parse(package / "questions" / f"{row['block_id']}.xml").getroot()[0].text
+    (package / "document.html").write_text(str(document).strip(), "utf-8")
+    return package
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Platform, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with started_browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+def press(browser: Any, key: str) -> None:
+    browser.switch_to.active_element.send_keys(key)
+
+
+def begin(browser: Any, address: str) -> None:
+    browser.get(address)
+    browser.find_element("id", "agree").click()
+
+
+def answer(browser: Any) -> None:
+    """Watch both videos, take the left one in every question, and go on."""
+    browser.execute_script("document.querySelector('.both').click()")
+    assert wait_until(browser, "![...document.querySelectorAll('fieldset')].some((one) => one.disabled)")
+    for box in browser.find_elements("css selector", "fieldset input[value=L]"):
+        box.click()
+    assert browser.execute_script(f"return !{NEXT}.disabled")
+    browser.execute_script(f"{NEXT}.click()")
+
+
+def complaints(browser: Any) -> list[str]:
+    entries = browser.get_log("browser")
+    return [one["message"] for one in entries if one["level"] == "SEVERE" and "favicon" not in one["message"]]
+
+
+def ingested(browser: Any, folder: Path) -> BlockAnswers:
+    """Return what ingest makes of the answers that the page is about to send."""
+    built = load_built(folder.parent)
+    block = browser.execute_script("return document.querySelector('[name=block_id]').value")
+    text = browser.execute_script("return document.getElementById('answers').value")
+    return read_answers(text, built.plan, [item.id for item in built.key.blocks[block]])
+
+
+@pytest.mark.parametrize("form", ["batch", "document"])
+def test_a_block_is_answered_and_hostile_prompts_show_literally(
+    browser: Any, address: str, folder: Path, form: str
+) -> None:
+    begin(browser, f"{address}/{form}.html?assignmentId=A1")
+    block = json.loads(browser.execute_script("return document.getElementById('block').textContent"))
+    title = browser.title
+    shown = []
+    for _ in block["items"]:
+        shown.append(browser.execute_script("return document.querySelector('.prompt').textContent"))
+        answer(browser)
+    assert shown == [item["prompt"] for item in block["items"]]
+    assert set(shown) == set(HOSTILE)
+    assert browser.title == title
+    assert complaints(browser) == []
+    read = ingested(browser, folder)
+    assert all(item.answers == {"text": "L", "quality": "L"} for item in read.items)
+    if form == "batch":
+        browser.find_element("id", "send").click()
+        posted = Platform.posted.get(timeout=20)
+        assert set(posted) == {"block_id", "answers_json"}
+        answers = json.loads(posted["answers_json"][0])
+    else:
+        answers = json.loads(browser.execute_script("return document.getElementById('answers').value"))
+    assert [item["id"] for item in answers["items"]] == [item["id"] for item in block["items"]]
+    assert answers["consent"]["version"] == "1"
+    for item in answers["items"]:
+        assert item["a"] == {"text": "L", "quality": "L"}
+        assert min(item["ended"]) >= 1
+        assert min(item["frac"]) >= 0.9
+        assert item["dims"] == [[64, 48, 0.5]] * 2
+        assert (item["err"], item["problem"]) == ([0, 0], 0)
+        assert item["ms"] >= 500
+
+
+def test_answers_stay_shut_until_both_videos_have_played(browser: Any, address: str) -> None:
+    begin(browser, f"{address}/batch.html")
+    shut = "return [...document.querySelectorAll('fieldset')].every((one) => one.disabled)"
+    assert browser.execute_script(shut)
+    browser.execute_script("document.querySelector('video').play()")
+    assert wait_until(browser, "document.querySelector('video').ended")
+    assert browser.execute_script(shut)
+    # going to the end without watching does not count
+    browser.execute_script("const v = document.querySelectorAll('video')[1]; v.currentTime = 0.45; v.play()")
+    assert wait_until(browser, "document.querySelectorAll('video')[1].ended")
+    assert browser.execute_script(shut)
+    assert browser.execute_script(f"return {NEXT}.disabled")
+
+
+def test_a_video_that_does_not_play_is_no_dead_end(browser: Any, address: str) -> None:
+    begin(browser, f"{address}/batch.html")
+    browser.execute_script("document.querySelectorAll('video')[1].src = '/videos/none.mp4'")
+    assert wait_until(browser, "document.querySelector('.state').textContent.includes('could not be loaded')")
+    assert browser.execute_script(f"return {NEXT}.disabled")
+    browser.find_element("css selector", ".problem").click()
+    browser.execute_script(f"{NEXT}.click()")
+    assert browser.find_element("css selector", "#pair h2").text.startswith("Pair 2 of ")
+
+
+def test_a_pair_is_answered_by_keyboard(browser: Any, address: str) -> None:
+    browser.get(f"{address}/batch.html")
+    browser.execute_script("document.getElementById('agree').focus()")
+    press(browser, " ")
+    assert browser.switch_to.active_element.text.startswith("Pair 1 of ")
+    for _ in range(30):  # the browser's own controls of the videos come first
+        press(browser, "\ue004")
+        if browser.switch_to.active_element.get_attribute("class") == "both":
+            break
+    press(browser, " ")
+    assert wait_until(browser, "!document.querySelector('fieldset').disabled")
+    press(browser, "\ue004")  # the box for videos that do not play
+    for _ in range(2):
+        press(browser, "\ue004")
+        press(browser, " ")
+    press(browser, "\ue004")
+    assert browser.switch_to.active_element.text == "Next"
+    press(browser, "\ue007")
+    assert browser.switch_to.active_element.text.startswith("Pair 2 of ")
+
+
+@pytest.mark.parametrize("width", [1200, 500])
+def test_the_page_never_scrolls_sideways(browser: Any, address: str, width: int) -> None:
+    browser.set_window_size(width, 800)
+    begin(browser, f"{address}/batch.html")
+    size = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    wide, window = browser.execute_script(size)
+    assert wide <= window
+
+
+def test_a_preview_cannot_be_sent(browser: Any, address: str, folder: Path) -> None:
+    begin(browser, f"{address}/batch.html?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE")
+    for box in iter(lambda: browser.find_elements("css selector", ".problem"), []):
+        box[0].click()
+        browser.execute_script(f"{NEXT}.click()")
+    assert not browser.find_element("id", "send").is_enabled()
+    assert "preview" in browser.find_element("id", "preview").text
+    for item in ingested(browser, folder).items:
+        assert item.problem
+        assert item.answers == {"text": None, "quality": None}

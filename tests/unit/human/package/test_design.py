@@ -1,0 +1,154 @@
+"""Sides, prompts and repeats are balanced exactly, whatever the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.studies import study_data
+from vader_bench.errors import UserError
+from vader_bench.human.config import StudyConfig
+from vader_bench.human.package.design import Design, Item, draw_design, opaque
+from vader_bench.human.package.sources import Scene
+
+ARMS = {"unrefined": "one", "refinedarm": "two", "third": "three"}
+
+
+def scenes(prompts: int, samples: int = 1) -> list[Scene]:
+    return [Scene(f"prompt {index}", sample) for index in range(prompts) for sample in range(samples)]
+
+
+def config(**changes: object) -> StudyConfig:
+    return StudyConfig.model_validate(study_data(**changes))
+
+
+def main_items(design: Design) -> list[Item]:
+    return [item for block in design.blocks for item in block.items if item.role == "main"]
+
+
+def pair(item: Item) -> tuple[str, ...]:
+    return tuple(sorted((item.left.arm, item.right.arm)))
+
+
+def on_left(items: list[Item]) -> int:
+    return sum(item.left.arm == pair(item)[0] for item in items)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    prompts=st.integers(2, 9),
+    samples=st.integers(1, 2),
+    arms=st.integers(2, 3),
+    half=st.integers(1, 20),
+    size=st.integers(2, 8),
+    seed=st.integers(0, 5),
+)
+def test_any_design_is_balanced(
+    prompts: int, samples: int, arms: int, half: int, size: int, seed: int
+) -> None:
+    study = config(
+        arms=dict(list(ARMS.items())[:arms]),
+        responses=2 * half,
+        blocks={"items": size, "gold": 1, "repeats": 1},
+        seed=seed,
+    )
+    design = draw_design(study, scenes(prompts, samples))
+    groups: dict[object, list[Item]] = defaultdict(list)
+    for item in main_items(design):
+        assert item.left.scene == item.right.scene
+        assert item.left.arm != item.right.arm
+        groups[pair(item)].append(item)
+        groups[pair(item), item.left.scene].append(item)
+    for key, items in groups.items():
+        assert abs(2 * on_left(items) - len(items)) <= len(items) % 2, key
+    assert [len(groups[two]) for two in study.pairs] == [2 * half] * len(study.pairs)
+    shown = Counter(pair(item) + tuple(item.left.scene) for item in main_items(design))
+    assert max(shown.values()) - min(shown.values()) <= (2 * half >= len(scenes(prompts, samples)))
+    _check_blocks(design, size)
+
+
+def _check_blocks(design: Design, size: int) -> None:
+    sizes = set()
+    for block in design.blocks:
+        main = [item for item in block.items if item.role == "main"]
+        sizes.add(len(main))
+        assert len({item.prompt for item in main}) == len(main), "a rater sees a prompt once"
+        for two in {pair(item) for item in main}:
+            members = [item for item in main if pair(item) == two]
+            assert abs(2 * on_left(members) - len(members)) <= 1
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+    ids = [item.id for block in design.blocks for item in block.items] + [block.id for block in design.blocks]
+    assert len(set(ids)) == len(ids)
+
+
+def test_repeats_are_swapped_and_come_later() -> None:
+    design = draw_design(config(blocks={"items": 6, "gold": 0, "repeats": 2}, gold_arm=None), scenes(6))
+    for block in design.blocks:
+        places = {item.id: place for place, item in enumerate(block.items)}
+        repeats = [item for item in block.items if item.role == "repeat"]
+        assert len(repeats) == 2
+        for item in repeats:
+            assert item.repeats is not None
+            first = block.items[places[item.repeats]]
+            assert (item.left, item.right, item.prompt) == (first.right, first.left, first.prompt)
+            assert places[item.id] >= places[first.id] + 2
+
+
+def test_a_gold_item_is_of_one_arm_and_its_answer_is_right() -> None:
+    design = draw_design(config(responses=48, blocks={"items": 3, "gold": 1, "repeats": 0}), scenes(8))
+    golds = [item for block in design.blocks for item in block.items if item.role == "gold"]
+    assert len(golds) == len(design.blocks)
+    assert {item.gold for item in golds} == {"mismatch", "degraded"}
+    assert {item.right_answer for item in golds} == {"L", "R"}
+    for one, two in pairwise(golds):
+        assert one.gold != two.gold, "kinds take turns"
+    for item in golds:
+        good, bad = (item.left, item.right) if item.right_answer == "L" else (item.right, item.left)
+        assert good.arm == bad.arm == "unrefined"
+        assert good.scene.prompt == item.prompt
+        assert not good.spoiled
+        assert bad.spoiled == (item.gold == "degraded")
+        assert (bad.scene.prompt == item.prompt) == (item.gold == "degraded")
+
+
+def test_golds_are_of_prompts_that_the_block_does_not_show_while_there_are_some() -> None:
+    for block in draw_design(config(responses=40), scenes(8)).blocks:
+        main = {item.prompt for item in block.items if item.role == "main"}
+        assert not main & {item.prompt for item in block.items if item.role == "gold"}
+
+
+def test_the_seed_alone_decides() -> None:
+    first = draw_design(config(), scenes(6))
+    assert draw_design(config(), scenes(6)) == first
+    other = draw_design(config(seed=8), scenes(6))
+    assert not {block.id for block in first.blocks} & {block.id for block in other.blocks}
+
+
+def test_four_prompts_carry_the_papers_hundred() -> None:
+    design = draw_design(config(paper=True), scenes(4))
+    assert len(design.blocks) == 25
+    assert on_left(main_items(design)) == 50
+
+
+def test_one_prompt_has_no_mismatch() -> None:
+    with pytest.raises(UserError, match="has one prompt"):
+        draw_design(config(), scenes(1))
+
+
+def test_the_clips_are_those_shown() -> None:
+    design = draw_design(config(), scenes(6))
+    plain = [clip for clip in design.clips if not clip.spoiled]
+    assert len(plain) == 12
+    assert design.clips == sorted(set(design.clips))
+
+
+def test_opaque_names_depend_on_everything(tmp_path: Path) -> None:
+    names = {opaque(seed, *parts) for seed in (1, 2) for parts in (("a", "bc"), ("ab", "c"), ("a", "b", "c"))}
+    assert len(names) == 6
+    assert all(len(name) == 20 and int(name, 16) >= 0 for name in names)

@@ -1,0 +1,96 @@
+"""Arms have the same scenes, or the study is refused and every lack is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.studies import PROMPTS, write_study
+from vader_bench.errors import UserError
+from vader_bench.files import read_json, write_json
+from vader_bench.human.config import load_study
+from vader_bench.human.package.sources import Scene, find_clips
+
+RUNS = Path(__file__).parents[4] / "results" / "reference" / "fig7" / "pocket" / "runs"
+NAMES = {"unrefined": str(RUNS / "base-hps-seed1"), "refinedarm": str(RUNS / "vader-hps-seed1")}
+
+
+def touch(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def told(path: Path) -> str:
+    with pytest.raises(UserError) as raised:
+        find_clips(load_study(path))
+    return str(raised.value)
+
+
+def test_videos_of_folders_are_named_by_prompt_and_noise(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    touch(tmp_path / "one", "2.mp4", "0-0.mp4", "0-1.mp4", "notes.txt")
+    touch(tmp_path / "two", "0.mp4", "2-0.mp4", "0-1.mp4")
+    found = find_clips(load_study(path))
+    scenes = [Scene(PROMPTS[0], 0), Scene(PROMPTS[0], 1), Scene(PROMPTS[2], 0)]
+    assert [list(clips) for clips in found.values()] == [scenes, scenes]
+    assert found["refinedarm"][scenes[2]] == tmp_path / "two" / "2-0.mp4"
+
+
+def test_samples_of_runs_are_of_the_prompts_in_their_records(tmp_path: Path) -> None:
+    path = write_study(tmp_path, arms=NAMES, prompts=None)
+    found = find_clips(load_study(path))
+    first = Scene("a yellow rabbit shrinking on the beach", 0)
+    assert found["unrefined"][first] == RUNS / "base-hps-seed1" / "samples" / "heldout-0.mp4"
+    assert {len(clips) for clips in found.values()} == {4}
+    assert list(found["unrefined"]) == list(found["refinedarm"])
+
+
+def test_prompts_narrow_runs(tmp_path: Path) -> None:
+    prompts = ["a blue whale at sea", "a yellow rabbit shrinking on the beach"]
+    found = find_clips(load_study(write_study(tmp_path, arms=NAMES, lines=prompts)))
+    assert [list(clips) for clips in found.values()] == [[Scene(prompts[1], 0)]] * 2
+    assert "has no held-out sample of a wanted prompt" in told(write_study(tmp_path, arms=NAMES))
+
+
+def test_every_lack_is_told_at_once(tmp_path: Path) -> None:
+    path = write_study(tmp_path, arms={"unrefined": "one", "b": "two", "c": "three", "d": "four"})
+    touch(tmp_path / "one", "0.mp4", "1.mp4")
+    touch(tmp_path / "two", "0.mp4")
+    touch(tmp_path / "three", "6.mp4")
+    lines = told(path).splitlines()
+    assert len(lines) == 3
+    for part in ("three/6.mp4: is of no prompt", "four: is no folder", "arms.b: lacks 1 videos"):
+        assert part in "\n".join(lines)
+
+
+def test_two_videos_of_one_scene_are_refused(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    touch(tmp_path / "one", "0.mp4", "0-0.mp4")
+    touch(tmp_path / "two", "0.mp4")
+    assert "is of the same prompt and noise as 0-0.mp4" in told(path)
+
+
+def test_a_link_is_no_video(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    touch(tmp_path / "two", "0.mp4")
+    touch(tmp_path / "one")
+    (tmp_path / "one" / "0.mp4").symlink_to(tmp_path / "two" / "0.mp4")
+    assert "0.mp4: is not a plain file" in told(path)
+
+
+def test_runs_that_were_sampled_otherwise_are_refused(tmp_path: Path) -> None:
+    record = read_json(RUNS / "vader-hps-seed1" / "record.json")
+    record["config"]["suite"]["sampler"]["steps"] = 20
+    write_json(tmp_path / "two" / "record.json", record)
+    touch(tmp_path / "two" / "samples")
+    for index in range(4):
+        touch(tmp_path / "two" / "samples", f"heldout-{index}.mp4")
+    said = told(write_study(tmp_path, arms={**NAMES, "refinedarm": "two"}, prompts=None))
+    assert "arms.refinedarm: has another sampler than unrefined" in said
+
+
+def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
+    write_json(tmp_path / "one" / "record.json", {"version": 1})
+    assert "record.json: is no record" in told(write_study(tmp_path))

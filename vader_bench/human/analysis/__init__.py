@@ -1,0 +1,1 @@
+"""What a study found, and how large one has to be."""

@@ -1,0 +1,111 @@
+"""What a study found, in words: findings, warnings, rules, and how a share is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vader_bench.human.analysis.estimates import EXPLORATORY, Outcome, StudyAnalysis
+from vader_bench.human.package.build import MOST_OF_ONE
+from vader_bench.human.plan import Plan
+from vader_bench.human.responses import SIMULATED
+from vader_bench.report.words import p_text
+from vader_bench.stats.bootstrap import Estimate
+from vader_bench.stats.preference import Preference
+
+__all__ = ["banner", "findings", "interval_kind", "percent", "quoted", "rules", "stamped", "warnings"]
+
+
+def stamped(analysis: StudyAnalysis, text: str) -> str:
+    """Return ``text`` behind what every output has to say of itself, if anything."""
+    return ": ".join([*([", ".join(analysis.stamps)] if analysis.stamps else []), text])
+
+
+def banner(analysis: StudyAnalysis) -> list[str]:
+    """Return a sentence for each stamp."""
+    meanings = {
+        SIMULATED: "no person gave these answers; they say nothing about any video.",
+        EXPLORATORY: "the plan is not the one that was published; what follows is no test of it.",
+    }
+    return [f"{stamp}: {meanings[stamp]}" for stamp in analysis.stamps]
+
+
+def quoted(preference: Preference) -> Estimate:
+    """Return the share with the interval to go by: the clustered one where there is one, else Wilson's."""
+    share = preference.share
+    return share.wilson if share.clustered.absent else share.clustered
+
+
+def interval_kind(preference: Preference) -> str:
+    """Return what interval ``quoted`` gives."""
+    return "Wilson" if preference.share.clustered.absent else "two-way clustered"
+
+
+def percent(estimate: Estimate) -> str:
+    """Return a share as ``65.0 % [58.2, 71.4]``, or why there is none."""
+    if estimate.absent:
+        return estimate.absent
+    value = f"{100 * estimate.value:.1f} %"
+    if np.isnan(estimate.low):
+        return value
+    return f"{value} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def findings(analysis: StudyAnalysis, plan: Plan) -> list[str]:
+    """Return one sentence for each question and pair, those of the primary question first."""
+    texts = {question.id: question.text for question in plan.questions}
+    order = sorted(analysis.outcomes, key=lambda one: one.question != analysis.primary)
+    return [stamped(analysis, _finding(one, texts[one.question])) for one in order]
+
+
+def warnings(analysis: StudyAnalysis) -> list[str]:
+    """Return what a reader must know before believing a number."""
+    return [*banner(analysis), *_warnings(analysis)]
+
+
+def rules(plan: Plan) -> list[str]:
+    """Return the rules by which blocks and answers were left out, as they stand in the plan."""
+    limits = plan.exclusion
+    return [
+        f"fewer than {limits.gold_right:.0%} of the questions on gold pairs answered right",
+        f"less than {limits.watched:.0%} of a video played",
+        f"fewer than {limits.repeats_same:.0%} of the repeated questions answered as before",
+        f"one side taken with p below {limits.one_sided_p:g} in {limits.one_sided_items} answers or more",
+        f"a pair done in less than the {plan.video.seconds:.3g} s of a video, by the median",
+        f"more than {plan.blocks.per_rater} blocks by one person, the later ones",
+        "a block sent before, or rejected on the platform",
+    ]
+
+
+def _finding(one: Outcome, text: str) -> str:
+    if not one.main.share.responses:
+        return f"“{text}” {one.first} against {one.second}: no answers."
+    ahead, behind, share = one.first, one.second, quoted(one.main)
+    if share.value < 0.5:
+        share = Estimate(1 - share.value, 1 - share.high, 1 - share.low)
+        ahead, behind = behind, ahead
+    shown = "no preference is shown" if one.preferred is None else f"a preference for {ahead} is shown"
+    p_value = p_text(one.main.p_holm)
+    equals = p_value if p_value.startswith("<") else f"= {p_value}"
+    return (
+        f"“{text}” {ahead} was preferred to {behind} in {100 * share.value:.1f} % of "
+        f"{one.main.share.responses} answers (95 % interval {100 * share.low:.1f} to "
+        f"{100 * share.high:.1f} %, {interval_kind(one.main)}; p {equals} after Holm's correction): {shown}."
+    )
+
+
+def _warnings(analysis: StudyAnalysis) -> Iterator[str]:
+    for one in analysis.outcomes:
+        name = f"{one.question}, {one.first} over {one.second}"
+        share = one.main.share
+        if share.responses < one.wanted:
+            yield f"{name}: {share.responses} of the {one.wanted} answers that were planned count"
+        if share.responses and share.clustered.absent:
+            yield f"{name}: no clustered interval ({share.clustered.absent}); the one shown may be too narrow"
+        if one.preferred != one.preferred_in_everything:
+            yield f"{name}: among all accepted answers the finding is another"
+    if analysis.most_of_one > MOST_OF_ONE:
+        yield f"one rater gave {analysis.most_of_one:.0%} of the answers"
+    if analysis.published is None:
+        yield "the plan was not compared with a published digest (--plan-sha256)"

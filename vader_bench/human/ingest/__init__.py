@@ -1,0 +1,1 @@
+"""Reading answers: strict, by pseudonym, blind to arms."""

@@ -1,0 +1,257 @@
+"""The folder that goes to raters, and beside it the key that stays."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from vader_bench import files
+from vader_bench.errors import UserError
+from vader_bench.human.config import StudyConfig, block_cost
+from vader_bench.human.package.design import Clip, Design, Item, draw_design, opaque
+from vader_bench.human.package.encode import common_shape, encode_alike
+from vader_bench.human.package.sources import Scene, find_clips
+from vader_bench.human.package.template import FIELDS, encode_cell, fragment, page_data, question_xml
+from vader_bench.human.plan import KEY, PACKAGE, BlockPlan, ItemKey, Key, Plan, PromptSet, VideoKey, VideoPlan
+from vader_bench.seeding import numpy_stream
+from vader_bench.videos import Shape, read_video
+
+__all__ = ["Report", "build_package", "seal"]
+
+FEW_PROMPTS: Final = 30
+MOST_OF_ONE: Final = 0.05
+"""Share of all answers beyond which one person's taste weighs too much."""
+
+
+class Report(NamedTuple):
+    """What was built."""
+
+    folder: Path
+    plan: Plan
+    """Publish its digest before the first answer."""
+    blocks: int
+    answers: int
+    """Answers a question in all comparisons, golds and repeats not counted."""
+    videos: int
+    raters: int
+    """Fewest people, at the most blocks that each may answer."""
+    hourly: float
+    cost: float
+    """Of all blocks, fees of a platform not counted."""
+    warnings: list[str]
+
+
+def build_package(study: StudyConfig, out: Path) -> Report:
+    """Write the package of ``study`` and its key to ``out/<study>/``.
+
+    The same study and videos give the same pages, plan and key, and videos that show the same. A package that
+    is there already, whole and of this plan, stays as it is: its manifest may have been published.
+
+    Raises:
+        UserError: videos are lacking or unlike, a page is too long, an arm is named where raters could read
+            it, or the folder holds another plan, to which answers may have been given.
+    """
+    clips = find_clips(study)
+    scenes = list(next(iter(clips.values())))
+    paths = [path for of_arm in clips.values() for path in of_arm.values()]
+    shape = common_shape(((path, read_video(path).shape) for path in paths), study.video)
+    design = draw_design(study, scenes)
+    names = {clip: _file_name(study, clip) for clip in design.clips}
+    digests = {clip: files.sha256_file(clips[clip.arm][clip.scene]) for clip in design.clips}
+    plan, key = seal(study, design, scenes, shape, digests)
+    sealed = _json({"plan": plan.model_dump(mode="json"), "sha256": plan.digest})
+    texts = {**_pages(study, design, names), "plan.json": sealed}
+    _check_blind(study, texts)
+    folder = out / study.study
+    _check_new(folder / PACKAGE / "plan.json", texts["plan.json"])
+    whole = _is_whole(folder / PACKAGE)
+    files.write_text(
+        folder / PACKAGE / "plan.json", texts["plan.json"]
+    )  # first: it tells a package by its plan
+    _write_key(folder / KEY, key)
+    if not whole:
+        for name, text in texts.items():
+            files.write_text(folder / PACKAGE / name, text)
+        for clip, name in names.items():
+            video = read_video(clips[clip.arm][clip.scene])
+            data = encode_alike(video, shape, study.video.crf, spoiled=clip.spoiled)
+            files.write_bytes(folder / PACKAGE / "videos" / name, data)
+        _write_manifest(folder / PACKAGE, [*texts, *(f"videos/{name}" for name in names.values())])
+    return _built(study, design, folder, plan, scenes)
+
+
+def _file_name(study: StudyConfig, clip: Clip) -> str:
+    return opaque(study.seed, "video", clip.arm, *clip.scene, int(clip.spoiled)) + ".mp4"
+
+
+def _longest(design: Design) -> int:
+    return max(len(block.items) for block in design.blocks)
+
+
+def _pages(study: StudyConfig, design: Design, names: Mapping[Clip, str]) -> dict[str, str]:
+    """Return the template, the input file and one question a block, by file name."""
+    pairs = _longest(design)
+    pages = {"template.html": fragment(study, pairs)}
+    rows = []
+    for block in design.blocks:
+        items = [(item.id, item.prompt, names[item.left], names[item.right]) for item in block.items]
+        cell = encode_cell(page_data(study, items))
+        pages[f"questions/{block.id}.xml"] = question_xml(study, pairs, block.id, cell)
+        rows.append((block.id, cell))
+    table = io.StringIO()
+    csv.writer(table, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([FIELDS, *rows])
+    return {**pages, "batch.csv": table.getvalue()}
+
+
+def _codes(study: StudyConfig) -> dict[str, str]:
+    """Return a letter for each arm, in drawn order."""
+    arms = sorted(study.arms)
+    order = numpy_stream(study.seed, "human", "codes").permutation(len(arms))
+    return {arms[index]: f"arm-{place + 1}" for place, index in enumerate(order)}
+
+
+def seal(
+    study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Shape, digests: Mapping[Clip, str]
+) -> tuple[Plan, Key]:
+    """Return what is fixed before the first answer.
+
+    Args:
+        study: the study.
+        design: who sees what.
+        scenes: what the design was drawn on.
+        shape: what all videos are.
+        digests: SHA-256 of the file that each clip was made of.
+    """
+    codes = _codes(study)
+    key = Key(
+        study=study.study,
+        seed=study.seed,
+        arms={code: arm for arm, code in codes.items()},
+        order=list(study.arms),
+        blocks={block.id: [_item_key(item) for item in block.items] for block in design.blocks},
+        videos={_file_name(study, clip): _video_key(clip, digests[clip]) for clip in design.clips},
+    )
+    return _plan(study, design, scenes, shape, key.digest), key
+
+
+def _video_key(clip: Clip, digest: str) -> VideoKey:
+    prompt, sample = clip.scene
+    return VideoKey(arm=clip.arm, prompt=prompt, sample=sample, spoiled=clip.spoiled, source_sha256=digest)
+
+
+def _item_key(item: Item) -> ItemKey:
+    return ItemKey(
+        id=item.id,
+        role=item.role,
+        prompt=item.prompt,
+        sample=item.left.scene.sample,
+        left=item.left.arm,
+        right=item.right.arm,
+        gold=item.gold,
+        right_answer=item.right_answer,
+        repeats=item.repeats,
+    )
+
+
+def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Shape, key_digest: str) -> Plan:
+    codes = _codes(study)
+    prompts = list(dict.fromkeys(scene.prompt for scene in scenes))
+    return Plan(
+        title=study.title,
+        questions=study.questions,
+        primary=study.primary,
+        hypotheses=study.hypotheses,
+        ties=study.ties,
+        comparisons=[sorted((codes[first], codes[second])) for first, second in study.pairs],
+        responses_per_comparison=study.responses_wanted,
+        prompts=PromptSet(count=len(prompts), sha256=files.sha256_text("\n".join(prompts))),
+        scenes=len(scenes),
+        blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
+        exclusion=study.exclusion,
+        pay=study.pay,
+        consent=study.consent,
+        instructions=study.instructions,
+        video=VideoPlan(
+            width=shape.width,
+            height=shape.height,
+            frames=shape.frames,
+            frames_per_second=float(shape.rate),
+            crf=study.video.crf,
+        ),
+        key_sha256=key_digest,
+    )
+
+
+def _check_blind(study: StudyConfig, texts: Mapping[str, str]) -> None:
+    """Refuse a package in whose text a rater could read the name of an arm."""
+    for arm in study.arms:
+        word = re.compile(rf"(?<![a-z0-9]){re.escape(arm)}(?![a-z0-9])", re.IGNORECASE)
+        for name, text in texts.items():
+            if word.search(text):
+                wrong = f"names the arm {arm!r}, which raters must not know"
+                raise UserError(f"study {study.study}: {name}", wrong, "rename the arm, or say it otherwise")
+
+
+def _check_new(path: Path, text: str) -> None:
+    if path.exists() and files.read_text(path) != text:
+        remedy = "answers may have been given to it: choose another --out, or another name for the study"
+        raise UserError(str(path), "is another plan", remedy)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether every file of the manifest, which is written last, is there as it was."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return False
+    digests = files.read_json(manifest)["sha256"]
+    return all(
+        (folder / name).is_file() and files.sha256_file(folder / name) == digests[name] for name in digests
+    )
+
+
+def _write_key(path: Path, key: Key) -> None:
+    files.make_folder(path.parent)
+    path.parent.chmod(0o700)
+    files.write_json(path, key.model_dump(mode="json"))
+
+
+def _write_manifest(folder: Path, names: list[str]) -> None:
+    digests = {name: files.sha256_file(folder / name) for name in sorted(names)}
+    files.write_json(folder / "manifest.json", {"version": 1, "sha256": digests})
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+
+def _built(study: StudyConfig, design: Design, folder: Path, plan: Plan, scenes: list[Scene]) -> Report:
+    blocks = len(design.blocks)
+    hourly, _ = block_cost(study, _longest(design))
+    return Report(
+        folder=folder,
+        plan=plan,
+        blocks=blocks,
+        answers=study.responses_wanted * len(study.pairs),
+        videos=len(design.clips),
+        raters=-(-blocks // study.blocks.per_rater),
+        hourly=hourly,
+        cost=blocks * study.pay.reward,
+        warnings=list(_warnings(study, scenes, blocks)),
+    )
+
+
+def _warnings(study: StudyConfig, scenes: list[Scene], blocks: int) -> Iterator[str]:
+    prompts = len({scene.prompt for scene in scenes})
+    if prompts < FEW_PROMPTS:
+        yield (
+            f"{prompts} prompts are few: answers on one prompt go together, so that {study.responses_wanted} "
+            f"answers on fewer than {FEW_PROMPTS} prompts say less than they seem to"
+        )
+    share = min(1.0, study.blocks.per_rater / blocks)
+    if share > MOST_OF_ONE:
+        yield f"one person may give {share:.0%} of the answers: lower blocks.per_rater, or ask for more"
