@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vader_bench.report.words import number
 
-__all__ = ["Table", "csv_text", "latex", "markdown", "safe_cell"]
+__all__ = ["Table", "csv_text", "latex", "markdown", "plain", "safe_cell"]
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -33,6 +33,14 @@ def markdown(table: Table) -> list[str]:
 
     rule = ["---"] + ["---:"] * (len(table.head) - 1)
     return [line(table.head), line(rule), *map(line, table.rows)]
+
+
+def plain(table: Table) -> list[str]:
+    """Return the lines of ``table`` for a terminal, its title first, columns under each other."""
+    lines = [table.head, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    cells = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return [table.title, *("  ".join(line).rstrip() for line in cells)]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> str:

@@ -49,7 +49,12 @@ def test_the_analysis_says_what_was_found_and_where_it_is(
     files.write_json(folder / RESPONSES, found.model_dump(mode="json"))
     assert main(["study", "analyze", str(folder)]) == ExitCode.DONE
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("SIMULATED: “Which video has higher quality?” refinedarm was preferred to")
+    assert said[0] == "SIMULATED: Share of answers that prefer the first arm to the second"
+    assert [line.split("  ")[0] for line in said[2:4]] == [
+        "text: refinedarm over unrefined",
+        "quality: refinedarm over unrefined",
+    ]
+    assert said[5].startswith("SIMULATED: “Which video has higher quality?” refinedarm was preferred to")
     assert "no clustered interval (fewer than 8 prompts)" in "".join(said)
     assert "  warning: the plan was not compared with a published digest (--plan-sha256)" in said
     assert said[-2].startswith("written: analysis.json, table2.csv, table2.md, table2.tex, responses.csv")
@@ -68,3 +73,13 @@ def test_power_says_what_a_design_finds_and_what_would_do(capsys: pytest.Capture
     assert said[4].split()[:5] == ["this", "design", "80", "40", "20"]
     assert main(["study", "power", "--responses", "100", "--prompts", "30"]) == ExitCode.BAD_INPUT
     assert "take a multiple of 30" in capsys.readouterr().err
+
+
+def test_each_question_can_have_a_share_of_its_own(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["study", "simulate", str(folder), "--prefer", "refinedarm", "--out", str(tmp_path / "r.csv")]
+    assert main([*asked, "--share", "0.9", "--share", "0.6"]) == ExitCode.DONE
+    assert "refinedarm in 90%, 60% of pairs" in capsys.readouterr().out
+    assert main([*asked, "--share", "0.9", "--share", "0.6", "--share", "0.5"]) == ExitCode.BAD_INPUT
+    assert "is given 3 times for 2 questions" in capsys.readouterr().err

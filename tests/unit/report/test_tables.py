@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vader_bench.report.tables import Table, csv_text, latex, markdown
+from vader_bench.report.tables import Table, csv_text, latex, markdown, plain
 
 TABLE = Table("A & B", ["", "x_1", "50 %"], [["first", "1 [0, 2]", "a|b"], ["p < 0.1", "{2}", "\\"]])
 
@@ -11,6 +11,15 @@ def test_markdown_keeps_a_bar_from_making_a_column() -> None:
         "| --- | ---: | ---: |",
         "| first | 1 [0, 2] | a/b |",
         "| p < 0.1 | {2} | \\ |",
+    ]
+
+
+def test_a_terminal_gets_columns_under_each_other() -> None:
+    assert plain(TABLE) == [
+        "A & B",
+        "         x_1       50 %",
+        "first    1 [0, 2]  a|b",
+        "p < 0.1  {2}       \\",
     ]
 
 

@@ -19,9 +19,10 @@ def command(
 ) -> None:
     """Say what people preferred, with intervals and tests, and write tables, forest plot and page."""
     from vader_bench.human.analysis.report import build_study_report
+    from vader_bench.report.tables import plain
 
     report = build_study_report(folder, plan_sha256)
-    for line in report.findings:
+    for line in [*plain(report.table), "", *report.findings]:
         typer.echo(line)
     for line in report.warnings:
         typer.echo(f"  warning: {line}")

@@ -45,6 +45,8 @@ class StudyReport:
     """What was found and what was written."""
 
     analysis: StudyAnalysis
+    table: Table
+    """The main table, for a terminal or a page of paper."""
     findings: list[str]
     warnings: list[str]
     files: tuple[Path, ...]
@@ -66,7 +68,8 @@ def build_study_report(folder: Path, published: str | None = None) -> StudyRepor
     for name, data in outputs.items():
         files.write_bytes(folder / ANALYSIS / name, data)
     written = tuple(folder / ANALYSIS / name for name in outputs)
-    return StudyReport(analysis, findings(analysis, built.plan), warnings(analysis), written)
+    table = _narrow(table2(analysis))
+    return StudyReport(analysis, table, findings(analysis, built.plan), warnings(analysis), written)
 
 
 def study_outputs(analysis: StudyAnalysis, ingested: Ingested, built: Built) -> dict[str, bytes]:
