@@ -11,7 +11,8 @@ __all__ = ["DEPTH", "UnreadableError", "strict_json"]
 
 DEPTH: Final = 16
 """Most brackets open at once."""
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+"""A string, also one that never ends: else each quote in it would be tried, in quadratic time."""
 _DIGITS: Final = 18
 """Most digits of a whole number: Python refuses long ones, and none are meant."""
 

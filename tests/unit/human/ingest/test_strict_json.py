@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_depth_is_counted_outside_of_strings() -> None:
     assert strict_json(json.dumps(['[{"\\' * 100])) == ['[{"\\' * 100]
     with pytest.raises(UnreadableError, match="nested"):
         strict_json("[" * (DEPTH + 1) + "]" * (DEPTH + 1))
+
+
+def test_a_string_without_an_end_is_read_once() -> None:
+    text = '"' + '\\"' * 100_000  # a minute and more where each quote is tried as the beginning
+    began = time.process_time()
+    with pytest.raises(UnreadableError, match="is not JSON"):
+        strict_json(text)
+    assert time.process_time() - began < 5
 
 
 def test_nothing_of_the_text_is_quoted() -> None:
