@@ -96,7 +96,13 @@ def ingest(built: Built, results: Sequence[ResultsFile], salt: bytes) -> Outcome
         built.plan,
         {one.source for assignment, one in ordered.items() if assignment in rejected},
     )
-    unpaid = {assignment: one.unpaid for assignment, one in zip(ordered, judged, strict=True)}
+    by_source = {one.source: one.unpaid for one in judged}
+    unpaid = {
+        row.work: by_source[source]
+        for table in results
+        for row in table.rows
+        if (source := _source(table, row)) in by_source
+    }
     found = Ingested(
         study=built.key.study,
         plan_sha256=built.plan.digest,
@@ -136,7 +142,7 @@ def _read(
     refused: list[Refusal] = []
     for table in results:
         for row in table.rows:
-            source = f"{table.name}:{row.number}"
+            source = _source(table, row)
             try:
                 one = _submission(built, row, source, salt)
             except UnreadableError as error:
@@ -177,6 +183,10 @@ def _submission(built: Built, row: Row, source: str, salt: bytes) -> Submission:
         screen=answers.screen,
         items=answers.items,
     )
+
+
+def _source(table: ResultsFile, row: Row) -> str:
+    return f"{table.name}:{row.number}"
 
 
 def _told_before(before: Submission, now: Submission) -> str:

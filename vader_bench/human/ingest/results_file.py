@@ -73,6 +73,14 @@ class Row:
     fault: str | None = None
     """Why the row cannot be read; the rest is then not to be relied on."""
 
+    @property
+    def work(self) -> tuple[str, str, str, str]:
+        """Platform, assignment, account and block: what is paid once.
+
+        The number of an assignment does not tell: two Turkle servers give the same ones.
+        """
+        return self.platform, self.assignment, self.account, self.fields.get("block_id", "")
+
 
 @dataclass(frozen=True)
 class ResultsFile:

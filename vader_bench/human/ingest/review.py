@@ -15,7 +15,7 @@ __all__ = ["APPROVED", "review_file"]
 APPROVED: Final = "x"
 
 
-def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str], Sequence[str]]) -> str:
+def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str, str, str], Sequence[str]]) -> str:
     """Return ``table`` as CSV text with ``x`` under Approve, or why not under Reject.
 
     Both stay empty where a row was refused, so that a person decides; where the platform has decided; and
@@ -23,7 +23,7 @@ def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str], Sequence[st
 
     Args:
         table: a results file.
-        unpaid: why it is not to be paid, mostly nothing, by platform and assignment of what was accepted.
+        unpaid: why it is not to be paid, mostly nothing, by the ``work`` of the rows that were accepted.
     """
     added = [column for column in REVIEW if column not in table.header]
     header = [*table.header, *added]
@@ -45,8 +45,8 @@ def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str], Sequence[st
     return text.getvalue()
 
 
-def _verdict(row: Row, unpaid: Mapping[tuple[str, str], Sequence[str]]) -> tuple[str, str]:
-    reasons = unpaid.get((row.platform, row.assignment))
+def _verdict(row: Row, unpaid: Mapping[tuple[str, str, str, str], Sequence[str]]) -> tuple[str, str]:
+    reasons = unpaid.get(row.work)
     if reasons is None or row.status != "Submitted":
         return "", ""
     return ("", "; ".join(reasons)) if reasons else (APPROVED, "")

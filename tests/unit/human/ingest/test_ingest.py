@@ -154,6 +154,19 @@ def test_an_assignment_counts_once_over_all_files(built: Built) -> None:
     assert all(text.count('"x"') == text.count("\n") - 1 for text in outcome.reviews.values())
 
 
+@pytest.mark.parametrize("change", ["account", "block"])
+def test_who_is_refused_for_the_number_of_anothers_work_is_not_paid_by_it(built: Built, change: str) -> None:
+    sheets = sheets_of(built)
+    same = dataclasses.replace(sheets[1], assignment=sheets[0].assignment, account=sheets[0].account)
+    other = same if change == "block" else dataclasses.replace(sheets[0], account="other")
+    outcome = taken(built, sheets[:1], [other], shape="turkle")  # two servers count alike
+    assert [one.reason for one in outcome.ingested.refused] == [
+        "the same assignment was told before (a.csv:1), with other content"
+    ]
+    assert '"x"' in outcome.reviews["review-a.csv"]
+    assert '"x"' not in outcome.reviews["review-b.csv"]
+
+
 def test_a_broken_copy_of_an_assignment_does_not_keep_out_the_whole_one(built: Built) -> None:
     sheet = sheets_of(built)[0]
     found = taken(built, [dataclasses.replace(sheet, answers="{")], [sheet]).ingested

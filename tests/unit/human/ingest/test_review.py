@@ -13,7 +13,7 @@ from vader_bench.human.ingest.review import review_file
 from vader_bench.report.tables import safe_cell
 
 SHEETS = [Sheet("b", f"A{number}", str(number), f"=answer{number}") for number in range(4)]
-UNPAID = {("mturk", "0"): [], ("mturk", "1"): ["sent before", "nothing done"]}
+UNPAID = {("mturk", "0", "A0", "b"): [], ("mturk", "1", "A1", "b"): ["sent before", "nothing done"]}
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -47,7 +47,7 @@ def test_the_platforms_cells_stay_and_answers_are_no_formulas() -> None:
 
 def test_turkle_lacks_the_columns_and_gets_them() -> None:
     table = parse_results("r.csv", results_file("turkle", SHEETS))
-    found = rows(review_file(table, {("turkle", "2"): []}))
+    found = rows(review_file(table, {("turkle", "2", "A2", "b"): []}))
     assert [verdict(row) for row in found] == [("", ""), ("", ""), ("x", ""), ("", "")]
 
 
@@ -57,13 +57,13 @@ def test_what_the_platform_or_a_person_decided_stays() -> None:
     line = next(line for line in data.splitlines() if line.startswith(b'"H2"'))
     filled = line + b',"","by hand"'
     table = parse_results("r.csv", data.replace(line, filled))
-    found = rows(review_file(table, {("mturk", str(number)): [] for number in range(4)}))
+    found = rows(review_file(table, {row.work: [] for row in table.rows}))
     assert [verdict(row) for row in found] == [("", ""), ("", ""), ("", "by hand"), ("x", "")]
 
 
 def test_a_row_of_another_length_is_kept_without_a_verdict() -> None:
     table = parse_results("r.csv", b"AssignmentId,WorkerId,Answer.x\n1,A\n2,A,x,=1\n")
-    lines = list(csv.reader(io.StringIO(review_file(table, {("mturk", "1"): []}))))
+    lines = list(csv.reader(io.StringIO(review_file(table, {row.work: [] for row in table.rows}))))
     assert lines[1:] == [["1", "A", "", "", ""], ["2", "A", "x", "'=1", ""]]
 
 
