@@ -218,6 +218,16 @@ def test_a_person_comes_from_prolific_and_goes_back(running: Running) -> None:
     assert [row["Turkle.Username"] for row in rows(running)].count(f"prolific-{10:024x}") == 2
 
 
+def test_who_opens_the_study_on_prolific_twice_loses_no_answers(running: Running) -> None:
+    person = Visitor(running.address)
+    person.get(ids(13))
+    block = person.begin()
+    fields = person.fields(block) | {"csrfmiddlewaretoken": person._token()}  # as the first tab has them
+    person.get(ids(13))
+    assert person.begin() == block
+    assert person.post(block, fields, token=False).place == COMPLETE
+
+
 def test_nobody_logs_in_with_a_password_as_a_person_from_prolific(running: Running) -> None:
     Visitor(running.address).get(ids(11))
     for password in ("", "!", f"{11:024x}"):

@@ -104,7 +104,8 @@ def prolific(request: Any) -> Any:
     )
     if not user.is_active:
         return _message(request, "This account was closed.", 403)
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    if request.user != user:  # else the block in a tab that is open could no longer be sent
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     request.session["prolific"] = {"study": study, "session": session}
     return redirect("accept_next_task", _batch().id)
 
