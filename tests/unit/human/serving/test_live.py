@@ -7,15 +7,17 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -226,6 +228,16 @@ def test_who_opens_the_study_on_prolific_twice_loses_no_answers(running: Running
     person.get(ids(13))
     assert person.begin() == block
     assert person.post(block, fields, token=False).place == COMPLETE
+
+
+def test_many_people_at_once_are_let_in(running: Running) -> None:
+    port = urlsplit(running.address).port
+    with ExitStack() as stack:
+        for _ in range(200):  # thirty browsers, each with the six connections that one keeps
+            waiting = stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), 20)))
+            waiting.sendall(b"GET /login/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        waiting.settimeout(20)
+        assert waiting.recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_nobody_logs_in_with_a_password_as_a_person_from_prolific(running: Running) -> None:

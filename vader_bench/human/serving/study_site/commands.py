@@ -23,6 +23,9 @@ __all__ = ["export", "main", "prepare", "serve"]
 
 HOURS: Final = 2
 """After so long a block that was begun goes to someone else."""
+CONNECTIONS: Final = 800
+"""Open at a time; a browser keeps six, and with Waitress's own hundred sixteen people shut out the rest. A
+process may have 1,024 files open."""
 
 
 def prepare(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +103,12 @@ def serve(port: int) -> None:
     application = StaticFilesHandler(get_wsgi_application())
     try:  # one thread: sqlite takes one writer, and waiting for slow browsers is not this thread's work
         server = waitress.create_server(
-            application, host="127.0.0.1", port=port, threads=1, max_request_body_size=2**21
+            application,
+            host="127.0.0.1",
+            port=port,
+            threads=1,
+            max_request_body_size=2**21,
+            connection_limit=CONNECTIONS,
         )
     except OSError as error:
         _say({"error": error.strerror})
