@@ -77,7 +77,7 @@ def build_package(study: StudyConfig, out: Path) -> Report:
     if not whole:
         for name, text in texts.items():
             files.write_text(folder / PACKAGE / name, text)
-        for clip, name in names.items():
+        for name, clip in sorted((name, clip) for clip, name in names.items()):  # by time, too, arms mix
             video = read_video(clips[clip.arm][clip.scene])
             data = encode_alike(video, shape, study.video.crf, spoiled=clip.spoiled)
             files.write_bytes(folder / PACKAGE / "videos" / name, data)

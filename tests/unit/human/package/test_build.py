@@ -108,6 +108,12 @@ def test_every_video_is_of_one_make_and_opaque(built: Report) -> None:
     assert len(makes) == 1
 
 
+def test_the_order_in_which_videos_were_written_does_not_group_them_by_arm(built: Report) -> None:
+    videos = (built.folder / PACKAGE / "videos").iterdir()
+    by_time = sorted(videos, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    assert by_time == sorted(by_time)
+
+
 def test_the_plan_is_hashed_and_commits_to_the_key(built: Report) -> None:
     stored = read(built.folder / PACKAGE / "plan.json")
     assert stored["sha256"] == Plan.model_validate(stored["plan"]).digest == built.plan.digest
