@@ -127,7 +127,7 @@ def load_ingested(folder: Path) -> Ingested:
 
 def reason_kind(reason: str) -> str:
     """Return ``reason`` without its numbers and without what stands in parentheses, such as a file's row."""
-    return re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \([^)]*\)", "", reason))
+    return re.sub(r"\d[\d.,]*(e-?\d+)?%?", "…", re.sub(r" \(.*\)", "", reason))
 
 
 def tally(reasons: Iterable[str]) -> dict[str, int]:

@@ -83,3 +83,4 @@ def test_kinds_of_reasons_have_no_numbers_and_no_rows() -> None:
         "… of … gold questions right, less than …"
     )
     assert reason_kind("sent before (batch.csv:12)") == "sent before"
+    assert reason_kind("told before (batch (1).csv:12), with") == "told before, with"
