@@ -103,6 +103,11 @@ def answer(browser: Any) -> None:
     browser.execute_script(f"{NEXT}.click()")
 
 
+def asks_before_it_goes(browser: Any) -> bool:
+    leave = "const leaving = new Event('beforeunload', { cancelable: true }); window.dispatchEvent(leaving);"
+    return bool(browser.execute_script(f"{leave} return leaving.defaultPrevented"))
+
+
 def complaints(browser: Any) -> list[str]:
     entries = browser.get_log("browser")
     return [one["message"] for one in entries if one["level"] == "SEVERE" and "favicon" not in one["message"]]
@@ -136,6 +141,7 @@ def test_a_block_is_answered_and_hostile_prompts_show_literally(
     if form == "batch":
         browser.find_element("id", "send").click()
         posted = Platform.posted.get(timeout=20)
+        assert not asks_before_it_goes(browser)
         assert set(posted) == {"block_id", "answers_json"}
         answers = json.loads(posted["answers_json"][0])
     else:
@@ -163,6 +169,13 @@ def test_answers_stay_shut_until_both_videos_have_played(browser: Any, address: 
     assert wait_until(browser, "document.querySelectorAll('video')[1].ended")
     assert browser.execute_script(shut)
     assert browser.execute_script(f"return {NEXT}.disabled")
+
+
+def test_nobody_leaves_a_block_by_mistake(browser: Any, address: str) -> None:
+    browser.get(f"{address}/batch.html")
+    assert not asks_before_it_goes(browser)
+    browser.find_element("id", "agree").click()
+    assert asks_before_it_goes(browser)
 
 
 def test_a_video_that_does_not_play_is_no_dead_end(browser: Any, address: str) -> None:
@@ -211,6 +224,7 @@ def test_a_preview_cannot_be_sent(browser: Any, address: str, folder: Path) -> N
         box[0].click()
         browser.execute_script(f"{NEXT}.click()")
     assert not browser.find_element("id", "send").is_enabled()
+    assert not asks_before_it_goes(browser)
     assert "preview" in browser.find_element("id", "preview").text
     for item in ingested(browser, folder).items:
         assert item.problem

@@ -11,6 +11,7 @@
   var preview = parameters.get("assignmentId") === "ASSIGNMENT_ID_NOT_AVAILABLE";
   var consent = null;
   var finished = false;
+  var sent = false;
   var blurs = 0;
   var given = [];
 
@@ -200,11 +201,17 @@
   });
   if (form) {
     form.addEventListener("submit", function (event) {
-      if (!finished || preview) {
+      sent = finished && !preview;
+      if (!sent) {
         event.preventDefault();
       }
     });
   }
+  window.addEventListener("beforeunload", function (event) {
+    if (consent && !sent && !preview) {
+      event.preventDefault(); // the browser asks first: all answers of the block would be gone
+    }
+  });
   var assignment = document.getElementById("assignment");
   if (assignment) {
     assignment.value = parameters.get("assignmentId") || "";
