@@ -34,6 +34,7 @@ __all__ = [
     "StudyAnalysis",
     "analyse_study",
     "collect",
+    "given_items",
 ]
 
 ALPHA: Final = 0.05
@@ -50,6 +51,8 @@ class Collected(NamedTuple):
 
     responses: list[Response]
     """On pairs of two arms, repeats among them and marked; golds are not here."""
+    counted: set[tuple[str, str, str]]
+    """Source, pair and question of those that are no repeats."""
     later: int
     """Answers of a person to a question on a prompt and pair of arms that the person had answered before."""
     unanswered: int
@@ -191,10 +194,11 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
     """
     seen: set[tuple[object, ...]] = set()
     responses: list[Response] = []
+    counted: set[tuple[str, str, str]] = set()
     later = unanswered = 0
     for submission in submissions:
         dropped: set[tuple[str, str]] = set()
-        for item, given in _items(built, submission):
+        for item, given in given_items(built, submission):
             for question in built.plan.questions if item.role != "gold" else ():
                 choice = given.answers.get(question.id)
                 again = item.role == "repeat"
@@ -208,8 +212,9 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
                     unanswered += not again
                 else:
                     seen.add(place)
+                    counted |= set() if again else {(submission.source, item.id, question.id)}
                     responses.append(_response(submission.rater, question.id, item, choice))
-    return Collected(responses, later, unanswered)
+    return Collected(responses, counted, later, unanswered)
 
 
 def _response(rater: str, question: str, item: ItemKey, choice: Choice) -> Response:
@@ -225,8 +230,12 @@ def _response(rater: str, question: str, item: ItemKey, choice: Choice) -> Respo
     )
 
 
-def _items(built: Built, submission: Submission) -> list[tuple[ItemKey, ItemAnswers]]:
-    """Return what the key says of each pair of a block, and what was answered."""
+def given_items(built: Built, submission: Submission) -> list[tuple[ItemKey, ItemAnswers]]:
+    """Return what the key says of each pair of a block, and what was answered.
+
+    Raises:
+        UserError: the block or a pair of it is none of the study.
+    """
     given = {item.id: item for item in submission.items}
     items = built.key.blocks.get(submission.block, [])
     if not items or {item.id for item in items} != set(given):
@@ -290,7 +299,7 @@ def _median_seconds(built: Built, used: Sequence[Submission], pair: set[str], qu
     times = [
         given.milliseconds / 1000
         for submission in used
-        for item, given in _items(built, submission)
+        for item, given in given_items(built, submission)
         if item.role == "main" and {item.left, item.right} == pair and given.answers.get(question)
     ]
     return float(np.median(times)) if times else np.nan

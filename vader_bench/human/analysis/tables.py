@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vader_bench.human.analysis.estimates import Outcome, StudyAnalysis, collect
+from vader_bench.human.analysis.estimates import Outcome, StudyAnalysis, collect, given_items
 from vader_bench.human.analysis.words import interval_kind, percent, quoted, stamped
 from vader_bench.human.plan import Built, ItemKey
-from vader_bench.human.responses import Choice, Ingested, ItemAnswers, Submission, reason_kind
+from vader_bench.human.responses import Choice, Ingested, reason_kind
 from vader_bench.report.paper import PAPER
 from vader_bench.report.tables import Table, csv_text
 from vader_bench.report.words import estimate_text, p_text
@@ -169,22 +169,16 @@ def responses_csv(ingested: Ingested, built: Built, analysis: StudyAnalysis) -> 
     of a file: nothing tells when somebody answered. ``counts`` is 1 where the main analysis uses the answer.
     """
     raters = {name: f"rater-{n}" for n, name in enumerate(sorted({s.rater for s in ingested.submissions}), 1)}
-    counting = {
-        (r.rater, r.question, r.prompt, r.sample, r.left, r.right)
-        for r in collect(built, ingested.used).responses
-        if not r.repeat
-    }
+    counted = collect(built, ingested.used).counted
     order = {block: place for place, block in enumerate(built.key.blocks)}
     submissions = sorted(ingested.submissions, key=lambda one: (one.rater, order[one.block], one.source))
     questions = [question.id for question in built.plan.questions]
     data = ", ".join(analysis.stamps) or "people"
     rows: list[_Cells] = []
     for submission in submissions:
-        for item, given in _items(built, submission):
+        for item, given in given_items(built, submission):
             for question in questions:
                 choice = given.answers.get(question)
-                place = (submission.rater, question, item.prompt, item.sample, item.left, item.right)
-                counts = item.role == "main" and not submission.unused and choice and place in counting
                 rows.append(
                     [
                         data,
@@ -197,17 +191,12 @@ def responses_csv(ingested: Ingested, built: Built, analysis: StudyAnalysis) -> 
                         item.right,
                         choice or "",
                         _chosen(item, choice),
-                        int(bool(counts)),
+                        int((submission.source, item.id, question) in counted),
                         "; ".join(map(reason_kind, submission.unused)),
                         given.milliseconds / 1000,
                     ]
                 )
     return csv_text(RESPONSE_COLUMNS, rows)
-
-
-def _items(built: Built, submission: Submission) -> Iterable[tuple[ItemKey, ItemAnswers]]:
-    given = {item.id: item for item in submission.items}
-    return ((item, given[item.id]) for item in built.key.blocks[submission.block])
 
 
 def _chosen(item: ItemKey, choice: Choice | None) -> str:

@@ -119,6 +119,20 @@ def test_every_answer_is_there_without_a_name_a_time_or_a_screen() -> None:
     assert {row["rater"] for row in table} == {f"rater-{n}" for n in range(1, 16)}
 
 
+def test_of_a_persons_answers_to_the_same_pair_one_counts() -> None:
+    built = made_study(prompts=10, responses=60)  # six answers a prompt, three of them with the same sides
+    population = prefer(even_raters(1, built.arms, ["text", "quality"]), "vader", 0.75)
+    answers = [one.model_copy(update={"rater": "a"}) for one in simulate(built, population, 9)]
+    ingested = ingest(built, answers)
+    analysis = analyse_study(ingested, built)
+    assert analysis.flow.later > 0
+    counting = [row for row in rows(responses_csv(ingested, built, analysis)) if row["counts"] == "1"]
+    for one in analysis.outcomes:
+        own = [row for row in counting if row["question"] == one.question]
+        assert len(own) == one.main.share.responses
+        assert sum(row["chosen"] == one.first for row in own) == one.main.share.wins
+
+
 def test_the_order_of_answers_does_not_tell_when_they_came() -> None:
     late = ingest(BUILT, ANSWERS[::-1])
     assert responses_csv(late, BUILT, ANALYSIS) == responses_csv(INGESTED, BUILT, ANALYSIS)
