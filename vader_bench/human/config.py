@@ -123,8 +123,9 @@ class ConsentConfig(Strict):
     contact: Line
     risks: Line = "Videos are made by a computer. Some may look odd or unpleasant."
     data: Line = (
-        "Kept are your answers, how long you took and whether the videos played. Your account's name is "
-        "replaced by a code, and nothing is published that names you."
+        "Kept are your answers, when you gave them and how long you took, whether the videos played, the "
+        "size of the window and how often you left it. Your account's name is replaced by a code, and "
+        "nothing is published that names you."
     )
 
 

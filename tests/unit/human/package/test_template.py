@@ -178,6 +178,9 @@ def test_raters_are_told_what_they_agree_to() -> None:
         "2 minutes",
         "up to 6 pairs",
         "stop",
+        "when you gave them",  # all that the page measures and the platform tells
+        "size of the window",
+        "how often you left it",
     ):
         assert part in page
 
