@@ -19,11 +19,11 @@ from vader_bench.human.package.sources import Scene, find_clips
 from vader_bench.human.package.template import FIELDS, encode_cell, fragment, page_data, question_xml
 from vader_bench.human.plan import KEY, PACKAGE, BlockPlan, ItemKey, Key, Plan, PromptSet, VideoKey, VideoPlan
 from vader_bench.seeding import numpy_stream
+from vader_bench.stats.power import FEW_PROMPTS
 from vader_bench.videos import Shape, read_video
 
 __all__ = ["Report", "build_package", "seal"]
 
-FEW_PROMPTS: Final = 30
 MOST_OF_ONE: Final = 0.05
 """Share of all answers beyond which one person's taste weighs too much."""
 
