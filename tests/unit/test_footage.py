@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vader_bench import files
+from vader_bench import files, footage
 from vader_bench.errors import UserError
 from vader_bench.footage import film
 from vader_bench.runs import read_record
@@ -35,7 +35,7 @@ def test_a_trained_model_shows_what_its_run_left(tmp_path: Path) -> None:
     run, base = RUNS / "vader-aesthetic-seed1", RUNS / "base-aesthetic-seed1"
     told: list[int] = []
     film(run, first_prompts(run, 2), 1, tmp_path, "cpu", told.append)
-    assert told == [2]
+    assert told == [0, 2]
     for index in range(2):
         name = f"heldout-{index}.mp4"
         made = tmp_path / f"{index}-0.mp4"
@@ -50,17 +50,37 @@ def test_the_base_model_needs_no_adapters_and_each_noise_is_another_video(tmp_pa
     assert distance(tmp_path / "0-0.mp4", tmp_path / "0-1.mp4") > 4
 
 
-def test_whole_footage_stays_and_that_of_another_order_goes(tmp_path: Path) -> None:
+def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footage, "BATCH", 1)
     base = RUNS / "base-aesthetic-seed1"
-    prompts = first_prompts(base, 1)
+    prompts = first_prompts(base, 2)
     film(base, prompts, 1, tmp_path, "cpu")
-    before = (tmp_path / "0-0.mp4").stat().st_mtime_ns
+    made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
+    (tmp_path / "1-0.mp4").unlink()
+    told: list[int] = []
+    film(base, prompts, 1, tmp_path, "cpu", told.append)
+    assert told == [1, 1]
+    again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
+    assert again["0-0.mp4"] == made["0-0.mp4"]
+    assert again["1-0.mp4"] > made["1-0.mp4"]
+
+
+def test_footage_of_another_order_goes(tmp_path: Path) -> None:
+    base = RUNS / "base-aesthetic-seed1"
+    prompts = first_prompts(base, 2)
     film(base, prompts, 1, tmp_path, "cpu")
-    assert (tmp_path / "0-0.mp4").stat().st_mtime_ns == before
-    files.write_bytes(tmp_path / "7-0.mp4", b"left by someone")
-    film(base, prompts, 1, tmp_path, "cpu")
+    film(base, prompts[1:], 1, tmp_path, "cpu")
     assert [path.name for path in tmp_path.glob("*.mp4")] == ["0-0.mp4"]
-    assert (tmp_path / "0-0.mp4").stat().st_mtime_ns > before
+    assert distance(tmp_path / "0-0.mp4", base / "samples" / "heldout-1.mp4") < 2
+
+
+def test_other_weights_than_those_of_the_run_are_refused(tmp_path: Path) -> None:
+    record = files.read_json(RUNS / "base-aesthetic-seed1" / "record.json")
+    record["digests"]["weights/pocket/text-to-video"] = "0" * 64
+    files.write_json(tmp_path / "run" / "record.json", record)
+    with pytest.raises(UserError, match="was made with other weights 'pocket/text-to-video' than are here"):
+        film(tmp_path / "run", ["a red cat"], 1, tmp_path / "out", "cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_its_adapters_is_refused(tmp_path: Path) -> None:
