@@ -43,7 +43,8 @@ OPTIONS = {
         *("--broken", "--seed", "--environment"),
     },
     "study serve": {
-        *("folder", "--port", "--raters", "--simulated", "--prolific", "--host", "--environment"),
+        *("folder", "--port", "--raters", "--simulated", "--prolific", "--host", "--again"),
+        "--environment",
     },
     "study export": {"folder", "--environment"},
     "study ingest": {"folder", "results"},

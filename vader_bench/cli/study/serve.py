@@ -36,13 +36,16 @@ def command(
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Public name, where a proxy takes TLS for it.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Give out once more the blocks of which no answer is used.")
+    ] = False,
     environment: Environment = None,
 ) -> None:
     """Serve a study on this machine with Turkle until Ctrl-C, and write its results file."""
     from vader_bench.human.plan import load_built
     from vader_bench.human.serving.server import Offer
 
-    offer = Offer(port, raters, simulated, prolific, host, environment)
+    offer = Offer(port, raters, simulated, prolific, host, environment, again)
     _serve_until_stopped(load_built(folder), offer)
 
 

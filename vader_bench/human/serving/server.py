@@ -26,6 +26,7 @@ from vader_bench.human.serving.accounts import (
     private_folder,
     write_private,
 )
+from vader_bench.human.serving.again import blocks_again
 from vader_bench.human.serving.child import Server, Site
 from vader_bench.human.serving.environment import default_environment, made_environment
 
@@ -55,6 +56,8 @@ class Offer:
     """Public name, where a proxy of the user's own takes TLS for it."""
     environment: Path | None = None
     """Folder of Turkle's environment; by default one in the user's cache."""
+    again: bool = False
+    """Give out once more the blocks of which no answer is used."""
 
 
 class Exported(NamedTuple):
@@ -62,7 +65,7 @@ class Exported(NamedTuple):
 
     path: Path
     blocks: int
-    """How many blocks have been answered."""
+    """How many blocks have been answered, each counted once."""
 
 
 class Running:
@@ -104,7 +107,8 @@ def serving(built: Built, offer: Offer, say: Callable[[str], None]) -> Iterator[
 
     Raises:
         UserError: an option is wrong, a file of the package is not as the manifest says, the study is served
-            already, or the server does not start.
+            already, blocks are to be given out again before all answers were read, or the server does not
+            start.
     """
     _check_offer(offer)
     _check_package(built.package)
@@ -116,6 +120,10 @@ def serving(built: Built, offer: Offer, say: Callable[[str], None]) -> Iterator[
         accounts = kept_accounts(folder, account_names(offer.raters, offer.simulated))
         _configure(built, offer, folder)
         _prepare(built, site, accounts)
+        if offer.again:
+            blocks = blocks_again(built, _export(site).path)
+            added = json.loads(site.ask("again", {"blocks": blocks}))["added"]
+            say(f"{added} blocks are given out again")
         server = site.start(offer.port)
         stack.callback(_export, site)
         stack.callback(server.stop)
@@ -142,7 +150,8 @@ def export_results(built: Built, environment: Path | None, say: Callable[[str], 
 def _export(site: Site) -> Exported:
     data = site.ask("export")
     write_private(site.folder / RESULTS, data.decode())
-    return Exported(site.folder / RESULTS, len(_rows(data.decode())) - 1)
+    answered = {row["Input.block_id"] for row in csv.DictReader(io.StringIO(data.decode(), newline=""))}
+    return Exported(site.folder / RESULTS, len(answered))
 
 
 def _rows(text: str) -> list[list[str]]:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.answers import perfect
 from tests.support.browser import started_browser, wait_until
 from tests.support.site import Visitor
 from tests.support.studies import write_study
@@ -289,6 +290,56 @@ def test_a_new_start_keeps_answers_and_publishes_nothing_twice(environment: Path
         late = entered(running, 2)
         assert late.begin() == "/"
         assert len(rows(running)) == 2
+
+
+def test_blocks_without_a_used_answer_go_to_other_people(environment: Path, tmp_path: Path) -> None:
+    built = build(tmp_path, 6)
+    said: list[str] = []
+    plain, again = (Offer(port=0, raters=3, environment=environment, again=flag) for flag in (False, True))
+
+    def send(rater: Visitor, **changes: Any) -> str:
+        place = rater.begin()
+        block = rater.fields(place)["block_id"]
+        answers = perfect(built, block) | changes
+        assert rater.send(place, answers_json=json.dumps(answers)).place == "/"
+        return block
+
+    def unwatched(block: str) -> list[dict[str, Any]]:
+        return [item | {"frac": [0.1, 1.0]} for item in perfect(built, block)["items"]]
+
+    with serving(built, plain, said.append) as running:
+        raters = [entered(running, number) for number in (1, 2, 3)]
+        kept, refused = send(raters[0]), send(raters[1], items=[])
+        left_out = raters[2].fields(raters[2].begin())["block_id"]
+        send(raters[2], items=unwatched(left_out))
+    results = running.folder / "results.csv"
+    with pytest.raises(UserError, match="has no answers yet"):
+        serving(built, again, said.append).__enter__()
+    command = ["study", "ingest", str(built.folder), str(results)]
+    assert main(command) == ExitCode.DONE
+    assert [one.block for one in load_ingested(built.folder).used] == [kept]
+    with serving(built, again, said.append):
+        pass
+    with serving(built, again, said.append) as running:
+        for rater in raters:
+            rater.address = running.address
+        requester = Visitor(running.address)
+        requester.log_in("admin", running.accounts["admin"])
+        assert "3 of 5 blocks are answered; 2 of these were given out again" in requester.get("/").text
+        assert send(raters[1]) == left_out  # not the one that this person had
+        assert raters[1].begin() == "/"
+        assert send(raters[2]) == refused
+        assert raters[0].begin() == "/"
+        assert running.export().blocks == 3
+    assert said == ["2 blocks are given out again", "0 blocks are given out again"]
+    with pytest.raises(UserError, match=r"results.csv: holds other answers than `study ingest` has read"):
+        serving(built, again, said.append).__enter__()
+    assert main(command) == ExitCode.DONE
+    found = load_ingested(built.folder)
+    assert {one.block for one in found.used} == set(built.key.blocks)
+    assert (len(found.submissions), len(found.refused), len(found.used)) == (4, 1, 3)
+    with serving(built, again, said.append):
+        assert said[2:] == ["0 blocks are given out again"]
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -1,7 +1,8 @@
-"""What vader-bench asks of the site: ``python -m study_site.commands prepare | export | serve``.
+"""What vader-bench asks of the site: ``python -m study_site.commands COMMAND``.
 
-``prepare`` reads JSON from the standard input and answers in JSON; ``export`` writes Turkle's results file to
-the standard output; ``serve`` says on which port it listens and goes on until its standard input closes.
+``prepare`` and ``again`` read JSON from the standard input and answer in JSON; ``export`` writes Turkle's
+results file to the standard output; ``serve`` says on which port it listens and goes on until its standard
+input closes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import django
 from django.conf import settings
 from django.core.management import call_command
 
-__all__ = ["export", "main", "prepare", "serve"]
+__all__ = ["again", "export", "main", "prepare", "serve"]
 
 HOURS: Final = 2
 """After so long a block that was begun goes to someone else."""
@@ -84,6 +85,34 @@ def _publish(admin: Any, template: str, table: str) -> None:
     batch.create_tasks_from_csv(io.StringIO(table, newline=""))
 
 
+def again(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Put blocks once more behind all others, but for those that are open or someone is at.
+
+    Args:
+        asked: ``blocks``, by their ids.
+
+    Returns:
+        ``added``: how many.
+    """
+    from django.db import transaction
+    from turkle.models import Batch, Task
+
+    batch = Batch.objects.get(name=settings.STUDY["plan"])
+    fields: dict[str, Any] = {}
+    is_open = set()
+    for task in batch.task_set.order_by("id"):
+        block = task.input_csv_fields["block_id"]
+        fields.setdefault(block, task.input_csv_fields)
+        if not task.completed:
+            is_open.add(block)
+    wanted = [block for block in fields if block in set(asked["blocks"]) - is_open]
+    with transaction.atomic():
+        for block in wanted:
+            Task(batch=batch, input_csv_fields=fields[block]).save()
+        batch.update_completed_status()
+    return {"added": len(wanted)}
+
+
 def export() -> str:
     """Return all answers as the text of a CSV file."""
     from turkle.models import Batch
@@ -134,6 +163,8 @@ def main(arguments: list[str]) -> None:
     django.setup()
     if arguments[0] == "prepare":
         _say(prepare(json.load(sys.stdin)))
+    elif arguments[0] == "again":
+        _say(again(json.load(sys.stdin)))
     elif arguments[0] == "export":
         sys.stdout.write(export())
     else:

@@ -14,7 +14,7 @@ from django.http import FileResponse, Http404, HttpResponse, HttpResponseRedirec
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from turkle import views as turkle
-from turkle.models import Batch, TaskAssignment
+from turkle.models import Batch, Task, TaskAssignment
 
 from .checks import byte_span, is_answer, prolific_ids
 
@@ -28,7 +28,9 @@ def index(request: Any) -> Any:
     """Say what is left for this person, or, to the requester, how far the study is."""
     batch = _batch()
     if request.user.is_staff:
-        return render(request, "study/progress.html", {"batch": batch, "title": settings.STUDY["title"]})
+        blocks = batch.task_set.values("input_csv_fields").distinct().count()
+        context = {"batch": batch, "title": settings.STUDY["title"], "again": batch.total_tasks() - blocks}
+        return render(request, "study/progress.html", context)
     if _session_done(request):
         return _completed()
     context = {
@@ -36,7 +38,7 @@ def index(request: Any) -> Any:
         "batch": batch,
         "begun": _begun(batch, request.user),
         "answered": batch.assignments_completed_by(request.user).count(),
-        "left": _may_begin(batch, request.user),
+        "left": _next(batch, request.user) is not None,
         "prolific": "prolific" in request.session,
     }
     return render(request, "study/index.html", context)
@@ -53,9 +55,12 @@ def accept(request: Any, batch_id: int) -> Any:
     begun = _begun(batch, request.user)
     if begun is not None:
         return redirect("task_assignment", begun.task_id, begun.id)
-    if not _may_begin(batch, request.user):
+    task = _next(batch, request.user)
+    if task is None:
         return redirect("index")
-    return turkle.accept_next_task(request, batch_id)
+    begun = TaskAssignment(assigned_to=request.user, task=task)
+    begun.save()
+    return redirect("task_assignment", task.id, begun.id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -150,9 +155,16 @@ def _begun(batch: Any, user: Any) -> Any:
     return TaskAssignment.objects.filter(task__batch=batch, assigned_to=user, completed=False).first()
 
 
-def _may_begin(batch: Any, user: Any) -> bool:
-    answered = batch.assignments_completed_by(user).count()
-    return answered < settings.STUDY["per_rater"] and bool(batch.available_tasks_for(user).exists())
+def _next(batch: Any, user: Any) -> Any:
+    """Return the block that this person may begin, or ``None``.
+
+    A block that is given out again is another task of Turkle's with the same fields: who had the one does
+    not get the other.
+    """
+    if batch.assignments_completed_by(user).count() >= settings.STUDY["per_rater"]:
+        return None
+    had = Task.objects.filter(taskassignment__assigned_to=user).values("input_csv_fields")
+    return batch.available_tasks_for(user).exclude(input_csv_fields__in=had).first()
 
 
 def _words(request: Any) -> str:
