@@ -43,8 +43,8 @@ OPTIONS = {
         *("--broken", "--seed", "--environment"),
     },
     "study serve": {
-        *("folder", "--port", "--raters", "--simulated", "--prolific", "--host", "--again"),
-        "--environment",
+        *("folder", "--port", "--raters", "--simulated", "--prolific", "--participants", "--host"),
+        *("--again", "--environment"),
     },
     "study export": {"folder", "--environment"},
     "study ingest": {"folder", "results"},

@@ -33,6 +33,9 @@ def command(
     prolific: Annotated[
         str | None, typer.Option(metavar="CODE", help="Let in people from Prolific; completion code.")
     ] = None,
+    participants: Annotated[
+        Path | None, typer.Option(help="Let in these alone: one PROLIFIC_PID a line; the file may grow.")
+    ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Public name, where a proxy takes TLS for it.")
     ] = None,
@@ -45,7 +48,7 @@ def command(
     from vader_bench.human.plan import load_built
     from vader_bench.human.serving.server import Offer
 
-    offer = Offer(port, raters, simulated, prolific, host, environment, again)
+    offer = Offer(port, raters, simulated, prolific, participants, host, environment, again)
     _serve_until_stopped(load_built(folder), offer)
 
 
@@ -78,6 +81,8 @@ def _say(running: Running, built: Built, offer: Offer) -> None:
         address = f"https://{offer.host}" if offer.host else running.address
         ids = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
         typer.echo(f"address for Prolific: {address}/prolific/?{ids}")
+        if offer.participants is None:
+            typer.echo("warning: who knows it can make up ids and take blocks; --participants names who may")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
 import re
 import secrets
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 from vader_bench import files
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.human.plan import Built
+from vader_bench.human.plan import Built, Plan
 from vader_bench.human.serving.accounts import (
     ADMIN,
     account_names,
@@ -29,6 +30,7 @@ from vader_bench.human.serving.accounts import (
 from vader_bench.human.serving.again import blocks_again
 from vader_bench.human.serving.child import Server, Site
 from vader_bench.human.serving.environment import default_environment, made_environment
+from vader_bench.human.serving.study_site.checks import is_id, listed
 
 __all__ = ["REHEARSAL", "RESULTS", "SERVER", "Exported", "Offer", "Running", "export_results", "serving"]
 
@@ -38,6 +40,8 @@ REHEARSAL: Final = "rehearsal"
 """The same for simulated raters, whose answers never mix with those of people."""
 RESULTS: Final = "results.csv"
 """Turkle's results file, in either folder."""
+SHORTEST_MINUTES: Final = 15
+"""For which a block is kept at least."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Offer:
     """Accounts of simulated raters, in place of all others and on data of their own."""
     prolific: str | None = None
     """Completion code of a study on Prolific, whose people are let in by their ids."""
+    participants: Path | None = None
+    """Whom of Prolific's people to let in: one id a line, read whenever one comes; by default all."""
     host: str | None = None
     """Public name, where a proxy of the user's own takes TLS for it."""
     environment: Path | None = None
@@ -162,12 +168,24 @@ def _check_offer(offer: Offer) -> None:
     if offer.prolific is not None and not re.fullmatch(r"[A-Za-z0-9]{1,64}", offer.prolific):
         remedy = "copy the completion code of the study from Prolific: letters and digits"
         raise UserError(f"--prolific {offer.prolific}", "is no completion code", remedy)
+    if offer.participants is not None:
+        if offer.prolific is None:
+            raise UserError("--participants", "lists people from Prolific", "give --prolific as well")
+        _check_participants(offer.participants)
     if offer.host is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", offer.host):
         remedy = "give the plain name, such as study.example.org"
         raise UserError(f"--host {offer.host}", "is no name of a host in small letters", remedy)
     if offer.simulated and (offer.raters or offer.prolific):
         remedy = "serve people and simulated raters one after the other"
         raise UserError("--simulated", "is for rehearsals, without people", remedy)
+
+
+def _check_participants(path: Path) -> None:
+    """Refuse a list in which a line is no id. No line is quoted: it may be a name."""
+    for number, line in enumerate(listed(files.read_text(path)), start=1):
+        if line and not is_id(line):
+            remedy = "give one PROLIFIC_PID a line, 24 hexadecimal digits, without a header"
+            raise UserError(f"--participants {path}, line {number}", "is no id of Prolific", remedy)
 
 
 def _check_package(package: Path) -> None:
@@ -203,11 +221,19 @@ def _configure(built: Built, offer: Offer, folder: Path) -> None:
         "media_path": _media_path(built.package),
         "public": offer.host,
         "prolific": offer.prolific,
+        "participants": None if offer.participants is None else str(offer.participants.absolute()),
+        "minutes": _minutes(built.plan),
         "per_rater": built.plan.blocks.per_rater,
         "plan": built.plan.digest,
         "title": built.plan.title,
     }
     write_private(path, json.dumps(site, indent=2) + "\n")
+
+
+def _minutes(plan: Plan) -> int:
+    """Return how long a block is kept for who has begun it: three times as long as it is meant to take."""
+    seconds = plan.blocks.longest * plan.pay.seconds_per_item
+    return max(SHORTEST_MINUTES, math.ceil(3 * seconds / 60))
 
 
 def _media_path(package: Path) -> str:

@@ -53,6 +53,7 @@ def serve(built: Built, **offer: Any) -> None:
         ({"host": "study.example.org:443"}, "is no name of a host"),
         ({"host": "*"}, "is no name of a host"),
         ({"host": ".example.org"}, "is no name of a host"),
+        ({"participants": Path("people.txt")}, "lists people from Prolific"),
         ({"simulated": 2, "raters": 1}, "is for rehearsals"),
         ({"simulated": 2, "prolific": "C1"}, "is for rehearsals"),
     ],
@@ -60,6 +61,34 @@ def serve(built: Built, **offer: Any) -> None:
 def test_wrong_options_are_told(built: Built, offer: dict[str, Any], wrong: str) -> None:
     with pytest.raises(UserError, match=wrong):
         serve(built, **offer)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("Participant id\n", r"line 1: is no id of Prolific"),
+        (f"{24 * 'a'}\n\n{24 * 'b'},x\n", r"line 3: is no id of Prolific"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_list_of_people_is_read_before_anyone_comes(
+    built: Built, tmp_path: Path, text: str | None, wrong: str
+) -> None:
+    people = tmp_path / "people.txt"
+    if text is not None:
+        people.write_text(text, "utf-8")
+    with pytest.raises(UserError, match=wrong):
+        serve(built, prolific="C1", participants=people)
+    people.write_text(f"{24 * 'a'}\r\n\r\n{24 * 'B'}", "utf-8")
+    with pytest.raises(LookupError):
+        serve(built, prolific="C1", participants=people)
+
+
+def test_a_block_is_kept_three_times_as_long_as_it_takes(built: Built) -> None:
+    pairs = built.plan.blocks.longest
+    for seconds, minutes in ((20.0, 15), (100.0, -(-pairs * 300 // 60)), (100.1, -(-pairs * 300 // 60) + 1)):
+        pay = built.plan.pay.model_copy(update={"seconds_per_item": seconds})
+        assert server._minutes(built.plan.model_copy(update={"pay": pay})) == minutes
 
 
 def test_good_options_lead_on(built: Built) -> None:

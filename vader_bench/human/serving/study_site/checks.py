@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["FIELDS", "PROLIFIC_IDS", "byte_span", "is_answer", "prolific_ids"]
+__all__ = ["FIELDS", "PROLIFIC_IDS", "byte_span", "is_answer", "is_id", "listed", "prolific_ids"]
 
 PROLIFIC_IDS: Final = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 """Parameters that Prolific puts behind the address of a study."""
@@ -20,9 +20,19 @@ LONGEST: Final = 100_000
 def prolific_ids(parameters: Mapping[str, str]) -> tuple[str, str, str] | None:
     """Return person, study and session in lower case, or ``None`` unless each is 24 hexadecimal digits."""
     person, study, session = (parameters.get(name, "") for name in PROLIFIC_IDS)
-    if not all(re.fullmatch(r"[0-9a-fA-F]{24}", one) for one in (person, study, session)):
+    if not all(map(is_id, (person, study, session))):
         return None
     return person.lower(), study.lower(), session.lower()
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text is an id as Prolific gives them, in letters of either size."""
+    return re.fullmatch(r"[0-9a-fA-F]{24}", text) is not None
+
+
+def listed(text: str) -> list[str]:
+    """Return the lines of a list of people in lower case, empty ones too."""
+    return [line.strip().lower() for line in text.splitlines()]
 
 
 def is_answer(posted: Mapping[str, Sequence[str]], block: str) -> bool:

@@ -22,8 +22,6 @@ from django.core.management import call_command
 
 __all__ = ["again", "export", "main", "prepare", "serve"]
 
-HOURS: Final = 2
-"""After so long a block that was begun goes to someone else."""
 CONNECTIONS: Final = 800
 """Open at a time; a browser keeps six, and with Waitress's own hundred sixteen people shut out the rest. A
 process may have 1,024 files open."""
@@ -78,7 +76,7 @@ def _publish(admin: Any, template: str, table: str) -> None:
         filename="batch.csv",
         created_by=admin,
         assignments_per_task=1,
-        allotted_assignment_time=HOURS,
+        allotted_assignment_time=-(-settings.STUDY["minutes"] // 60),  # in hours
         login_required=True,
     )
     batch.save()

@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.views import redirect_to_login
 from django.shortcuts import render
 
-__all__ = ["OPEN", "RATERS", "Gate", "Hasher", "secure_cookies"]
+__all__ = ["OPEN", "RATERS", "Gate", "Hasher", "minutes", "secure_cookies"]
 
 OPEN: Final = {"login", "prolific", "video"}
 """Names of the addresses that anyone may call; files of the site's looks never come here."""
@@ -45,6 +45,11 @@ class Gate:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         return render(request, "study/message.html", {"message": "This page is not for raters."}, status=403)
+
+
+def minutes(_: Any) -> dict[str, int]:
+    """Return what all pages may say: how long a block is kept for who has begun it."""
+    return {"minutes": settings.STUDY["minutes"]}
 
 
 def secure_cookies(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:

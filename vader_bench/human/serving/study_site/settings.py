@@ -10,7 +10,8 @@ from typing import Any
 __all__ = ["STUDY"]  # Django reads the other names in capitals by itself
 
 STUDY: dict[str, Any] = json.loads(Path(os.environ["STUDY_SITE"]).read_text("utf-8"))
-"""``secret_key, database, media, media_path, public, prolific, per_rater, plan, title``."""
+"""``secret_key, database, media, media_path, public, prolific, participants, per_rater, minutes, plan,
+title``."""
 
 DEBUG = False
 SECRET_KEY = STUDY["secret_key"]
@@ -53,6 +54,7 @@ TEMPLATES = [
                 "django.template.context_processors.static",
                 "django.contrib.messages.context_processors.messages",
                 "turkle.utils.turkle_vars",
+                "study_site.gate.minutes",
             ]
         },
     }

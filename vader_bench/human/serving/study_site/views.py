@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +14,18 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.contenttypes.models import ContentType
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from turkle import views as turkle
 from turkle.models import Batch, Task, TaskAssignment
 
-from .checks import byte_span, is_answer, prolific_ids
+from .checks import byte_span, is_answer, listed, prolific_ids
 
 __all__ = ["accept", "block", "frame", "give_back", "index", "prolific", "video"]
 
 COMPLETE: Final = "https://app.prolific.com/submissions/complete?cc="
+PROLIFIC: Final = "prolific-"
+"""What the account names of people from Prolific begin with."""
 
 
 @require_safe
@@ -55,10 +60,16 @@ def accept(request: Any, batch_id: int) -> Any:
     begun = _begun(batch, request.user)
     if begun is not None:
         return redirect("task_assignment", begun.task_id, begun.id)
+    if "prolific" in request.session:
+        refusal = _refusal(request, request.user.username.removeprefix(PROLIFIC))
+        if refusal is not None:
+            return refusal
     task = _next(batch, request.user)
     if task is None:
         return redirect("index")
     begun = TaskAssignment(assigned_to=request.user, task=task)
+    begun.save()
+    begun.expires_at = timezone.now() + timedelta(minutes=settings.STUDY["minutes"])  # Turkle counts hours
     begun.save()
     return redirect("task_assignment", task.id, begun.id)
 
@@ -104,8 +115,11 @@ def prolific(request: Any) -> Any:
     if ids is None:
         return _message(request, "This address is not complete. Open the study on Prolific again.", 400)
     person, study, session = ids
+    refusal = _refusal(request, person)
+    if refusal is not None:
+        return refusal
     user, _ = get_user_model().objects.get_or_create(
-        username=f"prolific-{person}", defaults={"password": make_password(None)}
+        username=PROLIFIC + person, defaults={"password": make_password(None)}
     )
     if not user.is_active:
         return _message(request, "This account was closed.", 403)
@@ -151,8 +165,11 @@ def _own(request: Any, task_id: int, task_assignment_id: int) -> Any:
 
 
 def _begun(batch: Any, user: Any) -> Any:
-    TaskAssignment.expire_all_abandoned()
-    return TaskAssignment.objects.filter(task__batch=batch, assigned_to=user, completed=False).first()
+    """Return what this person is at, if nobody else has asked for it since its time was over."""
+    own = TaskAssignment.objects.filter(task__batch=batch, assigned_to=user, completed=False).first()
+    if own is None:
+        TaskAssignment.expire_all_abandoned()
+    return own
 
 
 def _next(batch: Any, user: Any) -> Any:
@@ -165,6 +182,21 @@ def _next(batch: Any, user: Any) -> Any:
         return None
     had = Task.objects.filter(taskassignment__assigned_to=user).values("input_csv_fields")
     return batch.available_tasks_for(user).exclude(input_csv_fields__in=had).first()
+
+
+def _refusal(request: Any, person: str) -> Any:
+    """Return why someone from Prolific gets no block, or ``None``; the list may grow at any time."""
+    path = settings.STUDY["participants"]
+    if path is None:
+        return None
+    try:
+        people = listed(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"--participants {path}: {error}\n")
+        return _message(request, "The study is not open now. Please try again later.", 503)
+    if person in people:
+        return None
+    return _message(request, "This study is not open to you. Please return your place on Prolific.", 403)
 
 
 def _words(request: Any) -> str:

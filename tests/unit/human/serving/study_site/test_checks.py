@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vader_bench.human.serving.study_site.checks import LONGEST, byte_span, is_answer, prolific_ids
+from vader_bench.human.serving.study_site.checks import LONGEST, byte_span, is_answer, listed, prolific_ids
 
 IDS = {"PROLIFIC_PID": "5F" + 22 * "a", "STUDY_ID": 24 * "1", "SESSION_ID": 24 * "b"}
 GOOD = {"block_id": ["b1"], "answers_json": ['{"v": 1}'], "csrfmiddlewaretoken": ["x"]}
@@ -23,6 +23,11 @@ def test_the_ids_of_prolific_come_in_small_letters() -> None:
 def test_anything_but_ids_of_prolific_is_refused(name: str, wrong: str) -> None:
     assert prolific_ids(IDS | {name: wrong}) is None
     assert prolific_ids({key: value for key, value in IDS.items() if key != name}) is None
+
+
+def test_a_list_of_people_may_come_from_anywhere() -> None:
+    assert listed("") == []
+    assert listed(" 5F \r\n\nab") == ["5f", "", "ab"]
 
 
 def test_an_answer_is_the_two_fields_of_the_page() -> None:
