@@ -38,11 +38,12 @@ class Platform(SimpleHTTPRequestHandler):
     """Serves the package and keeps what is posted."""
 
     posted: Queue[dict[str, list[str]]] = Queue()
+    status = 204
 
     def do_POST(self) -> None:
         size = int(self.headers["Content-Length"])
         self.posted.put(parse_qs(self.rfile.read(size).decode(), keep_blank_values=True))
-        self.send_response(204)
+        self.send_response(self.status)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
@@ -88,9 +89,32 @@ def press(browser: Any, key: str) -> None:
     browser.switch_to.active_element.send_keys(key)
 
 
-def begin(browser: Any, address: str) -> None:
+def opened(browser: Any, address: str) -> None:
+    """Open a page as in a new tab: nothing is kept of earlier ones."""
     browser.get(address)
+    browser.execute_script("sessionStorage.clear()")
+    browser.get(address)
+
+
+def begin(browser: Any, address: str) -> None:
+    opened(browser, address)
     browser.find_element("id", "agree").click()
+
+
+def skip_pair(browser: Any) -> None:
+    browser.find_element("css selector", ".problem").click()
+    browser.execute_script(f"{NEXT}.click()")
+
+
+def heading(browser: Any) -> str:
+    """Return the headings that are shown."""
+    shown = "[...document.querySelectorAll('h2')].filter((one) => one.offsetParent !== null)"
+    return str(browser.execute_script(f"return {shown}.map((one) => one.textContent).join(', ')"))
+
+
+def kept(browser: Any) -> dict[str, Any]:
+    text = browser.execute_script("return JSON.stringify({...sessionStorage})")
+    return {name: json.loads(value) for name, value in json.loads(text).items()}
 
 
 def answer(browser: Any) -> None:
@@ -109,8 +133,9 @@ def asks_before_it_goes(browser: Any) -> bool:
 
 
 def complaints(browser: Any) -> list[str]:
-    entries = browser.get_log("browser")
-    return [one["message"] for one in entries if one["level"] == "SEVERE" and "favicon" not in one["message"]]
+    """Return what went wrong, but for a question before leaving that a page without a click may not ask."""
+    messages = [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+    return [one for one in messages if "favicon" not in one and "'beforeunload'" not in one]
 
 
 def ingested(browser: Any, folder: Path) -> BlockAnswers:
@@ -171,8 +196,83 @@ def test_answers_stay_shut_until_both_videos_have_played(browser: Any, address: 
     assert browser.execute_script(f"return {NEXT}.disabled")
 
 
+def test_a_block_goes_on_after_a_reload_until_it_is_sent(
+    browser: Any, address: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = f"{address}/batch.html?assignmentId=A1"
+    begin(browser, page)
+    answer(browser)
+    browser.refresh()
+    assert heading(browser).startswith("Pair 2 of ")
+    assert asks_before_it_goes(browser)
+    ((name, value),) = kept(browser).items()
+    block = browser.execute_script("return document.querySelector('[name=block_id]').value")
+    assert name == f"vader-bench block {block} A1"
+    assert set(value) == {"consent", "given", "sent"}
+    while not browser.find_elements("css selector", "#finish:not([hidden])"):
+        skip_pair(browser)
+    given = browser.execute_script("return document.getElementById('answers').value")
+    monkeypatch.setattr(Platform, "status", 503)
+    browser.find_element("id", "send").click()
+    assert Platform.posted.get(timeout=20)["answers_json"] == [given]
+    assert ["503" in one for one in complaints(browser)] == [True]
+    monkeypatch.setattr(Platform, "status", 204)
+    browser.get(page)
+    assert heading(browser) == "Thank you"
+    read = ingested(browser, folder)
+    assert [item.problem for item in read.items] == [False, *[True] * (len(read.items) - 1)]
+    browser.find_element("id", "send").click()
+    again = json.loads(Platform.posted.get(timeout=20)["answers_json"][0])
+    assert (again["items"], again["consent"]) == tuple(json.loads(given)[key] for key in ("items", "consent"))
+    browser.get(f"{address}/batch.html?assignmentId=A2")
+    assert heading(browser).startswith("Before you begin")
+    assert kept(browser) == {}
+
+
+def test_another_assignment_begins_anew_and_takes_nothing_away(browser: Any, address: str) -> None:
+    begin(browser, f"{address}/batch.html?assignmentId=A1")
+    skip_pair(browser)
+    browser.get(f"{address}/batch.html?assignmentId=A2")
+    assert heading(browser).startswith("Before you begin")
+    browser.find_element("id", "agree").click()
+    browser.get(f"{address}/batch.html?assignmentId=A1")
+    assert heading(browser).startswith("Pair 2 of ")
+    assert len(kept(browser)) == 2
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    ["'{'", "'null'", "'{}'", "text.replace('\"version\":\"1\"', '\"version\":\"0\"')",
+     "text.replace(/\"id\":\"[^\"]+\"/, '\"id\":\"x\"')"],
+)  # fmt: skip
+def test_what_does_not_fit_the_block_is_not_taken_up(browser: Any, address: str, spoil: str) -> None:
+    begin(browser, f"{address}/batch.html")
+    skip_pair(browser)
+    text = "const [[key, text]] = Object.entries(sessionStorage);"
+    assert browser.execute_script(f"{text} sessionStorage.setItem(key, {spoil}); return text !== {spoil}")
+    browser.refresh()
+    assert heading(browser).startswith("Before you begin")
+    assert complaints(browser) == []
+
+
+def test_where_storage_is_forbidden_a_block_is_answered_all_the_same(browser: Any, address: str) -> None:
+    opened(browser, f"{address}/batch.html")
+    forbid = "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('no'); }})"
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": forbid})
+    try:
+        browser.refresh()
+        browser.find_element("id", "agree").click()
+        skip_pair(browser)
+        assert heading(browser).startswith("Pair 2 of ")
+        assert complaints(browser) == []
+        browser.refresh()
+        assert heading(browser).startswith("Before you begin")
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
 def test_nobody_leaves_a_block_by_mistake(browser: Any, address: str) -> None:
-    browser.get(f"{address}/batch.html")
+    opened(browser, f"{address}/batch.html")
     assert not asks_before_it_goes(browser)
     browser.find_element("id", "agree").click()
     assert asks_before_it_goes(browser)
@@ -183,13 +283,12 @@ def test_a_video_that_does_not_play_is_no_dead_end(browser: Any, address: str) -
     browser.execute_script("document.querySelectorAll('video')[1].src = '/videos/none.mp4'")
     assert wait_until(browser, "document.querySelector('.state').textContent.includes('could not be loaded')")
     assert browser.execute_script(f"return {NEXT}.disabled")
-    browser.find_element("css selector", ".problem").click()
-    browser.execute_script(f"{NEXT}.click()")
+    skip_pair(browser)
     assert browser.find_element("css selector", "#pair h2").text.startswith("Pair 2 of ")
 
 
 def test_a_pair_is_answered_by_keyboard(browser: Any, address: str) -> None:
-    browser.get(f"{address}/batch.html")
+    opened(browser, f"{address}/batch.html")
     browser.execute_script("document.getElementById('agree').focus()")
     press(browser, " ")
     assert browser.switch_to.active_element.text.startswith("Pair 1 of ")
@@ -225,6 +324,7 @@ def test_a_preview_cannot_be_sent(browser: Any, address: str, folder: Path) -> N
         browser.execute_script(f"{NEXT}.click()")
     assert not browser.find_element("id", "send").is_enabled()
     assert not asks_before_it_goes(browser)
+    assert kept(browser) == {}
     assert "preview" in browser.find_element("id", "preview").text
     for item in ingested(browser, folder).items:
         assert item.problem

@@ -3,12 +3,16 @@
   // Text from the data is only ever set by textContent, and there is no template literal: a crowd platform
   // replaces every dollar sign before a brace.
   var WATCHED = 0.9;
+  var KEPT = "vader-bench block ";
   var block = JSON.parse(document.getElementById("block").textContent);
   var study = document.getElementById("study");
   var pair = document.getElementById("pair");
   var form = pair.closest("form");
   var parameters = new URLSearchParams(location.search);
   var preview = parameters.get("assignmentId") === "ASSIGNMENT_ID_NOT_AVAILABLE";
+  // Blocks of other people may share this origin and this tab: an assignment is one person's.
+  var blockId = document.querySelector("input[name=block_id]").value;
+  var key = KEPT + blockId + " " + (parameters.get("assignmentId") || "");
   var consent = null;
   var finished = false;
   var sent = false;
@@ -24,6 +28,43 @@
       made.appendChild(child);
     });
     return made;
+  }
+
+  function withStorage(action) {
+    try {
+      return action(window.sessionStorage);
+    } catch (error) {
+      return null; // forbidden, full or spoiled: the block is answered all the same, but not kept
+    }
+  }
+
+  function keep() {
+    if (!preview) {
+      withStorage(function (storage) {
+        storage.setItem(key, JSON.stringify({ consent: consent, given: given, sent: sent }));
+      });
+    }
+  }
+
+  function recall() {
+    withStorage(function (storage) {
+      var kept = JSON.parse(storage.getItem(key));
+      var fits = kept.consent.version === study.dataset.consent && kept.given.length <= block.items.length;
+      if (fits && kept.given.every(function (one, index) { return one.id === block.items[index].id; })) {
+        consent = kept.consent;
+        given = kept.given;
+      }
+    });
+  }
+
+  function forgetSent() {
+    withStorage(function (storage) {
+      Object.keys(storage).forEach(function (name) {
+        if (name !== key && name.indexOf(KEPT) === 0 && JSON.parse(storage.getItem(name)).sent) {
+          storage.removeItem(name);
+        }
+      });
+    });
   }
 
   function played(video) {
@@ -146,6 +187,7 @@
         problem: problem.checked ? 1 : 0,
         ms: Math.round(performance.now() - began)
       });
+      keep();
     }
 
     both.addEventListener("click", function () {
@@ -154,11 +196,7 @@
     problem.addEventListener("change", update);
     next.addEventListener("click", function () {
       record();
-      if (place + 1 < block.items.length) {
-        show(place + 1);
-      } else {
-        finish();
-      }
+      goOn();
     });
     pair.replaceChildren(
       heading,
@@ -172,6 +210,16 @@
     pair.appendChild(element("div", { className: "row" }, [next]));
     update();
     heading.focus();
+  }
+
+  function goOn() {
+    document.getElementById("welcome").hidden = true;
+    pair.hidden = false;
+    if (given.length < block.items.length) {
+      show(given.length);
+    } else {
+      finish();
+    }
   }
 
   function finish() {
@@ -195,21 +243,22 @@
   });
   document.getElementById("agree").addEventListener("click", function () {
     consent = { version: study.dataset.consent, at: new Date().toISOString() };
-    document.getElementById("welcome").hidden = true;
-    pair.hidden = false;
-    show(0);
+    keep();
+    goOn();
   });
   if (form) {
     form.addEventListener("submit", function (event) {
       sent = finished && !preview;
-      if (!sent) {
+      if (sent) {
+        keep(); // until another block is opened: the platform may not get it
+      } else {
         event.preventDefault();
       }
     });
   }
   window.addEventListener("beforeunload", function (event) {
     if (consent && !sent && !preview) {
-      event.preventDefault(); // the browser asks first: all answers of the block would be gone
+      event.preventDefault(); // the browser asks first: answers are kept in this tab at most
     }
   });
   var assignment = document.getElementById("assignment");
@@ -218,6 +267,13 @@
     var sandbox = "https://workersandbox.mturk.com";
     if (parameters.get("turkSubmitTo") === sandbox) {
       form.action = sandbox + "/mturk/externalSubmit";
+    }
+  }
+  if (!preview) {
+    forgetSent();
+    recall();
+    if (consent) {
+      goOn();
     }
   }
 })();
