@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -41,13 +41,20 @@ def study_data(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def write_clip(path: Path, shade: int, *, frames: int = 4, size: tuple[int, int] = (64, 48)) -> None:
-    """Write a small H.264 video of grey ``shade`` with a moving bar, with metadata that tells its folder."""
+def write_clip(
+    path: Path,
+    shade: int,
+    *,
+    frames: int = 4,
+    size: tuple[int, int] = (64, 48),
+    codec: Literal["libx264", "mpeg4"] = "libx264",
+) -> None:
+    """Write a small video of grey ``shade`` with a moving bar, with metadata that tells its folder."""
     width, height = size
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
         container.metadata["title"] = path.parent.name
-        stream = container.add_stream("libx264", rate=8)
+        stream = container.add_stream(codec, rate=8)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
             picture = np.full((height, width, 3), shade, np.uint8)

@@ -24,7 +24,7 @@ import pytest
 from tests.support.answers import perfect
 from tests.support.browser import started_browser, wait_until
 from tests.support.site import Visitor
-from tests.support.studies import write_study
+from tests.support.studies import write_clip, write_study
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.human.config import load_study
@@ -487,6 +487,61 @@ def test_a_phone_never_scrolls_sideways(running: Running, browser: Any) -> None:
     browser.find_element("id", "logout").click()
     awaited(browser, "login")
     assert fits(browser)
+
+
+def spoil_video(built: Built, block: str, place: int) -> None:
+    """Put a video that no browser can decode in place of the left one of a pair."""
+    with (built.package / "batch.csv").open(encoding="utf-8", newline="") as stream:
+        data = next(row["block_json"] for row in csv.DictReader(stream) if row["block_id"] == block)
+    name = json.loads(data)["items"][place]["src"][0].rpartition("/")[2]
+    write_clip(built.package / "videos" / name, 90, codec="mpeg4")
+
+
+def test_a_video_that_cannot_be_decoded_is_told_and_costs_one_pair(
+    environment: Path, tmp_path: Path, browser: Any
+) -> None:
+    built = build(tmp_path, 4)
+    state = "document.querySelector('.state').textContent"
+    with serving(built, Offer(port=0, raters=1, environment=environment), lambda _: None) as running:
+        rater = entered(running, 1)
+        block = rater.fields(rater.begin())["block_id"]
+        spoil_video(built, block, 1)
+        browser.get(f"{running.address}/login/")
+        browser.find_element("name", "username").send_keys("rater-1")
+        browser.find_element("name", "password").send_keys(running.accounts["rater-1"])
+        browser.find_element("id", "login").click()
+        awaited(browser, "begin").click()
+        for place in range(len(built.key.blocks[block])):
+            browser.switch_to.frame(awaited(browser, "task_assignment_iframe"))
+            if place == 0:
+                awaited(browser, "agree").click()
+            heading = browser.find_element("css selector", "#pair h2").text
+            assert heading.startswith(f"Pair {place + 1} of ")
+            if place == 1:
+                assert wait_until(browser, f"{state}.startsWith('A video could not be loaded.')")
+                browser.find_element("css selector", ".problem").click()
+            else:
+                browser.find_element("css selector", ".both").click()
+                assert wait_until(browser, "!document.querySelector('fieldset').disabled")
+                for box in browser.find_elements("css selector", "fieldset input[value=L]"):
+                    box.click()
+            browser.find_element("css selector", ".next").click()
+            browser.refresh()  # it goes on where it was, through Turkle's frame too
+        browser.switch_to.frame(awaited(browser, "task_assignment_iframe"))
+        assert browser.execute_script("return sessionStorage.length") == 1
+        awaited(browser, "send").click()
+        browser.switch_to.default_content()
+        awaited(browser, "begin")
+        assert browser.execute_script("return sessionStorage.length") == 0
+        (row,) = rows(running)
+    items = json.loads(row["Answer.answers_json"])["items"]
+    assert [any(item["err"]) for item in items] == [False, True, False]
+    assert main(["study", "ingest", str(built.folder), str(running.folder / "results.csv")]) == ExitCode.DONE
+    found = load_ingested(built.folder)
+    assert found.refused == []
+    (submission,) = found.submissions
+    assert [set(item.answers.values()) for item in submission.items] == [{"L"}, {None}, {"L"}]
+    assert [any(item.errors) for item in submission.items] == [False, True, False]
 
 
 def test_a_pair_is_answered_by_keyboard_from_the_login_on(running: Running, browser: Any) -> None:
