@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,32 +14,39 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.responses import SIMULATED
 
-__all__ = ["ADMIN", "PASSWORDS", "account_names", "kept_accounts", "private_folder", "write_private"]
+__all__ = ["ADMIN", "PASSWORDS", "kept_accounts", "private_folder", "write_private"]
 
 ADMIN: Final = "admin"
 """Account of the requester."""
 PASSWORDS: Final = "raters.csv"
 """Accounts and passwords, the requester's first."""
 _COLUMNS: Final = ("name", "password")
+_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Without those that are taken for one another."""
 
 
-def account_names(raters: int, simulated: int = 0) -> list[str]:
-    """Return the names of the requester, of so many raters and of so many simulated ones."""
-    return [
-        ADMIN,
-        *(f"rater-{number}" for number in range(1, raters + 1)),
-        *(f"{SIMULATED}-{number}" for number in range(1, simulated + 1)),
-    ]
+def kept_accounts(folder: Path, raters: int = 0, simulated: int = 0) -> dict[str, str]:
+    """Return the passwords of all accounts in ``folder`` by name; of new ones they are drawn and kept.
 
+    Raters are called ``rater-x7k2-1``, ``rater-x7k2-2``, …, with letters that are drawn once for a folder:
+    two servers of one study have raters of their own, who must not be taken for the same people.
 
-def kept_accounts(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the passwords of all accounts in ``folder`` by name; of new ``names`` they are drawn and kept.
+    Args:
+        folder: of a server.
+        raters: how many raters there shall be at least, beside the requester.
+        simulated: how many simulated ones.
 
     Raises:
         UserError: the file is not as it was written.
     """
     path = folder / PASSWORDS
     accounts = _read(path) if path.exists() else {}
+    prefix = _prefix(accounts) or "".join(secrets.choice(_LETTERS) for _ in range(4))
+    names = [
+        ADMIN,
+        *(f"rater-{prefix}-{number}" for number in range(1, raters + 1)),
+        *(f"{SIMULATED}-{number}" for number in range(1, simulated + 1)),
+    ]
     new = [name for name in names if name not in accounts]
     accounts |= {name: secrets.token_urlsafe(15) for name in new}
     if new:
@@ -58,6 +66,12 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, into a private folder."""
     files.write_text(path, text)
     path.chmod(0o600)
+
+
+def _prefix(accounts: Iterable[str]) -> str | None:
+    """Return the letters in the names of raters, if there are any yet."""
+    found = (re.fullmatch(rf"rater-([{_LETTERS}]{{4}})-\d+", name) for name in accounts)
+    return next((match[1] for match in found if match), None)
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -22,7 +22,6 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.human.plan import Built, Plan
 from vader_bench.human.serving.accounts import (
     ADMIN,
-    account_names,
     kept_accounts,
     private_folder,
     write_private,
@@ -51,7 +50,7 @@ class Offer:
     port: int = 8000
     """Of loopback; 0 is any free one."""
     raters: int = 0
-    """Accounts ``rater-1``, ``rater-2``, … that there shall be at least."""
+    """Accounts ``rater-x7k2-1``, ``rater-x7k2-2``, … that there shall be at least."""
     simulated: int = 0
     """Accounts of simulated raters, in place of all others and on data of their own."""
     prolific: str | None = None
@@ -123,7 +122,7 @@ def serving(built: Built, offer: Offer, say: Callable[[str], None]) -> Iterator[
         private_folder(folder)
         stack.enter_context(_alone(folder))
         site = Site(made_environment(offer.environment or default_environment(), say), folder)
-        accounts = kept_accounts(folder, account_names(offer.raters, offer.simulated))
+        accounts = kept_accounts(folder, offer.raters, offer.simulated)
         _configure(built, offer, folder)
         _prepare(built, site, accounts)
         if offer.again:

@@ -68,10 +68,17 @@ def running(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield started
 
 
+def rater_name(running: Running, number: int) -> str:
+    name = list(running.accounts)[number]  # the requester is the first
+    assert name.startswith("rater-")
+    assert name.endswith(f"-{number}")
+    return name
+
+
 def entered(running: Running, number: int) -> Visitor:
     """Return rater ``number``, who has logged in."""
     visitor = Visitor(running.address)
-    name = f"rater-{number}"
+    name = rater_name(running, number)
     assert visitor.log_in(name, running.accounts[name]).place == "/"
     return visitor
 
@@ -152,7 +159,7 @@ def test_a_person_answers_so_many_blocks_each_once(running: Running) -> None:
     page = rater.get("/").text
     assert "Your answers were saved: 2 blocks." in page
     assert "Nothing is left for you to answer." in page
-    own = [row for row in rows(running) if row["Turkle.Username"] == "rater-3"]
+    own = [row for row in rows(running) if row["Turkle.Username"] == rater_name(running, 3)]
     assert [row["Answer.answers_json"] for row in own] == [fields["answers_json"]] * 2
     assert [row["Answer.block_id"] for row in own] == [row["Input.block_id"] for row in own]
 
@@ -298,7 +305,7 @@ def test_a_new_start_keeps_answers_and_publishes_nothing_twice(environment: Path
         rater = entered(running, 1)
         assert rater.send(rater.begin()).place == "/"
         assert Visitor(running.address).get(ids(1)).status == 404  # not asked for
-        password = running.accounts["rater-1"]
+        accounts = running.accounts
         with pytest.raises(UserError, match="is being served already"):
             serving(built, Offer(), lambda _: None).__enter__()
         port = int(running.address.rpartition(":")[2])
@@ -310,7 +317,7 @@ def test_a_new_start_keeps_answers_and_publishes_nothing_twice(environment: Path
     results.unlink()
     assert main(["study", "export", str(built.folder), "--environment", str(environment)]) == ExitCode.DONE
     with serving(built, Offer(port=0, raters=2, environment=environment), lambda _: None) as running:
-        assert running.accounts["rater-1"] == password
+        assert running.accounts | accounts == running.accounts
         assert len(rows(running)) == 1
         rater.address = running.address  # its login still holds
         assert rater.send(rater.begin()).place == "/"
@@ -507,8 +514,8 @@ def test_a_video_that_cannot_be_decoded_is_told_and_costs_one_pair(
         block = rater.fields(rater.begin())["block_id"]
         spoil_video(built, block, 1)
         browser.get(f"{running.address}/login/")
-        browser.find_element("name", "username").send_keys("rater-1")
-        browser.find_element("name", "password").send_keys(running.accounts["rater-1"])
+        browser.find_element("name", "username").send_keys(rater_name(running, 1))
+        browser.find_element("name", "password").send_keys(running.accounts[rater_name(running, 1)])
         browser.find_element("id", "login").click()
         awaited(browser, "begin").click()
         for place in range(len(built.key.blocks[block])):
@@ -559,7 +566,8 @@ def test_a_pair_is_answered_by_keyboard_from_the_login_on(running: Running, brow
 
     browser.get(f"{running.address}/login/")
     tab_to("id_username")
-    press(browser, "rater-6", tab, running.accounts["rater-6"], enter)
+    name = rater_name(running, 6)
+    press(browser, name, tab, running.accounts[name], enter)
     awaited(browser, "begin")
     tab_to("begin")
     press(browser, enter)
