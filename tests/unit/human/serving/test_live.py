@@ -173,27 +173,34 @@ def test_a_block_that_is_given_back_goes_to_the_next_person(running: Running) ->
     assert other.begin().split("/")[2] == block.split("/")[2]
 
 
-def test_a_block_that_is_not_sent_in_time_goes_to_the_next_person(running: Running) -> None:
-    rater, other = entered(running, 7), entered(running, 8)
-    block = rater.begin()
-    with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database, database:
-        (expires,) = database.execute(
-            "select expires_at from turkle_taskassignment where id = ?", [block.split("/")[4]]
-        ).fetchone()
-        left = datetime.fromisoformat(expires).replace(tzinfo=UTC) - datetime.now(UTC)
-        assert timedelta(minutes=14) < left < timedelta(minutes=15)  # three times one minute is too short
-        past = datetime.now(UTC) - timedelta(minutes=1)
-        database.execute(
-            "update turkle_taskassignment set expires_at = ? where id = ?",
-            [str(past)[:26], block.split("/")[4]],
-        )
-    assert "Send within 15 minutes" in rater.get(block).text
-    assert rater.begin() == block  # nobody else has asked
-    assert other.begin().split("/")[2] == block.split("/")[2]
-    gone = rater.get(block)
-    assert gone.status == 404
-    assert "goes to someone else" in gone.text
-    assert rater.begin() != block
+def test_a_block_that_is_late_goes_to_someone_else_if_no_other_is_left(
+    environment: Path, tmp_path: Path
+) -> None:
+    offer = Offer(port=0, raters=2, environment=environment)
+    with serving(build(tmp_path, 6), offer, lambda _: None) as running:
+        rater, other = entered(running, 1), entered(running, 2)
+        block = rater.begin()
+        assert "Send within 15 minutes" in rater.get(block).text
+        with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database, database:
+            ((expires,),) = database.execute("select expires_at from turkle_taskassignment")
+            left = datetime.fromisoformat(expires).replace(tzinfo=UTC) - datetime.now(UTC)
+            assert timedelta(minutes=14) < left < timedelta(minutes=15)  # three times one minute is too short
+            past = datetime.now(UTC) - timedelta(minutes=1)
+            database.execute("update turkle_taskassignment set expires_at = ?", [str(past)[:26]])
+        second = other.begin()
+        assert second.split("/")[2] != block.split("/")[2]
+        assert rater.begin() == block
+        assert rater.send(block).place == "/"  # late, but nobody needed it
+        third = rater.begin()
+        assert other.send(second).place == "/"
+        assert other.begin() == "/"
+        with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database, database:
+            database.execute("update turkle_taskassignment set expires_at = ?", [str(past)[:26]])
+        assert other.begin().split("/")[2] == third.split("/")[2]
+        gone = rater.get(third)
+        assert gone.status == 404
+        assert "may go to someone else" in gone.text
+        assert rater.begin() == "/"
 
 
 @pytest.mark.parametrize(

@@ -165,23 +165,24 @@ def _own(request: Any, task_id: int, task_assignment_id: int) -> Any:
 
 
 def _begun(batch: Any, user: Any) -> Any:
-    """Return what this person is at, if nobody else has asked for it since its time was over."""
-    own = TaskAssignment.objects.filter(task__batch=batch, assigned_to=user, completed=False).first()
-    if own is None:
-        TaskAssignment.expire_all_abandoned()
-    return own
+    return TaskAssignment.objects.filter(task__batch=batch, assigned_to=user, completed=False).first()
 
 
 def _next(batch: Any, user: Any) -> Any:
     """Return the block that this person may begin, or ``None``.
 
-    A block that is given out again is another task of Turkle's with the same fields: who had the one does
-    not get the other.
+    One that others are late with is taken from them only if there is no other. A block that is given out
+    again is another task of Turkle's with the same fields: who had the one does not get the other.
     """
     if batch.assignments_completed_by(user).count() >= settings.STUDY["per_rater"]:
         return None
     had = Task.objects.filter(taskassignment__assigned_to=user).values("input_csv_fields")
-    return batch.available_tasks_for(user).exclude(input_csv_fields__in=had).first()
+    free = batch.available_tasks_for(user).exclude(input_csv_fields__in=had)
+    found = free.first()
+    if found is None:
+        TaskAssignment.expire_all_abandoned()
+        found = free.first()
+    return found
 
 
 def _refusal(request: Any, person: str) -> Any:
