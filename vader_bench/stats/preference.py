@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
@@ -201,14 +201,19 @@ def first_answers(responses: Sequence[Response]) -> list[Response]:
 
 
 def compare_preferences(
-    responses: Sequence[Response], arms: Sequence[str], questions: Sequence[str]
+    responses: Sequence[Response],
+    arms: Sequence[str],
+    questions: Sequence[str],
+    family: Iterable[tuple[str, str, str]] = (),
 ) -> list[Preference]:
-    """Return every question on every pair of arms that was asked, Holm-corrected together.
+    """Return every question on every pair of arms that was answered, Holm-corrected together.
 
     Args:
         responses: of one study; repeats are passed over.
         arms: all arms, in the order that decides who comes first in a pair.
         questions: all questions, in the order of the result.
+        family: question and two arms of every test that was planned: one without an answer is corrected for
+            as one with a p-value of 1. By default the family is what was answered.
 
     Raises:
         UserError: a response names another arm or question, or a rater answered twice.
@@ -222,7 +227,9 @@ def compare_preferences(
         if (group := [r for r in firsts if r.question == question and {r.left, r.right} == {first, second}])
     ]
     shares = [_share(group, [response.score(first) for response in group]) for _, first, _, group in groups]
-    corrected = holm([share.p_value for share in shares])
+    answered = {(question, frozenset(pair)) for question, *pair, _ in groups}
+    silent = {(question, frozenset(pair)) for question, *pair in family} - answered
+    corrected = holm([share.p_value for share in shares] + [1.0] * len(silent))[: len(shares)]
     return [
         Preference(question, first, second, share, _side_adjusted(group, first), p_holm)
         for (question, first, second, group), share, p_holm in zip(groups, shares, corrected, strict=True)

@@ -286,7 +286,8 @@ def _preferences(built: Built, responses: Sequence[Response]) -> dict[_Group, Pr
     """Return the preferences by question and pair; the first of a pair is listed later in the study file."""
     arms = list(reversed(built.arms))
     questions = [question.id for question in built.plan.questions]
-    found = compare_preferences(responses, arms, questions)
+    family = [(question, *pair) for question in questions for pair in built.pairs]
+    found = compare_preferences(responses, arms, questions, family)
     return {(one.question, one.first, one.second): one for one in found}
 
 

@@ -169,7 +169,7 @@ def test_a_pair_without_any_answer_is_told_and_not_passed_over() -> None:
     built = made_study(arms=("base", "ddpo", "vader"), blocks={"items": 4, "gold": 0, "repeats": 0})
     missing = {"base", "ddpo"}
     kept = []
-    for one in simulate(built, raters(built), 40):
+    for one in simulate(built, prefer(raters(built), "vader", 0.8), 40):
         keys = built.key.blocks[one.block]
         items = [
             given.model_copy(update={"answers": dict.fromkeys(QUESTIONS)})
@@ -183,6 +183,8 @@ def test_a_pair_without_any_answer_is_told_and_not_passed_over() -> None:
     assert [one.main.share.responses for one in empty] == [0, 0]
     assert all(one.main.share.wilson.absent == "no answers" and one.preferred is None for one in empty)
     assert found.flow.unanswered == 2 * built.plan.responses_per_comparison
+    smallest = min((one.main for one in found.outcomes), key=lambda main: main.share.p_value)
+    assert smallest.p_holm == pytest.approx(6 * smallest.share.p_value), "of six planned tests"
 
 
 def test_stamps_tell_simulated_answers_and_another_plan() -> None:
