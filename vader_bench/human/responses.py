@@ -16,7 +16,7 @@ from vader_bench.schema import Strict
 
 __all__ = [
     "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal", "Source",
-    "Submission", "load_ingested", "reason_kind", "tally",
+    "Submission", "load_ingested", "reason_kind", "simulated_account", "tally",
 ]  # fmt: skip
 
 RESPONSES: Final = "responses/responses.json"
@@ -123,6 +123,11 @@ def load_ingested(folder: Path) -> Ingested:
         return Ingested.model_validate(files.read_json(path))
     except ValidationError as error:
         raise UserError(str(path), "is not as it was written", "run `study ingest` again") from error
+
+
+def simulated_account(number: int) -> str:
+    """Return the account name of the simulated rater ``number``, from 1."""
+    return f"{SIMULATED}-{number}"
 
 
 def reason_kind(reason: str) -> str:

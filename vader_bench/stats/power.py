@@ -16,6 +16,7 @@ from vader_bench.stats.preference import MIN_CLUSTERS, IntArray, exact_p_value, 
 
 __all__ = [
     "FEW_PROMPTS",
+    "MOST_OF_ONE",
     "Design",
     "Plan",
     "Variation",
@@ -30,6 +31,8 @@ ALPHA = 0.05
 POWER = 0.8
 FEW_PROMPTS = 30
 """Below this number of prompts a result says little about other prompts."""
+MOST_OF_ONE = 0.05
+"""Share of all answers beyond which one person's taste weighs too much."""
 MOST_PROMPTS = 1000
 NEAREST = 0.005
 STUDIES = 2000

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from vader_bench.human.analysis.estimates import EXPLORATORY, Outcome, StudyAnalysis
-from vader_bench.human.package.build import MOST_OF_ONE
 from vader_bench.human.plan import Plan
 from vader_bench.human.responses import SIMULATED
 from vader_bench.report.words import p_text
 from vader_bench.stats.bootstrap import Estimate
+from vader_bench.stats.power import MOST_OF_ONE
 from vader_bench.stats.preference import Preference
 
 __all__ = ["banner", "findings", "interval_kind", "percent", "quoted", "rules", "stamped", "warnings"]

@@ -11,9 +11,9 @@ from typing import Final
 
 from vader_bench import files
 from vader_bench.errors import UserError
-from vader_bench.human.responses import SIMULATED
+from vader_bench.human.responses import simulated_account
 
-__all__ = ["ADMIN", "PASSWORDS", "account_names", "kept_accounts", "private_folder", "write_private"]
+__all__ = ["ADMIN", "PASSWORDS", "account_names", "kept_accounts"]
 
 ADMIN: Final = "admin"
 """Account of the requester."""
@@ -27,7 +27,7 @@ def account_names(raters: int, simulated: int = 0) -> list[str]:
     return [
         ADMIN,
         *(f"rater-{number}" for number in range(1, raters + 1)),
-        *(f"{SIMULATED}-{number}" for number in range(1, simulated + 1)),
+        *(simulated_account(number) for number in range(1, simulated + 1)),
     ]
 
 
@@ -44,20 +44,8 @@ def kept_accounts(folder: Path, names: Iterable[str]) -> dict[str, str]:
     if new:
         table = io.StringIO(newline="")
         csv.writer(table, lineterminator="\n").writerows([_COLUMNS, *accounts.items()])
-        write_private(path, table.getvalue())
+        files.write_private(path, table.getvalue())
     return accounts
-
-
-def private_folder(path: Path) -> None:
-    """Make a folder that only its owner can enter."""
-    files.make_folder(path)
-    path.chmod(0o700)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, into a private folder."""
-    files.write_text(path, text)
-    path.chmod(0o600)
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -62,6 +62,7 @@ def test_the_key_lies_outside_and_is_its_owners(built: Report) -> None:
     path = built.folder / KEY
     assert not path.is_relative_to(built.folder / PACKAGE)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert set(read(path)["arms"].values()) == {"unrefined", "refinedarm"}
 
 
