@@ -15,14 +15,17 @@ from vader_bench.errors import UserError
 from vader_bench.schema import Strict
 
 __all__ = [
-    "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal", "Source",
-    "Submission", "load_ingested", "reason_kind", "simulated_account", "tally",
+    "REJECTED", "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal",
+    "Source", "Submission", "load_ingested", "reason_kind", "rejection_warning", "simulated_account", "tally",
 ]  # fmt: skip
 
 RESPONSES: Final = "responses/responses.json"
 """The file, in the folder of a study."""
 SIMULATED: Final = "SIMULATED"
 """What the account names of simulated raters begin with, and what is stamped on all that is made of them."""
+
+REJECTED: Final = "rejected on the platform"
+"""Why work is not used that the requester refused to pay for, there and not by the rules of this study."""
 
 Choice = Literal["L", "R", "T"]
 """Left, right, or about the same."""
@@ -108,6 +111,14 @@ class Ingested(Strict):
     def used(self) -> list[Submission]:
         """Return what the main analysis is made of."""
         return [submission for submission in self.submissions if not submission.unused]
+
+
+def rejection_warning(rejected: int) -> str:
+    """Return what to say of so many blocks that are not used as they were rejected on the platform."""
+    return (
+        f"{rejected} accepted {'block was' if rejected == 1 else 'blocks were'} rejected on the platform and "
+        "so left out: somebody decided that, perhaps after seeing the answers"
+    )
 
 
 def load_ingested(folder: Path) -> Ingested:

@@ -119,6 +119,19 @@ def test_results_are_ingested(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert len(load_ingested(folder).used) == 6
 
 
+def test_what_the_requester_rejected_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = invented_study(tmp_path)
+    first, *rest = sheets_of(built)
+    path = tmp_path / "r.csv"
+    path.write_bytes(results_file("plain", [dataclasses.replace(first, status="Rejected"), *rest]))
+    assert main(["study", "ingest", str(built.folder), str(path)]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert "    not used 1: rejected on the platform\n" in said
+    assert (
+        "  warning: 1 accepted block was rejected on the platform and so left out: somebody decided" in said
+    )
+
+
 def test_simulated_answers_are_stamped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     built = invented_study(tmp_path)
     path = tmp_path / "r.csv"
