@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
+from vader_bench.human.package.advice import doubts
 from vader_bench.human.package.design import Clip, Design, Item, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
 from vader_bench.human.package.sources import Scene, find_clips
 from vader_bench.human.package.template import FIELDS, encode_cell, fragment, page_data, question_xml
 from vader_bench.human.plan import KEY, PACKAGE, BlockPlan, ItemKey, Key, Plan, PromptSet, VideoKey, VideoPlan
 from vader_bench.seeding import numpy_stream
-from vader_bench.stats.power import FEW_PROMPTS, MOST_OF_ONE
 from vader_bench.videos import Shape, read_video
 
 __all__ = ["Report", "build_package", "seal"]
@@ -218,17 +218,5 @@ def _built(study: StudyConfig, design: Design, folder: Path, plan: Plan, scenes:
         raters=-(-blocks // study.blocks.per_rater),
         hourly=hourly,
         cost=blocks * study.pay.reward,
-        warnings=list(_warnings(study, scenes, blocks)),
+        warnings=list(doubts(study, design, scenes)),
     )
-
-
-def _warnings(study: StudyConfig, scenes: list[Scene], blocks: int) -> Iterator[str]:
-    prompts = len({scene.prompt for scene in scenes})
-    if prompts < FEW_PROMPTS:
-        yield (
-            f"{prompts} prompts are few: answers on one prompt go together, so that {study.responses_wanted} "
-            f"answers on fewer than {FEW_PROMPTS} prompts say less than they seem to"
-        )
-    share = min(1.0, study.blocks.per_rater / blocks)
-    if share > MOST_OF_ONE:
-        yield f"one person may give {share:.0%} of the answers: lower blocks.per_rater, or ask for more"
