@@ -33,8 +33,11 @@ def test_the_example_is_built_from_the_committed_runs(
     assert said[3] == f"  plan SHA-256 {digest}: publish it before the first answer"
     assert said[4].startswith("  warning: 4 prompts are few")
     assert said[5].startswith("  warning: one person may give 50% of the answers")
-    assert said[6].startswith("  warning: the seed is short")
-    assert said[7:] == [
+    assert said[6].startswith(
+        "  warning: about 16 of 24 answers a question (67%) would be paid and not count"
+    )
+    assert said[7].startswith("  warning: the seed is short")
+    assert said[8:] == [
         f"package: {folder / 'package'}",
         f"key: {folder / 'key' / 'key.json'}; it tells the arms apart, so never upload it",
     ]
