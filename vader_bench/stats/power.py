@@ -12,7 +12,7 @@ from scipy.special import expit
 from vader_bench.errors import UserError
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.aggregate import FloatArray
-from vader_bench.stats.preference import MIN_CLUSTERS, IntArray, exact_p_value, two_way_variance
+from vader_bench.stats.preference import ALPHA, MIN_CLUSTERS, IntArray, exact_p_value, two_way_variance
 
 __all__ = [
     "FEW_PROMPTS",
@@ -27,7 +27,6 @@ __all__ = [
     "simulate_power",
 ]
 
-ALPHA = 0.05
 POWER = 0.8
 FEW_PROMPTS = 30
 """Below this number of prompts a result says little about other prompts."""

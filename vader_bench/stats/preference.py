@@ -17,7 +17,12 @@ from vader_bench.stats.bootstrap import LEVEL, Estimate
 from vader_bench.stats.compare import holm
 
 __all__ = [
+    "ALPHA",
+    "CLUSTERED",
+    "CORRECTION",
+    "EXACT",
     "MIN_CLUSTERS",
+    "TIE",
     "Answer",
     "IntArray",
     "Preference",
@@ -36,6 +41,15 @@ Answer: TypeAlias = Literal["left", "right", "tie"]
 IntArray: TypeAlias = npt.NDArray[np.intp]
 
 ANSWERS = ("left", "right", "tie")
+ALPHA = 0.05
+"""Level of all tests together: a preference is shown where the corrected p-value is below it."""
+CLUSTERED = "two-way clustered t"
+EXACT = "exact binomial"
+"""What a test is called; the second stands in where there is no clustered variance."""
+CORRECTION = "Holm"
+"""How p-values of one study are corrected, see ``holm``."""
+TIE = 0.5
+"""What a tie adds to the wins of either arm."""
 MIN_CLUSTERS = 8
 """With fewer raters or prompts a cluster-robust variance is too small to be shown."""
 
@@ -82,8 +96,8 @@ class Response:
         return self.rater, self.question, self.prompt, self.sample, self.pair
 
     def score(self, arm: str) -> float:
-        """Return 1 if ``arm``, one of the two, was preferred, 0 if the other was, 0.5 for a tie."""
-        return 0.5 if self.chosen is None else float(self.chosen == arm)
+        """Return 1 if ``arm``, one of the two, was preferred, 0 if the other was, ``TIE`` for a tie."""
+        return TIE if self.chosen is None else float(self.chosen == arm)
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class Share:
     @property
     def test(self) -> str:
         """What ``p_value`` is, in words, for the table."""
-        return "exact binomial" if self.clustered.absent else "two-way clustered t"
+        return EXACT if self.clustered.absent else CLUSTERED
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from vader_bench import files
 from vader_bench.errors import UserError
+from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
 from vader_bench.human.package.advice import doubts
@@ -172,6 +173,7 @@ def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Sh
         scenes=len(scenes),
         blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
         exclusion=study.exclusion,
+        analysis=analysis_plan(len(study.questions) * len(study.pairs)),
         pay=study.pay,
         consent=study.consent,
         instructions=study.instructions,
