@@ -236,6 +236,34 @@ def test_a_planted_preference_is_covered_as_often_as_the_interval_says() -> None
     assert rejected > 0.6
 
 
+PAPER = {"quality": 0.79, "text": 0.61}
+"""Shares of the paper's Table 2, from a hundred answers each."""
+
+
+@pytest.mark.slow
+def test_the_papers_shares_are_covered_by_studies_of_its_size() -> None:
+    studies = 300
+    built = made_study(
+        prompts=100,
+        paper=True,
+        blocks={"items": 5, "gold": 0, "repeats": 0, "per_rater": 1},
+        pay={"reward": 9.0},
+    )
+    covered = dict.fromkeys(PAPER, 0)
+    shares: dict[str, list[float]] = {question: [] for question in PAPER}
+    for seed in range(studies):
+        population = prefer(replace(raters(built, seed), side_bias=0.2), "vader", PAPER)
+        for one in analyse_study(ingest(built, simulate(built, population, 20)), built).outcomes:
+            assert (one.first, one.main.share.responses) == ("vader", 100)
+            interval = one.main.share.clustered
+            covered[one.question] += interval.low <= PAPER[one.question] <= interval.high
+            shares[one.question].append(interval.value)
+    error = 3 * np.sqrt(0.95 * 0.05 / studies)
+    for question, share in PAPER.items():
+        assert 0.945 - error <= covered[question] / studies <= 0.972 + error, question
+        assert np.mean(shares[question]) == pytest.approx(share, abs=0.01), question
+
+
 @pytest.mark.slow
 def test_without_a_preference_one_is_seldom_seen() -> None:
     covered, rejected, mean = _studies(0.5, 1000)
