@@ -15,8 +15,9 @@ from typing import Any
 from vader_bench.errors import UserError
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "read_json", "read_text",
-    "remove_temporaries", "sha256_file", "sha256_text", "write_bytes", "write_json", "write_text",
+    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
+    "read_json", "read_text", "remove_temporaries", "sha256_file", "sha256_text", "write_bytes",
+    "write_json", "write_private", "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
@@ -33,8 +34,13 @@ _REMEDIES = {
 }
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replace ``path`` by ``data`` at once: a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file; its folder is made where it does not exist.
+        data: all of it.
+        mode: permissions of the file from its first byte on, less those that the umask takes.
 
     Raises:
         UserError: the disk is full or refuses; the old file is as it was and nothing is left behind.
@@ -43,7 +49,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         try:
-            with temporary.open("xb") as stream:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -56,6 +63,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in UTF-8, as ``write_bytes`` does."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` as ``write_text`` does; its owner alone can read it, at any moment."""
+    write_bytes(path, text.encode("utf-8"), mode=0o600)
 
 
 def write_json(path: Path, obj: Any) -> None:
@@ -112,6 +124,17 @@ def make_folder(path: Path) -> None:
     """
     with _told(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make the folder ``path``, or take the one that is there, and let its owner alone enter it.
+
+    Raises:
+        UserError: the disk refuses, a file is in the way, or the folder is somebody else's.
+    """
+    with _told(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
 
 
 def read_text(path: Path) -> str:

@@ -57,7 +57,7 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], list[Fault]]:
     that is not finite and a value JSON does not know (a date) are faults.
 
     Raises:
-        UserError: no such file, not UTF-8, not YAML, or no mapping at the top.
+        UserError: no such file, not UTF-8, not YAML, half a character, or no mapping at the top.
     """
     text = files.read_text(path)
     try:
@@ -95,8 +95,19 @@ def rule(wrong: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError("rule", "{wrong}; {remedy}", {"wrong": wrong, "remedy": remedy})
 
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
 class _Loader(yaml.SafeLoader):
-    """The safe loader that also takes ``1e-3`` for a number, as YAML 1.2 does."""
+    """The safe loader that also takes ``1e-3`` for a number, as YAML 1.2 does, and no half characters."""
+
+    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
+        """Refuse what an escape such as U+D800 becomes: no file can hold it."""
+        node = super().compose_scalar_node(anchor)
+        assert node is not None
+        if half := _SURROGATE.search(node.value):
+            raise yaml.MarkedYAMLError(problem=f"half a character, {half[0]!r}", problem_mark=node.start_mark)
+        return node
 
 
 _Loader.add_implicit_resolver(

@@ -39,6 +39,30 @@ def test_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> Non
     assert (tmp_path / "written").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_what_is_private_is_so_from_the_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, seen = tmp_path / "a" / "private", []
+    files.make_folder(folder)
+    files.make_private_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (folder / "key").write_text("open to all")
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(os.fstat(handle).st_mode & 0o777))
+    files.write_private(folder / "key", "größer\n")
+    assert seen[0] == 0o600
+    assert (folder / "key").stat().st_mode & 0o777 == 0o600
+    assert files.read_text(folder / "key") == "größer\n"
+
+
+def test_a_private_folder_is_never_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    files.make_private_folder(tmp_path / "made" / "private")
+    assert (tmp_path / "made" / "private").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        files.make_private_folder(tmp_path / "file")
+
+
 @pytest.mark.parametrize("call", ["os.replace", "os.fsync"])
 def test_full_disk_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

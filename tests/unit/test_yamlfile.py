@@ -65,6 +65,10 @@ def test_scientific_notation_is_a_number(tmp_path: Path, number: str) -> None:
     assert read_mapping(written(tmp_path, f"rate: {number}"))[0] == {"rate": float(number)}
 
 
+def test_a_character_of_eight_digits_is_whole(tmp_path: Path) -> None:
+    assert read_mapping(written(tmp_path, 'name: "\\U0001F680"'))[0] == {"name": "🚀"}
+
+
 @pytest.mark.parametrize("text", ["e3", "1e", "a1e3", "1e3x", '"1e3"'])
 def test_what_only_resembles_a_number_is_text(tmp_path: Path, text: str) -> None:
     assert read_mapping(written(tmp_path, f"name: {text}"))[0] == {"name": text.strip('"')}
@@ -91,6 +95,8 @@ def test_all_keys_at_fault_are_told(tmp_path: Path) -> None:
         ("a: \x01\n", r"file\.yaml: is not YAML"),
         ("a: !!python/name:os.system\n", "is not YAML"),
         ("a: &a [*a]\n", "nested too deep"),
+        ('a: b\nc: ["x\\ud800"]\n', r"line 2, column 5: is not YAML \(half a character, '\\ud800'\)"),
+        ('"\\udfff": b\n', r"line 1, column 1: is not YAML \(half a character"),
         ("- a\n- b\n", "has no `key: value` lines"),
         ("", "has no `key: value` lines"),
         ("# nothing\n", "has no `key: value` lines"),

@@ -15,12 +15,14 @@ from vader_bench.schema import Name, Strict
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 
 __all__ = [
-    "PAPER_RESPONSES", "BlockConfig", "ConsentConfig", "ExclusionConfig", "GoldKind", "PayConfig", "Question",
-    "StudyConfig", "VideoConfig", "block_cost", "load_study",
+    "LONG_SEED", "PAPER_RESPONSES", "BlockConfig", "ConsentConfig", "ExclusionConfig", "GoldKind",
+    "PayConfig", "Question", "StudyConfig", "VideoConfig", "block_cost", "load_study",
 ]  # fmt: skip
 
 PAPER_RESPONSES = 100
 """Responses a comparison in Table 2 of the VADER paper."""
+LONG_SEED = 2**64
+"""Seeds below it can be tried one by one: the names of a package's files tell which one is right."""
 POWERED_RESPONSES = 300
 """Finds a preference of 60 % with a power of about 0.8 at two questions: see ``human_eval/README.md``."""
 
@@ -196,7 +198,8 @@ class StudyConfig(Strict):
     video_url: Annotated[str, AfterValidator(_address)] = "/videos/"
     """Where the videos can be had; the file's name is put behind it."""
     seed: int = Field(ge=0)
-    """Root of all draws, names of files among them: one that raters cannot guess. It stays in the key."""
+    """Root of all draws, names of files among them, of any length: below ``LONG_SEED`` it can be found by
+    trying, and with it the arms. It stays in the key."""
 
     @property
     def responses_wanted(self) -> int:

@@ -21,7 +21,9 @@ from vader_bench.human.config import (
 )
 from vader_bench.schema import Strict
 
-__all__ = ["KEY", "PACKAGE", "Built", "ItemKey", "Key", "Plan", "Role", "VideoKey", "load_built"]
+__all__ = [
+    "KEY", "PACKAGE", "AnalysisPlan", "Built", "ItemKey", "Key", "Plan", "Role", "VideoKey", "load_built",
+]  # fmt: skip
 
 PACKAGE: Final = "package"
 """Folder of all that may be uploaded."""
@@ -62,6 +64,28 @@ class VideoPlan(Strict):
         return self.frames / self.frames_per_second
 
 
+class AnalysisPlan(Strict):
+    """How the answers will be analysed."""
+
+    test: str
+    """Of a share of one half, two-sided."""
+    interval: float
+    """Level of the interval that goes with it."""
+    min_clusters: int
+    """With fewer raters or prompts, or unanimous answers, there is no such test,"""
+    otherwise: str
+    """and this one stands in."""
+    alpha: float
+    """A preference is shown where the corrected p-value is below."""
+    correction: str
+    tests: int
+    """Questions times comparisons, all corrected together."""
+    tie: float
+    """What a tie adds to the wins of either arm."""
+    counted_once: list[str]
+    """Of the answers that agree in all of these, the first one counts."""
+
+
 class Plan(Strict):
     """What was decided before the first answer, without a word on which arm is which."""
 
@@ -78,6 +102,8 @@ class Plan(Strict):
     scenes: int
     blocks: BlockPlan
     exclusion: ExclusionConfig
+    analysis: AnalysisPlan
+    """Of the primary question and of all others."""
     pay: PayConfig
     consent: ConsentConfig
     instructions: str

@@ -15,14 +15,17 @@ from vader_bench.errors import UserError
 from vader_bench.schema import Strict
 
 __all__ = [
-    "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal", "Source",
-    "Submission", "load_ingested", "reason_kind", "tally",
+    "REJECTED", "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal",
+    "Source", "Submission", "load_ingested", "reason_kind", "rejection_warning", "simulated_account", "tally",
 ]  # fmt: skip
 
 RESPONSES: Final = "responses/responses.json"
 """The file, in the folder of a study."""
 SIMULATED: Final = "SIMULATED"
 """What the account names of simulated raters begin with, and what is stamped on all that is made of them."""
+
+REJECTED: Final = "rejected on the platform"
+"""Why work is not used that the requester refused to pay for, there and not by the rules of this study."""
 
 Choice = Literal["L", "R", "T"]
 """Left, right, or about the same."""
@@ -110,6 +113,14 @@ class Ingested(Strict):
         return [submission for submission in self.submissions if not submission.unused]
 
 
+def rejection_warning(rejected: int) -> str:
+    """Return what to say of so many blocks that are not used as they were rejected on the platform."""
+    return (
+        f"{rejected} accepted {'block was' if rejected == 1 else 'blocks were'} rejected on the platform and "
+        "so left out: somebody decided that, perhaps after seeing the answers"
+    )
+
+
 def load_ingested(folder: Path) -> Ingested:
     """Return the answers of the study in ``folder``.
 
@@ -123,6 +134,11 @@ def load_ingested(folder: Path) -> Ingested:
         return Ingested.model_validate(files.read_json(path))
     except ValidationError as error:
         raise UserError(str(path), "is not as it was written", "run `study ingest` again") from error
+
+
+def simulated_account(number: int) -> str:
+    """Return the account name of the simulated rater ``number``, from 1."""
+    return f"{SIMULATED}-{number}"
 
 
 def reason_kind(reason: str) -> str:

@@ -12,10 +12,11 @@ from scipy.special import expit
 from vader_bench.errors import UserError
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.aggregate import FloatArray
-from vader_bench.stats.preference import MIN_CLUSTERS, IntArray, exact_p_value, two_way_variance
+from vader_bench.stats.preference import ALPHA, MIN_CLUSTERS, IntArray, exact_p_value, two_way_variance
 
 __all__ = [
     "FEW_PROMPTS",
+    "MOST_OF_ONE",
     "Design",
     "Plan",
     "Variation",
@@ -26,10 +27,11 @@ __all__ = [
     "simulate_power",
 ]
 
-ALPHA = 0.05
 POWER = 0.8
 FEW_PROMPTS = 30
 """Below this number of prompts a result says little about other prompts."""
+MOST_OF_ONE = 0.05
+"""Share of all answers beyond which one person's taste weighs too much."""
 MOST_PROMPTS = 1000
 NEAREST = 0.005
 STUDIES = 2000

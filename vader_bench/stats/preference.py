@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
@@ -17,7 +17,12 @@ from vader_bench.stats.bootstrap import LEVEL, Estimate
 from vader_bench.stats.compare import holm
 
 __all__ = [
+    "ALPHA",
+    "CLUSTERED",
+    "CORRECTION",
+    "EXACT",
     "MIN_CLUSTERS",
+    "TIE",
     "Answer",
     "IntArray",
     "Preference",
@@ -36,6 +41,15 @@ Answer: TypeAlias = Literal["left", "right", "tie"]
 IntArray: TypeAlias = npt.NDArray[np.intp]
 
 ANSWERS = ("left", "right", "tie")
+ALPHA = 0.05
+"""Level of all tests together: a preference is shown where the corrected p-value is below it."""
+CLUSTERED = "two-way clustered t"
+EXACT = "exact binomial"
+"""What a test is called; the second stands in where there is no clustered variance."""
+CORRECTION = "Holm"
+"""How p-values of one study are corrected, see ``holm``."""
+TIE = 0.5
+"""What a tie adds to the wins of either arm."""
 MIN_CLUSTERS = 8
 """With fewer raters or prompts a cluster-robust variance is too small to be shown."""
 
@@ -82,8 +96,8 @@ class Response:
         return self.rater, self.question, self.prompt, self.sample, self.pair
 
     def score(self, arm: str) -> float:
-        """Return 1 if ``arm``, one of the two, was preferred, 0 if the other was, 0.5 for a tie."""
-        return 0.5 if self.chosen is None else float(self.chosen == arm)
+        """Return 1 if ``arm``, one of the two, was preferred, 0 if the other was, ``TIE`` for a tie."""
+        return TIE if self.chosen is None else float(self.chosen == arm)
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class Share:
     @property
     def test(self) -> str:
         """What ``p_value`` is, in words, for the table."""
-        return "exact binomial" if self.clustered.absent else "two-way clustered t"
+        return EXACT if self.clustered.absent else CLUSTERED
 
 
 @dataclass(frozen=True)
@@ -201,14 +215,19 @@ def first_answers(responses: Sequence[Response]) -> list[Response]:
 
 
 def compare_preferences(
-    responses: Sequence[Response], arms: Sequence[str], questions: Sequence[str]
+    responses: Sequence[Response],
+    arms: Sequence[str],
+    questions: Sequence[str],
+    family: Iterable[tuple[str, str, str]] = (),
 ) -> list[Preference]:
-    """Return every question on every pair of arms that was asked, Holm-corrected together.
+    """Return every question on every pair of arms that was answered, Holm-corrected together.
 
     Args:
         responses: of one study; repeats are passed over.
         arms: all arms, in the order that decides who comes first in a pair.
         questions: all questions, in the order of the result.
+        family: question and two arms of every test that was planned: one without an answer is corrected for
+            as one with a p-value of 1. By default the family is what was answered.
 
     Raises:
         UserError: a response names another arm or question, or a rater answered twice.
@@ -222,7 +241,9 @@ def compare_preferences(
         if (group := [r for r in firsts if r.question == question and {r.left, r.right} == {first, second}])
     ]
     shares = [_share(group, [response.score(first) for response in group]) for _, first, _, group in groups]
-    corrected = holm([share.p_value for share in shares])
+    answered = {(question, frozenset(pair)) for question, *pair, _ in groups}
+    silent = {(question, frozenset(pair)) for question, *pair in family} - answered
+    corrected = holm([share.p_value for share in shares] + [1.0] * len(silent))[: len(shares)]
     return [
         Preference(question, first, second, share, _side_adjusted(group, first), p_holm)
         for (question, first, second, group), share, p_holm in zip(groups, shares, corrected, strict=True)

@@ -33,7 +33,11 @@ def test_the_example_is_built_from_the_committed_runs(
     assert said[3] == f"  plan SHA-256 {digest}: publish it before the first answer"
     assert said[4].startswith("  warning: 4 prompts are few")
     assert said[5].startswith("  warning: one person may give 50% of the answers")
-    assert said[6:] == [
+    assert said[6].startswith(
+        "  warning: about 16 of 24 answers a question (67%) would be paid and not count"
+    )
+    assert said[7].startswith("  warning: the seed is short")
+    assert said[8:] == [
         f"package: {folder / 'package'}",
         f"key: {folder / 'key' / 'key.json'}; it tells the arms apart, so never upload it",
     ]
@@ -117,6 +121,19 @@ def test_results_are_ingested(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         f"{folder / 'private'} names accounts: never publish it",
     ]
     assert len(load_ingested(folder).used) == 6
+
+
+def test_what_the_requester_rejected_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = invented_study(tmp_path)
+    first, *rest = sheets_of(built)
+    path = tmp_path / "r.csv"
+    path.write_bytes(results_file("plain", [dataclasses.replace(first, status="Rejected"), *rest]))
+    assert main(["study", "ingest", str(built.folder), str(path)]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert "    not used 1: rejected on the platform\n" in said
+    assert (
+        "  warning: 1 accepted block was rejected on the platform and so left out: somebody decided" in said
+    )
 
 
 def test_simulated_answers_are_stamped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.built import ingest
+from tests.support.built import ingest, invented_study
 from tests.support.studies import write_study
 from vader_bench import files
 from vader_bench.cli import main
@@ -63,6 +64,33 @@ def test_the_analysis_says_what_was_found_and_where_it_is(
     assert "published digest" not in capsys.readouterr().out
     assert main(["study", "analyze", str(folder), "--plan-sha256", "0" * 64]) == ExitCode.DONE
     assert capsys.readouterr().out.startswith("SIMULATED, EXPLORATORY: ")
+
+
+def test_the_papers_shares_are_found_from_a_hundred_invented_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"prompt {index}" for index in range(100)]
+    blocks = {"items": 5, "gold": 1, "repeats": 1, "per_rater": 1}
+    folder = invented_study(tmp_path, lines=lines, paper=True, blocks=blocks).folder
+    results = tmp_path / "results.csv"
+    shares = {"text": 0.61, "quality": 0.79}  # in the order of the questions
+    planted = [word for share in shares.values() for word in ("--share", str(share))]
+    asked = ["study", "simulate", str(folder), "--prefer", "refinedarm", *planted, "--careless", "0"]
+    assert main([*asked, "--out", str(results)]) == ExitCode.DONE
+    assert main(["study", "ingest", str(folder), str(results)]) == ExitCode.DONE
+    capsys.readouterr()
+    assert main(["study", "analyze", str(folder)]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert said.count(" % of 100 answers (95 % interval ") == 2
+    rows = [line.split("  ") for line in said.splitlines()]
+    for question, share in shares.items():
+        (row,) = [row for row in rows if row[0] == f"{question}: refinedarm over unrefined"]
+        found = re.search(r"([\d.]+) % \[([\d.]+), ([\d.]+)\]", " ".join(row))
+        assert found is not None, row
+        value, low, high = map(float, found.groups())
+        assert low < 100 * share < high
+        assert low < value < high
+        assert high - low < 30
 
 
 def test_power_says_what_a_design_finds_and_what_would_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,7 @@ def test_faults_of_a_text_file(tmp_path: Path, text: str, message: str) -> None:
         ("splits: {Train/1: [a cat]}", "Train/1: is no name for a split"),
         ("splits: {train: 3}", r"splits\.train: is not a list of prompts"),
         ("splits: {train: [a, 3]}", r"splits\.train: is not a list of prompts"),
+        (r'splits: {train: ["a \ud800 cat"]}', "half a character, '.ud800'"),
         ("splits: {train: gone.txt}", r"gone\.txt: does not exist"),
         ("splits: [a cat]", "splits: names no split"),
         ("prompts: {train: [a cat]}", "prompts: is not a known key.*\n.*splits: names no split"),

@@ -163,6 +163,21 @@ def test_the_family_is_corrected_together_and_in_order() -> None:
     assert found[1].p_holm == pytest.approx(found[1].share.p_value)
 
 
+def test_a_planned_test_without_an_answer_stays_in_the_family() -> None:
+    responses = [*answers(61, 39), *answers(79, 21, question="fidelity")]
+    questions = ("fidelity", "text", "motion")
+    planned = [(question, *pair) for question in questions for pair in (("base", "vader"), ("base", "ddpo"))]
+    found = compare_preferences(responses, ("vader", "base", "ddpo"), questions, planned)
+    assert [p.question for p in found] == ["fidelity", "text"]
+    # of six tests four have no answer: the smallest p-value is taken six times, the next five times
+    first, second = (p.share.p_value for p in found)
+    assert [p.p_holm for p in found] == pytest.approx([6 * first, 5 * second])
+    asked = [("fidelity", "base", "vader"), ("text", "vader", "base")]
+    assert compare_preferences(responses, ARMS, questions, asked) == compare_preferences(
+        responses, ARMS, questions
+    )
+
+
 def test_repeats_are_passed_over_and_unplanned_ones_refused() -> None:
     responses = answers(10, 5)
     again = replace(swapped(responses[0]), answer="left")

@@ -49,10 +49,10 @@ def command(
 def _filmed(study: StudyConfig, samples: int, footage: Path) -> StudyConfig:
     """Return ``study`` with new videos in place of each run, made where they are not there yet."""
     from vader_bench.footage import film
-    from vader_bench.human.package.sources import check_alike, is_run, wanted_prompts
+    from vader_bench.human.package.sources import check_runs, is_run, wanted_prompts
     from vader_bench.launch import worker_devices
 
-    check_alike(study)
+    check_runs(study)
     assert study.prompts is not None
     prompts = wanted_prompts(study.prompts)
     runs = {arm: Path(folder) for arm, folder in study.arms.items() if is_run(folder)}

@@ -21,7 +21,7 @@ def command(
     from vader_bench.human.ingest.ingest import ingest, load_salt, write_outcome
     from vader_bench.human.ingest.results_file import read_results
     from vader_bench.human.plan import load_built
-    from vader_bench.human.responses import tally
+    from vader_bench.human.responses import REJECTED, rejection_warning, tally
 
     built = load_built(folder)
     tables = [read_results(path) for path in results]
@@ -39,6 +39,8 @@ def command(
     typer.echo(f"  refused {len(found.refused)}")
     for reason, count in tally(one.reason for one in found.refused).items():
         typer.echo(f"    {count}: {reason}")
+    if rejected := unused.count(REJECTED):
+        typer.echo(f"  warning: {rejection_warning(rejected)}")
     if not found.submissions:
         raise UserError(", ".join(map(str, results)), "hold no answer to this study", "see why above")
     for path in write_outcome(folder, outcome):

@@ -43,13 +43,13 @@ def command(
     from vader_bench.human.plan import load_built
     from vader_bench.human.rehearsal.browser import rehearse
     from vader_bench.human.rehearsal.raters import Raters
-    from vader_bench.human.responses import SIMULATED
+    from vader_bench.human.responses import simulated_account
     from vader_bench.human.serving.server import Offer, serving
 
     built = load_built(folder)
     habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)
     population = planted(built, habits, prefer, shares)
-    names = [f"{SIMULATED}-{number}" for number in range(1, raters + 1)]
+    names = [simulated_account(number) for number in range(1, raters + 1)]
     offer = Offer(port=0, simulated=raters, environment=environment)
     with serving(built, offer, typer.echo) as running, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("blocks answered", total=None)

@@ -11,11 +11,13 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from vader_bench.errors import UserError
+from vader_bench.human.analysis.method import COUNTED_ONCE, check_method
 from vader_bench.human.plan import Built, ItemKey
 from vader_bench.human.responses import SIMULATED, Choice, Ingested, ItemAnswers, Source, Submission, tally
 from vader_bench.stats.agreement import Agreement, Consistency, measure_agreement, measure_consistency
 from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.preference import (
+    ALPHA,
     Answer,
     Preference,
     Response,
@@ -26,7 +28,6 @@ from vader_bench.stats.preference import (
 from vader_bench.stats.ranking import Ranking, rank_arms
 
 __all__ = [
-    "ALPHA",
     "EXPLORATORY",
     "Collected",
     "Flow",
@@ -37,8 +38,6 @@ __all__ = [
     "given_items",
 ]
 
-ALPHA: Final = 0.05
-"""A preference is said to be shown where its Holm-corrected p-value is below this."""
 EXPLORATORY: Final = "EXPLORATORY"
 """Stamped on an analysis by another plan than the one that was published."""
 
@@ -154,9 +153,11 @@ def analyse_study(ingested: Ingested, built: Built, published: str | None = None
             analysis is exploratory.
 
     Raises:
-        UserError: the answers are to another plan, or none is used, or ``published`` is no SHA-256.
+        UserError: the answers are to another plan, or none is used, or the plan fixes another analysis than
+            this, or ``published`` is no SHA-256.
     """
     _check(ingested, built, published)
+    check_method(built.plan)
     main, everything = collect(built, ingested.used), collect(built, ingested.submissions)
     if not any(not response.repeat for response in main.responses):
         wrong = f"has no answer that is used, of {len(ingested.submissions)} accepted blocks"
@@ -202,7 +203,7 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
             for question in built.plan.questions if item.role != "gold" else ():
                 choice = given.answers.get(question.id)
                 again = item.role == "repeat"
-                place = submission.rater, question.id, item.prompt, frozenset((item.left, item.right))
+                place = _place(submission, question.id, item)
                 if again and (item.repeats, question.id) in dropped:
                     continue
                 if not again and place in seen:
@@ -215,6 +216,17 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
                     counted |= set() if again else {(submission.source, item.id, question.id)}
                     responses.append(_response(submission.rater, question.id, item, choice))
     return Collected(responses, counted, later, unanswered)
+
+
+def _place(submission: Submission, question: str, item: ItemKey) -> tuple[object, ...]:
+    """Return what an answer must differ in from those that count to count itself."""
+    parts = {
+        "rater": submission.rater,
+        "question": question,
+        "prompt": item.prompt,
+        "pair of arms": frozenset((item.left, item.right)),
+    }
+    return tuple(parts[name] for name in COUNTED_ONCE)
 
 
 def _response(rater: str, question: str, item: ItemKey, choice: Choice) -> Response:
@@ -286,7 +298,8 @@ def _preferences(built: Built, responses: Sequence[Response]) -> dict[_Group, Pr
     """Return the preferences by question and pair; the first of a pair is listed later in the study file."""
     arms = list(reversed(built.arms))
     questions = [question.id for question in built.plan.questions]
-    found = compare_preferences(responses, arms, questions)
+    family = [(question, *pair) for question in questions for pair in built.pairs]
+    found = compare_preferences(responses, arms, questions, family)
     return {(one.question, one.first, one.second): one for one in found}
 
 

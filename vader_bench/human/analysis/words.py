@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from vader_bench.human.analysis.estimates import EXPLORATORY, Outcome, StudyAnalysis
-from vader_bench.human.package.build import MOST_OF_ONE
 from vader_bench.human.plan import Plan
-from vader_bench.human.responses import SIMULATED
+from vader_bench.human.responses import REJECTED, SIMULATED, rejection_warning
 from vader_bench.report.words import p_text
 from vader_bench.stats.bootstrap import Estimate
+from vader_bench.stats.power import MOST_OF_ONE
 from vader_bench.stats.preference import Preference
 
 __all__ = ["banner", "findings", "interval_kind", "percent", "quoted", "rules", "stamped", "warnings"]
@@ -74,7 +74,7 @@ def rules(plan: Plan) -> list[str]:
         f"one side taken with p below {limits.one_sided_p:g} in {limits.one_sided_items} answers or more",
         f"a pair done in less than the {plan.video.seconds:.3g} s of a video, by the median",
         f"more than {plan.blocks.per_rater} blocks by one person, the later ones",
-        "a block sent before, or rejected on the platform",
+        f"a block sent before, or {REJECTED}",
     ]
 
 
@@ -107,5 +107,7 @@ def _warnings(analysis: StudyAnalysis) -> Iterator[str]:
             yield f"{name}: among all accepted answers the finding is another"
     if analysis.most_of_one > MOST_OF_ONE:
         yield f"one rater gave {analysis.most_of_one:.0%} of the answers"
+    if rejected := analysis.flow.unused.get(REJECTED):
+        yield rejection_warning(rejected)
     if analysis.published is None:
         yield "the plan was not compared with a published digest (--plan-sha256)"

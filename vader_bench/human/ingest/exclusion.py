@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from vader_bench.human.config import GoldKind
 from vader_bench.human.plan import Key, Plan, Role
-from vader_bench.human.responses import Choice, ItemAnswers, Submission
+from vader_bench.human.responses import REJECTED, Choice, ItemAnswers, Submission
 from vader_bench.stats.preference import exact_p_value
 
 __all__ = ["Blind", "BlindItem", "blind_view", "judge"]
@@ -107,7 +107,7 @@ def _counted(
     sent: dict[tuple[str, str], str] = {}
     for index, (one, verdict) in enumerate(zip(submissions, verdicts, strict=True)):
         if one.source in rejected:
-            verdict.unused.append("rejected on the platform")
+            verdict.unused.append(REJECTED)
         elif (before := sent.setdefault((one.rater, one.block), one.source)) != one.source:
             reason = f"the same person sent this block before ({before})"
             verdict.unpaid.append(reason)

@@ -59,8 +59,8 @@ def load_salt(folder: Path) -> bytes:
     """
     path = folder / SALT
     if not path.exists():
-        _make_private(path.parent)
-        files.write_text(path, secrets.token_hex(_SALT_BYTES) + "\n")
+        files.make_private_folder(path.parent)
+        files.write_private(path, secrets.token_hex(_SALT_BYTES) + "\n")
     path.chmod(0o600)
     text = files.read_text(path).strip()
     if len(text) != 2 * _SALT_BYTES or not set(text) <= set("0123456789abcdef"):
@@ -123,11 +123,10 @@ def write_outcome(folder: Path, outcome: Outcome) -> list[Path]:
     Raises:
         UserError: the disk refuses.
     """
-    _make_private(folder / PRIVATE)
+    files.make_private_folder(folder / PRIVATE)
     written = [folder / PRIVATE / name for name in outcome.reviews]
     for path, text in zip(written, outcome.reviews.values(), strict=True):
-        files.write_text(path, text)
-        path.chmod(0o600)
+        files.write_private(path, text)
     refused = [(one.source, one.reason) for one in outcome.ingested.refused]
     files.write_text(folder / REFUSED, csv_text(["source", "reason"], refused))
     files.write_json(folder / RESPONSES, outcome.ingested.model_dump(mode="json"))
@@ -210,8 +209,3 @@ def _check_names(results: Sequence[ResultsFile]) -> None:
 
 def _review_name(table: ResultsFile) -> str:
     return f"review-{PurePath(table.name).stem}.csv"
-
-
-def _make_private(folder: Path) -> None:
-    files.make_folder(folder)
-    folder.chmod(0o700)

@@ -6,26 +6,25 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from vader_bench import files
 from vader_bench.errors import UserError
+from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
+from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
+from vader_bench.human.package.advice import doubts
 from vader_bench.human.package.design import Clip, Design, Item, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
 from vader_bench.human.package.sources import Scene, find_clips
 from vader_bench.human.package.template import FIELDS, encode_cell, fragment, page_data, question_xml
 from vader_bench.human.plan import KEY, PACKAGE, BlockPlan, ItemKey, Key, Plan, PromptSet, VideoKey, VideoPlan
 from vader_bench.seeding import numpy_stream
-from vader_bench.stats.power import FEW_PROMPTS
 from vader_bench.videos import Shape, read_video
 
 __all__ = ["Report", "build_package", "seal"]
-
-MOST_OF_ONE: Final = 0.05
-"""Share of all answers beyond which one person's taste weighs too much."""
 
 
 class Report(NamedTuple):
@@ -69,11 +68,12 @@ def build_package(study: StudyConfig, out: Path) -> Report:
     _check_blind(study, texts)
     folder = out / study.study
     _check_new(folder / PACKAGE / "plan.json", texts["plan.json"])
-    whole = _is_whole(folder / PACKAGE)
+    whole = (folder / PACKAGE / MANIFEST).exists() and not changed_files(folder / PACKAGE)
     files.write_text(
         folder / PACKAGE / "plan.json", texts["plan.json"]
     )  # first: it tells a package by its plan
-    _write_key(folder / KEY, key)
+    files.make_private_folder((folder / KEY).parent)
+    files.write_private(folder / KEY, _json(key.model_dump(mode="json")))
     if not whole:
         for name, text in texts.items():
             files.write_text(folder / PACKAGE / name, text)
@@ -81,7 +81,7 @@ def build_package(study: StudyConfig, out: Path) -> Report:
             video = read_video(clips[clip.arm][clip.scene])
             data = encode_alike(video, shape, study.video.crf, spoiled=clip.spoiled)
             files.write_bytes(folder / PACKAGE / "videos" / name, data)
-        _write_manifest(folder / PACKAGE, [*texts, *(f"videos/{name}" for name in names.values())])
+        write_manifest(folder / PACKAGE, [*texts, *(f"videos/{name}" for name in names.values())])
     return _built(study, design, folder, plan, scenes)
 
 
@@ -173,6 +173,7 @@ def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Sh
         scenes=len(scenes),
         blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
         exclusion=study.exclusion,
+        analysis=analysis_plan(len(study.questions) * len(study.pairs)),
         pay=study.pay,
         consent=study.consent,
         instructions=study.instructions,
@@ -203,28 +204,6 @@ def _check_new(path: Path, text: str) -> None:
         raise UserError(str(path), "is another plan", remedy)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Tell whether every file of the manifest, which is written last, is there as it was."""
-    manifest = folder / "manifest.json"
-    if not manifest.exists():
-        return False
-    digests = files.read_json(manifest)["sha256"]
-    return all(
-        (folder / name).is_file() and files.sha256_file(folder / name) == digests[name] for name in digests
-    )
-
-
-def _write_key(path: Path, key: Key) -> None:
-    files.make_folder(path.parent)
-    path.parent.chmod(0o700)
-    files.write_json(path, key.model_dump(mode="json"))
-
-
-def _write_manifest(folder: Path, names: list[str]) -> None:
-    digests = {name: files.sha256_file(folder / name) for name in sorted(names)}
-    files.write_json(folder / "manifest.json", {"version": 1, "sha256": digests})
-
-
 def _json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
@@ -241,17 +220,5 @@ def _built(study: StudyConfig, design: Design, folder: Path, plan: Plan, scenes:
         raters=-(-blocks // study.blocks.per_rater),
         hourly=hourly,
         cost=blocks * study.pay.reward,
-        warnings=list(_warnings(study, scenes, blocks)),
+        warnings=list(doubts(study, design, scenes)),
     )
-
-
-def _warnings(study: StudyConfig, scenes: list[Scene], blocks: int) -> Iterator[str]:
-    prompts = len({scene.prompt for scene in scenes})
-    if prompts < FEW_PROMPTS:
-        yield (
-            f"{prompts} prompts are few: answers on one prompt go together, so that {study.responses_wanted} "
-            f"answers on fewer than {FEW_PROMPTS} prompts say less than they seem to"
-        )
-    share = min(1.0, study.blocks.per_rater / blocks)
-    if share > MOST_OF_ONE:
-        yield f"one person may give {share:.0%} of the answers: lower blocks.per_rater, or ask for more"

@@ -82,8 +82,11 @@ class _Showing(NamedTuple):
 
 
 def opaque(seed: int, *names: str | int) -> str:
-    """Return a name (20 hex digits) that tells nothing of ``names`` to whoever lacks the seed."""
-    key = numpy_stream(seed, "human", "names").bytes(32)
+    """Return a name (20 hex digits) that tells nothing of ``names`` to whoever lacks the seed.
+
+    The key takes in the whole seed: a stream of random numbers would hold 63 bits of it.
+    """
+    key = hashlib.sha256(f"vader-bench names {seed}".encode()).digest()
     text = "\x1f".join(map(str, names))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:20]
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vader_bench.data.prompts import load_prompts
+from vader_bench.data.prompts import PromptSet, leaks, load_prompts
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
 from vader_bench.records import Record
 from vader_bench.runs import read_record
 from vader_bench.yamlfile import Fault, raise_faults
 
-__all__ = ["HELDOUT", "Scene", "check_alike", "find_clips", "is_run", "wanted_prompts"]
+__all__ = ["HELDOUT", "Scene", "check_runs", "find_clips", "is_run", "wanted_prompts"]
 
 HELDOUT = "heldout"
 _NUMBERED = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?\.mp4")
@@ -37,7 +37,8 @@ def find_clips(study: StudyConfig) -> dict[str, dict[Scene, Path]]:
 
     Raises:
         UserError: every fault: an arm without videos, a scene that one arm has and another has not, a link in
-            place of a video, runs that were not sampled alike, folders of videos without prompts.
+            place of a video, runs that were not sampled alike, a run that was trained on one of the prompts,
+            folders of videos without prompts.
     """
     prompts = None if study.prompts is None else wanted_prompts(study.prompts)
     found: dict[str, dict[Scene, Path]] = {}
@@ -52,22 +53,24 @@ def find_clips(study: StudyConfig) -> dict[str, dict[Scene, Path]]:
                 found[arm] = _of_folder(Path(folder), prompts)
         except UserError as error:
             problems.append(error)
-    problems += [*_unlike(runs), *_lacking(found)]
+    shown = [scene.prompt for clips in found.values() for scene in clips]
+    problems += [*_unlike(runs), *_lacking(found), *_seen(runs, shown)]
     raise_faults(f"study {study.study}", problems)
     order = sorted(next(iter(found.values())), key=lambda scene: _place(scene, prompts))
     return {arm: {scene: clips[scene] for scene in order} for arm, clips in found.items()}
 
 
-def check_alike(study: StudyConfig) -> None:
-    """Refuse arms that are runs and were not sampled alike.
+def check_runs(study: StudyConfig) -> None:
+    """Refuse arms that are runs and were not sampled alike, or were trained on the study's prompts.
 
     Raises:
-        UserError: two runs differ in model, sampler or suite; every such fault.
+        UserError: two runs differ in model, sampler or suite, or one has seen a prompt; every such fault.
     """
+    prompts = [] if study.prompts is None else wanted_prompts(study.prompts)
     runs = {
         arm: read_record(Path(folder) / "record.json") for arm, folder in study.arms.items() if is_run(folder)
     }
-    raise_faults(f"study {study.study}", _unlike(runs))
+    raise_faults(f"study {study.study}", [*_unlike(runs), *_seen(runs, prompts)])
 
 
 def is_run(folder: str | Path) -> bool:
@@ -153,6 +156,35 @@ def _unlike(runs: dict[str, Record]) -> list[Fault]:
             if sampled[key] != first[1][key]
         ]
     return faults
+
+
+def _seen(runs: Mapping[str, Record], prompts: Sequence[str]) -> Iterator[Fault | UserError]:
+    """Yield a fault for each run that was trained on one of ``prompts``."""
+    for arm, record in runs.items():
+        try:
+            trained = _trained_on(record)
+        except UserError as error:
+            yield error
+            continue
+        if both := leaks(PromptSet(arm, {"train": trained, "shown": list(prompts)})):
+            wrong = f"was trained on {len(both)} of the prompts, first {both[0].prompt!r}"
+            yield Fault(f"arms.{arm}", wrong, "take prompts that were held out of the training of every arm")
+
+
+def _trained_on(record: Record) -> list[str]:
+    """Return the prompts that a run was trained on; none for a base model.
+
+    Raises:
+        UserError: they cannot be told any more.
+    """
+    if not record.config["reward_queries"]:
+        return []
+    prompts = load_prompts(record.config["prompts"])
+    if prompts.digests().get("train") != record.digests.get("prompts/train"):
+        wrong = f"is not what {record.config['method']} was trained on (seed {record.seed})"
+        remedy = "restore it as it was: what the run has seen cannot be told otherwise"
+        raise UserError(f"prompt set {prompts.name}: train", wrong, remedy)
+    return prompts.split("train")
 
 
 def _lacking(found: dict[str, dict[Scene, Path]]) -> list[Fault]:

@@ -16,7 +16,7 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.plan import Built, ItemKey, VideoPlan
 from vader_bench.human.rehearsal.raters import Manner, Raters
-from vader_bench.human.responses import SIMULATED, Choice, Consent, ItemAnswers, Submission
+from vader_bench.human.responses import Choice, Consent, ItemAnswers, Submission, simulated_account
 from vader_bench.seeding import numpy_stream
 
 __all__ = ["COLUMNS", "results_csv", "simulate", "write_simulated"]
@@ -53,7 +53,7 @@ def simulate(built: Built, raters: Raters, people: int) -> list[Submission]:
     found = []
     for number, (block, items) in enumerate(blocks.items()):
         turn, person = divmod(number, people)
-        account = f"{SIMULATED}-{person + 1}"
+        account = simulated_account(person + 1)
         accepted = BEGAN + timedelta(hours=turn, seconds=10 * person)
         answered = list(_answered(built, raters, account, block, items))
         found.append(

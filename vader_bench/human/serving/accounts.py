@@ -12,9 +12,9 @@ from typing import Final
 
 from vader_bench import files
 from vader_bench.errors import UserError
-from vader_bench.human.responses import SIMULATED
+from vader_bench.human.responses import simulated_account
 
-__all__ = ["ADMIN", "PASSWORDS", "kept_accounts", "private_folder", "write_private"]
+__all__ = ["ADMIN", "PASSWORDS", "kept_accounts"]
 
 ADMIN: Final = "admin"
 """Account of the requester."""
@@ -45,27 +45,15 @@ def kept_accounts(folder: Path, raters: int = 0, simulated: int = 0) -> dict[str
     names = [
         ADMIN,
         *(f"rater-{prefix}-{number}" for number in range(1, raters + 1)),
-        *(f"{SIMULATED}-{number}" for number in range(1, simulated + 1)),
+        *(simulated_account(number) for number in range(1, simulated + 1)),
     ]
     new = [name for name in names if name not in accounts]
     accounts |= {name: secrets.token_urlsafe(15) for name in new}
     if new:
         table = io.StringIO(newline="")
         csv.writer(table, lineterminator="\n").writerows([_COLUMNS, *accounts.items()])
-        write_private(path, table.getvalue())
+        files.write_private(path, table.getvalue())
     return accounts
-
-
-def private_folder(path: Path) -> None:
-    """Make a folder that only its owner can enter."""
-    files.make_folder(path)
-    path.chmod(0o700)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, into a private folder."""
-    files.write_text(path, text)
-    path.chmod(0o600)
 
 
 def _prefix(accounts: Iterable[str]) -> str | None:

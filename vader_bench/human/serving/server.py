@@ -19,13 +19,9 @@ from urllib.parse import urlsplit
 
 from vader_bench import files
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.human.manifest import changed_files
 from vader_bench.human.plan import Built, Plan
-from vader_bench.human.serving.accounts import (
-    ADMIN,
-    kept_accounts,
-    private_folder,
-    write_private,
-)
+from vader_bench.human.serving.accounts import ADMIN, kept_accounts
 from vader_bench.human.serving.again import blocks_again
 from vader_bench.human.serving.child import Server, Site
 from vader_bench.human.serving.environment import default_environment, made_environment
@@ -119,7 +115,7 @@ def serving(built: Built, offer: Offer, say: Callable[[str], None]) -> Iterator[
     _check_package(built.package)
     folder = built.folder / (REHEARSAL if offer.simulated else SERVER)
     with ExitStack() as stack:
-        private_folder(folder)
+        files.make_private_folder(folder)
         stack.enter_context(_alone(folder))
         site = Site(made_environment(offer.environment or default_environment(), say), folder)
         accounts = kept_accounts(folder, offer.raters, offer.simulated)
@@ -154,7 +150,7 @@ def export_results(built: Built, environment: Path | None, say: Callable[[str], 
 
 def _export(site: Site) -> Exported:
     data = site.ask("export")
-    write_private(site.folder / RESULTS, data.decode())
+    files.write_private(site.folder / RESULTS, data.decode())
     answered = {row["Input.block_id"] for row in csv.DictReader(io.StringIO(data.decode(), newline=""))}
     return Exported(site.folder / RESULTS, len(answered))
 
@@ -189,11 +185,9 @@ def _check_participants(path: Path) -> None:
 
 def _check_package(package: Path) -> None:
     """Refuse a package of which a file is not as the manifest says."""
-    digests = files.read_json(package / "manifest.json")["sha256"]
-    for name in sorted(digests):
-        if not (package / name).is_file() or files.sha256_file(package / name) != digests[name]:
-            remedy = "run `vader-bench study build` again, which restores the files of the same plan"
-            raise UserError(str(package / name), "is not as the manifest says", remedy)
+    if changed := changed_files(package):
+        remedy = "run `vader-bench study build` again, which restores the files of the same plan"
+        raise UserError(str(package / changed[0]), "is not as the manifest says", remedy)
 
 
 @contextmanager
@@ -226,7 +220,7 @@ def _configure(built: Built, offer: Offer, folder: Path) -> None:
         "plan": built.plan.digest,
         "title": built.plan.title,
     }
-    write_private(path, json.dumps(site, indent=2) + "\n")
+    files.write_private(path, json.dumps(site, indent=2) + "\n")
 
 
 def _minutes(plan: Plan) -> int:

@@ -169,7 +169,7 @@ def test_a_pair_without_any_answer_is_told_and_not_passed_over() -> None:
     built = made_study(arms=("base", "ddpo", "vader"), blocks={"items": 4, "gold": 0, "repeats": 0})
     missing = {"base", "ddpo"}
     kept = []
-    for one in simulate(built, raters(built), 40):
+    for one in simulate(built, prefer(raters(built), "vader", 0.8), 40):
         keys = built.key.blocks[one.block]
         items = [
             given.model_copy(update={"answers": dict.fromkeys(QUESTIONS)})
@@ -183,6 +183,8 @@ def test_a_pair_without_any_answer_is_told_and_not_passed_over() -> None:
     assert [one.main.share.responses for one in empty] == [0, 0]
     assert all(one.main.share.wilson.absent == "no answers" and one.preferred is None for one in empty)
     assert found.flow.unanswered == 2 * built.plan.responses_per_comparison
+    smallest = min((one.main for one in found.outcomes), key=lambda main: main.share.p_value)
+    assert smallest.p_holm == pytest.approx(6 * smallest.share.p_value), "of six planned tests"
 
 
 def test_stamps_tell_simulated_answers_and_another_plan() -> None:
@@ -232,6 +234,34 @@ def test_a_planted_preference_is_covered_as_often_as_the_interval_says() -> None
     assert 0.945 - error <= covered <= 0.972 + error
     assert mean == pytest.approx(0.65, abs=0.01)
     assert rejected > 0.6
+
+
+PAPER = {"quality": 0.79, "text": 0.61}
+"""Shares of the paper's Table 2, from a hundred answers each."""
+
+
+@pytest.mark.slow
+def test_the_papers_shares_are_covered_by_studies_of_its_size() -> None:
+    studies = 300
+    built = made_study(
+        prompts=100,
+        paper=True,
+        blocks={"items": 5, "gold": 0, "repeats": 0, "per_rater": 1},
+        pay={"reward": 9.0},
+    )
+    covered = dict.fromkeys(PAPER, 0)
+    shares: dict[str, list[float]] = {question: [] for question in PAPER}
+    for seed in range(studies):
+        population = prefer(replace(raters(built, seed), side_bias=0.2), "vader", PAPER)
+        for one in analyse_study(ingest(built, simulate(built, population, 20)), built).outcomes:
+            assert (one.first, one.main.share.responses) == ("vader", 100)
+            interval = one.main.share.clustered
+            covered[one.question] += interval.low <= PAPER[one.question] <= interval.high
+            shares[one.question].append(interval.value)
+    error = 3 * np.sqrt(0.95 * 0.05 / studies)
+    for question, share in PAPER.items():
+        assert 0.945 - error <= covered[question] / studies <= 0.972 + error, question
+        assert np.mean(shares[question]) == pytest.approx(share, abs=0.01), question
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from vader_bench.human.analysis.words import findings, percent, quoted, rules, w
 from vader_bench.human.plan import KEY, Built
 from vader_bench.human.rehearsal.raters import even_raters, prefer
 from vader_bench.human.rehearsal.simulate import simulate
-from vader_bench.human.responses import RESPONSES, Ingested
+from vader_bench.human.responses import REJECTED, RESPONSES, Ingested
 
 BUILT = made_study(
     prompts=30,
@@ -163,7 +163,13 @@ def test_too_few_answers_and_raters_are_warned_of() -> None:
     assert "one rater gave" in told
     assert "not compared with a published digest" in told
     whole = analyse_study(ingest(BUILT, ANSWERS, simulated=False), BUILT, BUILT.plan.digest)
-    assert not any("planned" in line for line in warnings(whole))
+    assert not any("planned" in line or "rejected" in line for line in warnings(whole))
+
+
+def test_blocks_that_the_requester_rejected_are_warned_of() -> None:
+    marked = [one.model_copy(update={"unused": [REJECTED]}) for one in ANSWERS[:2]] + ANSWERS[2:]
+    told = warnings(analyse_study(ingest(BUILT, marked), BUILT))
+    assert any(line.startswith("2 accepted blocks were rejected on the platform") for line in told)
 
 
 def written(folder: Path, built: Built) -> None:

@@ -207,7 +207,7 @@ def test_a_block_goes_on_after_a_reload_until_it_is_sent(
     assert asks_before_it_goes(browser)
     ((name, value),) = kept(browser).items()
     block = browser.execute_script("return document.querySelector('[name=block_id]').value")
-    assert name == f"vader-bench block {block} A1"
+    assert name == f"study block {block} A1"
     assert set(value) == {"consent", "given", "sent"}
     while not browser.find_elements("css selector", "#finish:not([hidden])"):
         skip_pair(browser)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -148,7 +147,12 @@ def test_the_clips_are_those_shown() -> None:
     assert design.clips == sorted(set(design.clips))
 
 
-def test_opaque_names_depend_on_everything(tmp_path: Path) -> None:
+def test_opaque_names_depend_on_the_whole_seed() -> None:
+    seeds = [2**200, 2**200 + 1, 2**201, 2**64, 0]
+    assert len({opaque(seed, "block", 0) for seed in seeds}) == len(seeds)
+
+
+def test_opaque_names_depend_on_everything() -> None:
     names = {opaque(seed, *parts) for seed in (1, 2) for parts in (("a", "bc"), ("ab", "c"), ("a", "b", "c"))}
     assert len(names) == 6
     assert all(len(name) == 20 and int(name, 16) >= 0 for name in names)

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.studies import PROMPTS, write_study
+from vader_bench.data.prompts import load_prompts
 from vader_bench.errors import UserError
 from vader_bench.files import read_json, write_json
 from vader_bench.human.config import load_study
-from vader_bench.human.package.sources import Scene, find_clips
+from vader_bench.human.package.sources import Scene, check_runs, find_clips
 
 RUNS = Path(__file__).parents[4] / "results" / "reference" / "fig7" / "pocket" / "runs"
 NAMES = {"unrefined": str(RUNS / "base-hps-seed1"), "refinedarm": str(RUNS / "vader-hps-seed1")}
 
 
 def touch(folder: Path, *names: str) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for name in names:
         (folder / name).touch()
 
@@ -89,6 +90,32 @@ def test_runs_that_were_sampled_otherwise_are_refused(tmp_path: Path) -> None:
         touch(tmp_path / "two" / "samples", f"heldout-{index}.mp4")
     said = told(write_study(tmp_path, arms={**NAMES, "refinedarm": "two"}, prompts=None))
     assert "arms.refinedarm: has another sampler than unrefined" in said
+
+
+def test_prompts_that_a_run_was_trained_on_are_refused(tmp_path: Path) -> None:
+    lines = ["a yellow rabbit shrinking on the beach", "A purple boat, growing in the desert"]
+    with pytest.raises(UserError) as raised:
+        check_runs(load_study(write_study(tmp_path, arms=NAMES, lines=lines)))
+    (said,) = str(raised.value).splitlines()  # the base model was trained on no prompt
+    assert "arms.refinedarm: was trained on 1 of the prompts, first 'a purple boat growing" in said
+    check_runs(load_study(write_study(tmp_path, arms=NAMES, lines=lines[:1])))
+
+
+def test_a_run_whose_samples_another_run_was_trained_on_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set.yaml").write_text(
+        "splits: {train: [a yellow rabbit shrinking on the beach], heldout: [a zebra]}"
+    )
+    record = read_json(RUNS / "vader-hps-seed1" / "record.json")
+    record["config"]["prompts"] = str(tmp_path / "set.yaml")
+    record["digests"]["prompts/train"] = load_prompts(str(tmp_path / "set.yaml")).digests()["train"]
+    write_json(tmp_path / "two" / "record.json", record)
+    touch(tmp_path / "two" / "samples", *(f"heldout-{index}.mp4" for index in range(4)))
+    path = write_study(tmp_path, arms={**NAMES, "refinedarm": "two"}, prompts=None)
+    assert "arms.refinedarm: was trained on 1 of the prompts, first 'a yellow rabbit" in told(path)
+    (tmp_path / "set.yaml").write_text("splits: {train: [a zebra]}")
+    assert "set.yaml: train: is not what vader was trained on (seed 1); restore it" in told(path)
+    (tmp_path / "set.yaml").unlink()
+    assert "set.yaml: does not exist" in told(path)
 
 
 def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:

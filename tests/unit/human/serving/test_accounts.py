@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vader_bench.errors import UserError
-from vader_bench.human.serving.accounts import PASSWORDS, kept_accounts, private_folder
+from vader_bench.human.serving.accounts import PASSWORDS, kept_accounts
 
 
 def test_the_requester_comes_first_and_simulated_raters_are_told_by_name(tmp_path: Path) -> None:
@@ -35,10 +35,8 @@ def test_passwords_stay_when_accounts_are_added(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_may_look(tmp_path: Path) -> None:
-    private_folder(tmp_path / "server")
-    kept_accounts(tmp_path / "server", 1)
-    assert (tmp_path / "server").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "server" / PASSWORDS).stat().st_mode & 0o777 == 0o600
+    kept_accounts(tmp_path, 1)
+    assert (tmp_path / PASSWORDS).stat().st_mode & 0o777 == 0o600
 
 
 HEAD = "name,password\n"

@@ -3,7 +3,7 @@
   // Text from the data is only ever set by textContent, and there is no template literal: a crowd platform
   // replaces every dollar sign before a brace.
   var WATCHED = 0.9;
-  var KEPT = "vader-bench block ";
+  var KEPT = "study block ";
   var block = JSON.parse(document.getElementById("block").textContent);
   var study = document.getElementById("study");
   var pair = document.getElementById("pair");

@@ -1,0 +1,38 @@
+"""The digests of all files of a package: what was built, to be held against what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from vader_bench import files
+
+__all__ = ["MANIFEST", "changed_files", "write_manifest"]
+
+MANIFEST: Final = "manifest.json"
+"""The file, in the package; written last."""
+
+
+def write_manifest(package: Path, names: Iterable[str]) -> None:
+    """Write the SHA-256 of the files ``names`` of ``package``, as they are now.
+
+    Raises:
+        UserError: a file is missing, or the disk refuses.
+    """
+    digests = {name: files.sha256_file(package / name) for name in sorted(names)}
+    files.write_json(package / MANIFEST, {"version": 1, "sha256": digests})
+
+
+def changed_files(package: Path) -> list[str]:
+    """Return the files of ``package`` that are missing or not as the manifest says, sorted.
+
+    Raises:
+        UserError: there is no manifest, or it is not JSON.
+    """
+    digests = files.read_json(package / MANIFEST)["sha256"]
+    return [
+        name
+        for name in sorted(digests)
+        if not (package / name).is_file() or files.sha256_file(package / name) != digests[name]
+    ]
