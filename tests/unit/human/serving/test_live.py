@@ -383,6 +383,7 @@ def test_blocks_without_a_used_answer_go_to_other_people(environment: Path, tmp_
         assert said[2:] == ["0 blocks are given out again"]
 
 
+@pytest.mark.usefixtures("interrupts_heard")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_it_ends_the_server_ends_too(environment: Path, tmp_path: Path, end: signal.Signals) -> None:
     built = build(tmp_path, 4)
@@ -398,7 +399,10 @@ def test_however_it_ends_the_server_ends_too(environment: Path, tmp_path: Path, 
         assert "PROLIFIC_PID={{%PROLIFIC_PID%}}" in said[2]
         assert Visitor(address).get("/login/").status == 200
         process.send_signal(end)
-        code_ = process.wait(60)
+        try:
+            code_ = process.wait(60)
+        finally:
+            process.kill()  # or the end of the block would wait for ever
         rest = process.stdout.read()
     if end != signal.SIGKILL:
         assert code_ == ExitCode.DONE
