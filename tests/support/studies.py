@@ -9,9 +9,16 @@ import av
 import numpy as np
 import yaml
 
-__all__ = ["PROMPTS", "study_data", "write_clip", "write_study"]
+__all__ = ["HOSTILE", "PROMPTS", "study_data", "write_clip", "write_study"]
 
 PROMPTS = ["a red car", "a blue book", "a green cat", "a yellow bird", "a purple boat", "an orange fish"]
+HOSTILE = [
+    "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">",
+    "${block_id} ${block_json} ${x} 'single' \"double\" `back` \\ & &lt;",
+    "\u202eשלם evil 👩‍🚀 語",
+    "y" * 500,
+]
+"""Prompts that would run as scripts, be expanded or break a layout where a page is careless."""
 
 
 def study_data(**changes: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.support.browser import started_browser, wait_until
-from tests.support.studies import write_study
+from tests.support.studies import HOSTILE, write_study
 from vader_bench.human.config import load_study
 from vader_bench.human.ingest.page import BlockAnswers, read_answers
 from vader_bench.human.package.build import build_package
@@ -25,12 +25,6 @@ from vader_bench.human.plan import PACKAGE, load_built
 
 pytestmark = pytest.mark.slow
 
-HOSTILE = [
-    "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">",
-    "${block_id} ${block_json} ${x} 'single' \"double\" `back` \\ & &lt;",
-    "\u202eשלם evil 👩‍🚀 語",
-    "y" * 500,
-]
 NEXT = "document.querySelector('.next')"
 
 

@@ -24,7 +24,7 @@ import pytest
 from tests.support.answers import perfect
 from tests.support.browser import started_browser, wait_until
 from tests.support.site import Visitor
-from tests.support.studies import write_clip, write_study
+from tests.support.studies import HOSTILE, write_clip, write_study
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.human.config import load_study
@@ -596,3 +596,29 @@ def test_a_pair_is_answered_by_keyboard_from_the_login_on(running: Running, brow
     assert browser.switch_to.active_element.text == "Next"
     press(browser, enter)
     assert browser.switch_to.active_element.text.startswith("Pair 2 of ")
+
+
+def test_hostile_prompts_show_literally_and_run_nothing(
+    environment: Path, tmp_path: Path, browser: Any
+) -> None:
+    """Turkle puts the cells of a batch into the page as they are, one after the other."""
+    source = tmp_path / "source"
+    source.mkdir()
+    blocks = {"items": 4, "gold": 0, "repeats": 0}
+    study = write_study(source, clips=True, lines=HOSTILE, responses=8, blocks=blocks)
+    built = load_built(build_package(load_study(study), source / "out").folder)
+    shown = []
+    with serving(built, Offer(port=0, prolific=CODE, environment=environment), lambda _: None) as running:
+        browser.get(f"{running.address}{ids(1)}")
+        browser.switch_to.frame("task_assignment_iframe")
+        awaited(browser, "agree").click()
+        for _ in HOSTILE:
+            prompt = browser.find_element("css selector", "#pair .prompt")
+            assert browser.execute_script("return arguments[0].children.length", prompt) == 0
+            shown.append(browser.execute_script("return arguments[0].textContent", prompt))
+            browser.find_element("css selector", "#pair .problem").click()
+            browser.find_element("css selector", "#pair .next").click()
+        assert browser.execute_script("return document.title") != "owned"
+        browser.switch_to.default_content()
+        assert browser.title != "owned"
+    assert sorted(shown) == sorted(HOSTILE)
