@@ -202,14 +202,16 @@ class _Panel:
     def work(self) -> None:
         """Answer blocks in one browser until none is left."""
         seconds = WAIT_SECONDS + 3 * self._built.plan.video.seconds
-        try:
+        with ExitStack() as failing:
+            failing.callback(self._fail)
             with tempfile.TemporaryDirectory() as profile, started_browser(Path(profile)) as browser:
                 browser.set_script_timeout(seconds)
                 while self._take_turn(browser):
                     pass
-        except BaseException:
-            self._failed = True  # the others end with the block they are at
-            raise
+            failing.pop_all()
+
+    def _fail(self) -> None:
+        self._failed = True  # the others end with the block they are at
 
     def _take_turn(self, browser: Chrome) -> bool:
         """Have the next rater answer a block; return whether there may be another turn."""

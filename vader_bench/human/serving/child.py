@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,15 +66,13 @@ class Site:
                 start_new_session=True,  # Ctrl-C is for vader-bench, which then stops the server
             )
         server = Server(process)
-        try:
+        with ExitStack() as refused:
+            refused.callback(server.stop)
             said = server.first_line()
-        except BaseException:
-            server.stop()
-            raise
-        if "port" in said:
-            server.port = said["port"]
-            return server
-        server.stop()
+            if "port" in said:
+                server.port = said["port"]
+                refused.pop_all()
+                return server
         if "error" in said:
             wrong = f"cannot be listened on ({said['error']})"
             raise UserError(f"port {port}", wrong, "give another --port, or 0 for any that is free")

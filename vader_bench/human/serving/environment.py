@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -46,11 +46,10 @@ def made_environment(folder: Path, say: Callable[[str], None]) -> Path:
             return python
         say(f"making Turkle's environment in {folder} (once, about 100 MB)")
         _clear(folder)
-        try:
+        with ExitStack() as failing:
+            failing.callback(shutil.rmtree, folder, ignore_errors=True)
             _run([sys.executable, "-m", "venv", str(folder)], folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+            failing.pop_all()
         files.write_json(folder / _MARKER, {})
         pip = [str(python), "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
         _run([*pip, "install", "--requirement", str(REQUIREMENTS)], folder)
