@@ -121,4 +121,4 @@ def tune(session: nox.Session) -> None:
 def pretrain_pocket(session: nox.Session) -> None:
     """Train the embedded models again from nothing: hours, stage by stage, resumable."""
     install(session)
-    session.run("python", "-m", "vader_bench.pocket.pretrain", *session.posargs)
+    session.run("python", "-m", "vader_bench.pretrain", *session.posargs)

@@ -34,8 +34,8 @@ from transformers import (
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 from tests.support.benches import MakeBench, Stand, make_stand
-from vader_bench import metering
 from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.budget import metering
 
 
 @pytest.fixture(scope="session")

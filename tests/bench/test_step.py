@@ -18,12 +18,15 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from vader_bench.config import RunConfig, expand, load_experiment, load_suite
-from vader_bench.data.prompts import prompt_stream
-from vader_bench.ledger import Budget, Meter
+from vader_bench.budget.ledger import Budget, Meter
+from vader_bench.config.schema import RunConfig
+from vader_bench.experiment.grid import expand
+from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.methods import Method
-from vader_bench.parts import Parts, load_parts
-from vader_bench.runner import make_method, settle_torch
+from vader_bench.prompts.sets import prompt_stream
+from vader_bench.training.load import Parts, load_parts
+from vader_bench.training.session import settle_torch
+from vader_bench.training.workbench import make_method
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "fig7.yaml"
 ENOUGH = 10_000

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from tests.support import flow, open_sora, svd, videocrafter2
 from tests.support.benches import PROMPTS, RedReward, Stand, make_stand
-from vader_bench import metering
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.backbones import lean as lean_module
 from vader_bench.backbones.lean import lean
-from vader_bench.config import MemoryConfig
+from vader_bench.budget import metering
+from vader_bench.config.schema import MemoryConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.methods import METHODS, Method
 from vader_bench.seeding import torch_stream

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from tests.support.benches import MakeBench, RedReward, Stand
-from vader_bench.ledger import BudgetExceededError
+from vader_bench.budget.ledger import BudgetExceededError
 from vader_bench.methods import METHODS, Method
 from vader_bench.rewards.base import Judgement
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vader_bench.config import load_suite
+from vader_bench.budget.ledger import Budget, Meter
+from vader_bench.budget.metering import MeteredReward
 from vader_bench.errors import UserError
-from vader_bench.ledger import Budget, Meter
-from vader_bench.metering import MeteredReward
+from vader_bench.experiment.load import load_suite
 from vader_bench.pocket.vocabulary import Caption, parse_caption
 from vader_bench.pocket.world import draw_clip, render
 from vader_bench.rewards import REWARDS, Reward

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from tests.support.configs import run_config
-from vader_bench import metering
-from vader_bench.checks import resolved_settings
-from vader_bench.config import RunConfig, changed_suite, load_suite, suite_names
-from vader_bench.data.prompts import load_prompts, prompt_stream
-from vader_bench.ledger import Budget, Meter
+from vader_bench.budget import metering
+from vader_bench.budget.ledger import Budget, Meter
+from vader_bench.config.schema import RunConfig
+from vader_bench.experiment.checks import resolved_settings
+from vader_bench.experiment.grid import changed_suite
+from vader_bench.experiment.load import load_suite, suite_names
 from vader_bench.methods import METHODS
-from vader_bench.parts import load_parts
 from vader_bench.pocket.vocabulary import parse_caption
-from vader_bench.runner import make_method
-from vader_bench.weights import is_packaged
+from vader_bench.prompts.sets import load_prompts, prompt_stream
+from vader_bench.training.load import load_parts
+from vader_bench.training.workbench import make_method
+from vader_bench.weights.resolve import is_packaged
 
 EMBEDDED = [
     name

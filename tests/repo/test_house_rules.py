@@ -160,7 +160,7 @@ def test_every_metric_that_is_logged_is_explained() -> None:
 
 
 def test_every_field_of_the_ledger_is_explained() -> None:
-    from vader_bench.ledger import Ledger
+    from vader_bench.budget.ledger import Ledger
 
     readme = (ROOT / "README.md").read_text("utf-8")
     names = {"queries" if name == "reward_queries" else name for name in Ledger().as_dict()}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vader_bench.data.packaged import PACKAGED, write_packaged
-from vader_bench.data.prompts import SETS_FOLDER, leaks, load_prompts, normalise, packaged_names
+from vader_bench.prompts.packaged import PACKAGED, write_packaged
+from vader_bench.prompts.sets import SETS_FOLDER, leaks, load_prompts, normalise, packaged_names
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from vader_bench.backbones import Backbone
-from vader_bench.ledger import Budget, Meter
-from vader_bench.metering import MeteredBackbone, MeteredReward
+from vader_bench.budget.ledger import Budget, Meter
+from vader_bench.budget.metering import MeteredBackbone, MeteredReward
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream

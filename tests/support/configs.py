@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vader_bench.config import RunConfig
+from vader_bench.config.schema import RunConfig
 
 __all__ = ["PROMPTS", "run_config", "tiny_run"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.configs import run_config
-from vader_bench.config import config_digest
-from vader_bench.records import Evaluation, Record, VideoScore
-from vader_bench.runs import RunFolder
+from vader_bench.config.schema import config_digest
+from vader_bench.records.folder import RunFolder
+from vader_bench.records.record import Evaluation, Record, VideoScore
 
 __all__ = ["evaluation_line", "finish_run", "start_run", "step_line"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 
 from tests.support.configs import run_config
-from vader_bench.config import ExperimentConfig, RunConfig, config_digest
+from vader_bench.config.schema import ExperimentConfig, RunConfig, config_digest
 from vader_bench.files import write_json, write_text
-from vader_bench.records import Evaluation, Record, VideoScore
+from vader_bench.records.record import Evaluation, Record, VideoScore
 
 __all__ = ["Invented", "make_record", "write_results"]
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from vader_bench import checks, config
-from vader_bench.config import RunConfig
+from vader_bench.config.schema import RunConfig
+from vader_bench.experiment import checks, load
 
 
 class _Settings(BaseModel):
@@ -86,7 +86,7 @@ def write_files(
     def write() -> Path:
         suites = tmp_path / "suites"
         suites.mkdir(exist_ok=True)
-        monkeypatch.setattr(config, "SUITES_FOLDER", suites)
+        monkeypatch.setattr(load, "SUITES_FOLDER", suites)
         (suites / "small.yaml").write_text(yaml.safe_dump(suite_data), "utf-8")
         path = tmp_path / "fig.yaml"
         path.write_text(yaml.safe_dump(experiment_data, sort_keys=False), "utf-8")

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vader_bench.backbones.base import Backbone, ImageBackbone
 from vader_bench.backbones.precision import lower_precision
-from vader_bench.config import MemoryConfig
+from vader_bench.config.schema import MemoryConfig
 
 __all__ = ["lean", "offloaded"]
 

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
-from vader_bench.backbones.pipeline_folder import (
+from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.diffusion.flow import FlowSchedule
+from vader_bench.errors import UserError
+from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
     load_tokenizer,
@@ -22,10 +25,7 @@ from vader_bench.backbones.pipeline_folder import (
     require_parts,
     tokenize,
 )
-from vader_bench.diffusion.flow import FlowSchedule
-from vader_bench.errors import UserError
-from vader_bench.released import Sizes, read_sizes, sizes_in
-from vader_bench.yamlfile import parse, raise_faults
+from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
 
 __all__ = ["Ltx", "LtxFactory", "LtxSettings"]
 

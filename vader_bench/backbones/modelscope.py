@@ -19,12 +19,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
-from vader_bench.backbones.pipeline_folder import load_network, require_parts
+from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError
 from vader_bench.files import read_json
-from vader_bench.released import read_sizes
-from vader_bench.yamlfile import parse, raise_faults
+from vader_bench.weights.pipeline_folder import load_network, require_parts
+from vader_bench.weights.sizes import read_sizes
 
 __all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
 

@@ -19,7 +19,11 @@ from transformers import T5Config, T5EncoderModel
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
 from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
-from vader_bench.backbones.pipeline_folder import (
+from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
+from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.diffusion.flow_open_sora import open_sora_schedule
+from vader_bench.errors import UserError
+from vader_bench.weights.pipeline_folder import (
     fill,
     load_network,
     load_tokenizer,
@@ -28,12 +32,8 @@ from vader_bench.backbones.pipeline_folder import (
     require_equal,
     require_parts,
 )
-from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
-from vader_bench.diffusion.flow_open_sora import open_sora_schedule
-from vader_bench.errors import UserError
-from vader_bench.released import local_folder, read_sizes
-from vader_bench.weights import resolve
-from vader_bench.yamlfile import parse, raise_faults
+from vader_bench.weights.resolve import resolve
+from vader_bench.weights.sizes import local_folder, read_sizes
 
 __all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
 

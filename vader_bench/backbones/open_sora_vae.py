@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vader_bench.yamlfile import rule
+from vader_bench.config.yamlfile import rule
 
 __all__ = [
     "OpenSoraVAE", "OpenSoraVAEConfig", "Posterior", "SpatialConfig", "TemporalConfig", "TemporalVAE",

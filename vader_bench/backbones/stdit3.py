@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from vader_bench.yamlfile import rule
+from vader_bench.config.yamlfile import rule
 
 __all__ = ["Format", "STDiT3", "STDiT3Config"]
 

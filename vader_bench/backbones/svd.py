@@ -18,19 +18,19 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone
 from vader_bench.backbones.pictures import PictureSource, blurred_square, picture_source
-from vader_bench.backbones.pipeline_folder import (
+from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.diffusion.edm import EdmSchedule
+from vader_bench.diffusion.sampler import draw_noise
+from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, read_preprocess
+from vader_bench.seeding import torch_stream
+from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
     read_table,
     require_equal,
     require_parts,
 )
-from vader_bench.diffusion.edm import EdmSchedule
-from vader_bench.diffusion.sampler import draw_noise
-from vader_bench.released import read_sizes
-from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, read_preprocess
-from vader_bench.seeding import torch_stream
-from vader_bench.yamlfile import parse, raise_faults
+from vader_bench.weights.sizes import read_sizes
 
 __all__ = ["Svd", "SvdFactory", "SvdNetworks", "SvdSettings", "augmentation_stream"]
 

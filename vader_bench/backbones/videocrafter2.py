@@ -28,11 +28,11 @@ from vader_bench.backbones.videocrafter2_keys import (
     text_origin,
 )
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
+from vader_bench.config.yamlfile import parse, raise_faults, read_mapping, rule
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.released import local_folder
-from vader_bench.weights import resolve
-from vader_bench.yamlfile import parse, raise_faults, read_mapping, rule
+from vader_bench.weights.resolve import resolve
+from vader_bench.weights.sizes import local_folder
 
 __all__ = [
     "FirstStageConfig", "TextConfig", "VideoCrafter2", "VideoCrafter2Config", "VideoCrafter2Factory",

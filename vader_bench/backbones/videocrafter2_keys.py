@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.tensors import read_tensors, weight_faults
+from vader_bench.weights.tensors import read_tensors, weight_faults
 
 __all__ = [
     "CHECKPOINTS", "DENOISER", "FIRST_STAGE", "TEXT", "Origin", "denoiser_origin", "find_checkpoint",

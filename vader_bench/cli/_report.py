@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vader_bench.errors import ExitCode
-from vader_bench.provenance import repository_root
+from vader_bench.records.provenance import repository_root
+from vader_bench.records.tracking import Tracker
 from vader_bench.report import Report, agreement_lines, build_report, verdicts
 from vader_bench.report.words import Kind, estimate_text
-from vader_bench.tracking import Tracker
 
 __all__ = ["reference_folder", "show_report"]
 

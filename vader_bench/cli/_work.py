@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.launch import Job, launch, worker_devices
-from vader_bench.progress import Failure, make_display
-from vader_bench.runner import execute
-from vader_bench.tracking import Tracker
+from vader_bench.experiment.job import Job
+from vader_bench.launch.display import Failure, make_display
+from vader_bench.launch.local import launch, worker_devices
+from vader_bench.records.tracking import Tracker
+from vader_bench.training.session import execute
 
 __all__ = ["failed", "work"]
 

@@ -11,7 +11,7 @@ import typer
 from vader_bench.cli._options import Suite
 
 if TYPE_CHECKING:
-    from vader_bench.plan.planning import Plan
+    from vader_bench.experiment.resolve import Plan
 
 __all__ = ["command"]
 
@@ -22,7 +22,7 @@ def command(
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
-    from vader_bench.plan.planning import make_plan, weights_to_fetch
+    from vader_bench.experiment.resolve import make_plan, weights_to_fetch
 
     plan = make_plan(experiment, suite, quick, with_weights=False)
     lacking = weights_to_fetch(plan.suite, plan.experiment.needed_rewards)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vader_bench.config import SuiteConfig
+from vader_bench.config.schema import SuiteConfig
 from vader_bench.errors import UserError
 from vader_bench.registry import REWARD_PLUGINS
 
@@ -61,7 +61,7 @@ def registered_names(table: str) -> list[str]:
 
 
 def _suites() -> Iterator[Row]:
-    from vader_bench.config import load_suite, suite_names
+    from vader_bench.experiment.load import load_suite, suite_names
 
     for name in suite_names():
         suite = load_suite(name)
@@ -75,8 +75,8 @@ def _suites() -> Iterator[Row]:
 
 def _weights(suite: SuiteConfig) -> Iterator[tuple[Row, bool]]:
     """Yield a row for each weight of ``suite``, and whether it is here."""
-    from vader_bench.hub import HUB_PREFIX, parse_hub_name
-    from vader_bench.weights import size
+    from vader_bench.weights.hub import HUB_PREFIX, parse_hub_name
+    from vader_bench.weights.resolve import size
 
     for name in suite.weights(*suite.rewards):
         try:
@@ -95,7 +95,7 @@ def _in_words(count: int) -> str:
 
 
 def _prompt_sets() -> Iterator[Row]:
-    from vader_bench.data.prompts import load_prompts, packaged_names
+    from vader_bench.prompts.sets import load_prompts, packaged_names
 
     for name in packaged_names():
         splits = load_prompts(name).splits

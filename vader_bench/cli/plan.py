@@ -11,9 +11,9 @@ import typer
 from vader_bench.cli._options import Quick, Suite
 
 if TYPE_CHECKING:
-    from vader_bench.plan.gpus import Gpu
-    from vader_bench.plan.planning import Plan
-    from vader_bench.plan.whatif import Planned
+    from vader_bench.cost.gpus import Gpu
+    from vader_bench.cost.whatif import Planned
+    from vader_bench.experiment.resolve import Plan
 
 __all__ = ["command"]
 
@@ -40,9 +40,9 @@ def command(
     ] = False,
 ) -> None:
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
-    from vader_bench.plan.gpus import SMALL, find_gpu
-    from vader_bench.plan.planning import make_plan
-    from vader_bench.plan.whatif import Changes, frozen_weights, plan_arms
+    from vader_bench.cost.gpus import SMALL, find_gpu
+    from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms
+    from vader_bench.experiment.resolve import make_plan
 
     card = find_gpu(gpu)
     sizes = {"frames": frames, "height": height, "width": width}
@@ -60,7 +60,7 @@ def command(
 
 
 def _lines(plan: Plan, planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> Iterator[str]:
-    from vader_bench.plan.estimate import RESERVE, UTILISATION
+    from vader_bench.cost.estimate import RESERVE, UTILISATION
 
     yield f"{plan.experiment.experiment} on {plan.suite.suite}, {next(iter(cards))} ({card.memory_gib:g} GiB)"
     yield from dict.fromkeys(map(_told, planned))
@@ -120,7 +120,7 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
 
 def _advice(planned: Sequence[Planned], name: str, card: Gpu) -> Iterator[str]:
     """Yield what would make each arm fit ``card``, or that all do."""
-    from vader_bench.plan.whatif import switches
+    from vader_bench.cost.whatif import switches
 
     large = [one for one in planned if not one.estimate.memory.fits(card)]
     if not large:

@@ -24,7 +24,7 @@ def command(
     """Run an experiment and write its report. Given again, it goes on where it was interrupted."""
     from vader_bench.cli._report import show_report
     from vader_bench.cli._work import work
-    from vader_bench.plan.planning import claim, make_plan, write_experiment
+    from vader_bench.experiment.resolve import claim, make_plan, write_experiment
     from vader_bench.report.index import write_index
 
     plan = make_plan(experiment, suite, quick, seeds)

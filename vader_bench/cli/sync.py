@@ -18,7 +18,7 @@ def command(
     tracking: Tracking = None,
 ) -> None:
     """Send runs to an MLflow store that was away, or to another one. What it has is not sent again."""
-    from vader_bench.tracking import STATE_NAME, Tracker
+    from vader_bench.records.tracking import STATE_NAME, Tracker
 
     runs = sorted(path.parent for path in (results / "runs").glob("*/metrics.jsonl"))
     if not runs:

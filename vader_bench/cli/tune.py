@@ -21,9 +21,9 @@ def command(
 ) -> None:
     """Tune all methods equally, on development prompts, and store all trials and the choice."""
     from vader_bench.cli._work import work
-    from vader_bench.config import load_suite
-    from vader_bench.plan.planning import claim, require_weights
-    from vader_bench.tune import TRIALS_NAME, load_tune, make_trials, write_choice
+    from vader_bench.experiment.load import load_suite
+    from vader_bench.experiment.resolve import claim, require_weights
+    from vader_bench.experiment.tuning import TRIALS_NAME, load_tune, make_trials, write_choice
 
     config = load_tune(tuning)
     chosen = load_suite(suite or config.suite)

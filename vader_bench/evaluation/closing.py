@@ -11,7 +11,7 @@ from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.evaluation.extend import extend
 from vader_bench.evaluation.generate import Evaluator, Sight
-from vader_bench.records import Extension, Sample
+from vader_bench.records.record import Extension, Sample
 
 __all__ = ["extensions", "frontier", "sample_videos"]
 

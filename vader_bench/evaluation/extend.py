@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vader_bench.backbones.base import ImageBackbone
-from vader_bench.config import SamplerConfig
+from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.sampler import Sampler, draw_noise
 from vader_bench.errors import UserError
 from vader_bench.seeding import torch_stream

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vader_bench import files
-from vader_bench.config import RunConfig
+from vader_bench.config.schema import RunConfig
 from vader_bench.evaluation.generate import Sight
 from vader_bench.evaluation.looks import Look
-from vader_bench.provenance import code_digest
-from vader_bench.records import VideoScore
+from vader_bench.records.provenance import code_digest
+from vader_bench.records.record import VideoScore
 
 __all__ = ["FirstLooks"]
 

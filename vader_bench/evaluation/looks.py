@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from vader_bench.config import RunConfig
-from vader_bench.records import Evaluation
+from vader_bench.config.names import BASE, HELDOUT
+from vader_bench.config.schema import RunConfig
+from vader_bench.records.record import Evaluation
 
-__all__ = ["BASE", "HELDOUT", "Look", "curve_mean", "looks", "video_count"]
-
-BASE = "base"
-"""The name of the untrained model among the methods."""
-HELDOUT = "heldout"
-"""The split whose rewards make the curves, and on which best-of-N of the base model is found."""
+__all__ = ["Look", "curve_mean", "looks", "video_count"]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from vader_bench.data.prompts import packaged_names
+from vader_bench.config.schema import Name, Strict
+from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 from vader_bench.errors import UserError
-from vader_bench.schema import Name, Strict
-from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
+from vader_bench.prompts.sets import packaged_names
 
 __all__ = [
     "LONG_SEED", "PAPER_RESPONSES", "BlockConfig", "ConsentConfig", "ExclusionConfig", "GoldKind",

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import ValidationError
 
 from vader_bench import files
+from vader_bench.config.schema import Strict
 from vader_bench.errors import UserError
 from vader_bench.human.config import (
     BlockConfig,
@@ -19,7 +20,6 @@ from vader_bench.human.config import (
     PayConfig,
     Question,
 )
-from vader_bench.schema import Strict
 
 __all__ = [
     "KEY", "PACKAGE", "AnalysisPlan", "Built", "ItemKey", "Key", "Plan", "Role", "VideoKey", "load_built",

@@ -11,8 +11,8 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from vader_bench import files
+from vader_bench.config.schema import Strict
 from vader_bench.errors import UserError
-from vader_bench.schema import Strict
 
 __all__ = [
     "REJECTED", "RESPONSES", "SIMULATED", "Choice", "Consent", "Ingested", "ItemAnswers", "Refusal",

@@ -11,11 +11,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from vader_bench.budget.metering import MeteredBackbone, MeteredReward
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
 from vader_bench.errors import UserError
-from vader_bench.metering import MeteredBackbone, MeteredReward
-from vader_bench.optimizers import make_optimizer
+from vader_bench.methods.optimizers import make_optimizer
 from vader_bench.registry import Registry
 from vader_bench.rewards.base import Judgement
 

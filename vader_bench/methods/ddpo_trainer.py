@@ -16,8 +16,8 @@ from trl.models.modeling_sd_base import DDPOPipelineOutput, DDPOSchedulerOutput,
 from trl.trainer.ddpo_config import DDPOConfig
 from trl.trainer.ddpo_trainer import DDPOTrainer
 
+from vader_bench.budget.metering import MeteredBackbone
 from vader_bench.diffusion.sampler import Noise, Sampler
-from vader_bench.metering import MeteredBackbone
 
 __all__ = ["Log", "RoundSize", "VideoPipeline", "VideoTrainer"]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vader_bench.records import Evaluation, Record
+from vader_bench.config.names import HELDOUT
+from vader_bench.records.record import Evaluation, Record
 from vader_bench.report.load import Results
-from vader_bench.stats import HELDOUT, LEVEL, Estimate, Resampler
+from vader_bench.stats import LEVEL, Estimate, Resampler
 from vader_bench.stats.aggregate import FloatArray
 
 __all__ = ["Agreement", "agreement_lines", "compare_results"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vader_bench.files import write_bytes, write_json
-from vader_bench.provenance import code_digest, git_state, package_versions
-from vader_bench.records import Record
+from vader_bench.records.provenance import code_digest, git_state, package_versions
+from vader_bench.records.record import Record
 from vader_bench.report.agreement import Agreement, compare_results
 from vader_bench.report.contact_sheet import contact_sheet
 from vader_bench.report.course_figure import draw_course

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vader_bench.records import Record
+from vader_bench.records.record import Record
 from vader_bench.report.load import Results
 from vader_bench.report.style import GREY, drawing, rendered, style_of
 from vader_bench.stats import Analysis, Course, Estimate, course, frontier

@@ -12,8 +12,8 @@ import pandas as pd
 
 from vader_bench.errors import UserError
 from vader_bench.files import read_json, sha256_file, write_text
-from vader_bench.pages import render
 from vader_bench.report.build import PROVENANCE_NAME
+from vader_bench.report.html import render
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import TEMPLATES, video_rows
 from vader_bench.report.tables import Table

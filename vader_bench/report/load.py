@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vader_bench.config import ExperimentConfig
+from vader_bench.config.names import BASE, run_name
+from vader_bench.config.schema import ExperimentConfig
+from vader_bench.config.yamlfile import parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import sha256_file
-from vader_bench.records import Record, run_name
-from vader_bench.runs import read_record
+from vader_bench.records.folder import read_record
+from vader_bench.records.record import Record
 from vader_bench.stats import Analysis, Target, analyse, build_panel
-from vader_bench.yamlfile import parse, raise_faults, read_mapping
 
 __all__ = ["Results", "load_results"]
-
-BASE = "base"
 
 
 @dataclass(frozen=True, kw_only=True)

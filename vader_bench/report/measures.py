@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vader_bench.records import Record
+from vader_bench.records.record import Record
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text, quantity

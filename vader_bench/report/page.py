@@ -9,16 +9,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vader_bench.pages import render
-from vader_bench.records import EXTENDED, SAMPLE_PROMPTS, Record, run_name
+from vader_bench.config.names import BASE, HELDOUT, run_name
+from vader_bench.records.record import EXTENDED, SAMPLE_PROMPTS, Record
 from vader_bench.report.agreement import Agreement, agreement_lines
 from vader_bench.report.documents import Section
-from vader_bench.report.load import BASE, Results
+from vader_bench.report.html import render
+from vader_bench.report.load import Results
 from vader_bench.report.paper import paper_table
 from vader_bench.report.summary import overview_table
 from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text, quantity
-from vader_bench.stats import HELDOUT, Analysis
+from vader_bench.stats import Analysis
 
 __all__ = ["TEMPLATES", "Cell", "page_html", "video_rows"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vader_bench.report.load import BASE, Results
+from vader_bench.config.names import BASE
+from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
 from vader_bench.report.words import Column, cells, columns, estimate_text, number, p_text
 from vader_bench.stats import Analysis, Arm, Estimate, Pair

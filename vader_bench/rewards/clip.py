@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
-from vader_bench.rewards.open_clip import load_open_clip
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, check_video, read_preprocess
-from vader_bench.rewards.pretrained import load_frozen, quiet_transformers
-from vader_bench.tensors import read_tensors
-from vader_bench.weights import resolve
+from vader_bench.weights.open_clip import load_open_clip
+from vader_bench.weights.pretrained import load_frozen, quiet_transformers
+from vader_bench.weights.resolve import resolve
+from vader_bench.weights.tensors import read_tensors
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer

@@ -9,7 +9,7 @@ from torch import Tensor
 from vader_bench.rewards.base import REWARDS, Judgement
 from vader_bench.rewards.clip import PromptedClipReward, cosine, load_clip
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, CropPreprocess, check_video
-from vader_bench.weights import resolve
+from vader_bench.weights.resolve import resolve
 
 __all__ = ["PickScore", "pick_score"]
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
-from vader_bench.released import read_sizes
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.clip import Aesthetic, AestheticHead, HumanPreference
 from vader_bench.rewards.jpeg import JpegCompressibility
@@ -20,6 +19,7 @@ from vader_bench.rewards.preprocess import CropPreprocess, HeightPreprocess, Pre
 from vader_bench.rewards.videomae import Action
 from vader_bench.rewards.vjepa import TemporalConsistency
 from vader_bench.rewards.yolos import ObjectRemoval
+from vader_bench.weights.sizes import read_sizes
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel

@@ -12,8 +12,8 @@ from torch.nn import functional
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.preprocess import check_video, read_preprocess
-from vader_bench.rewards.pretrained import load_frozen
-from vader_bench.weights import resolve
+from vader_bench.weights.pretrained import load_frozen
+from vader_bench.weights.resolve import resolve
 
 __all__ = ["Action", "ClassFinder", "class_log_probability"]
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.preprocess import Preprocess, check_video, read_statistics
-from vader_bench.rewards.pretrained import load_frozen
 from vader_bench.seeding import torch_stream
-from vader_bench.weights import resolve
+from vader_bench.weights.pretrained import load_frozen
+from vader_bench.weights.resolve import resolve
 
 if TYPE_CHECKING:
     from transformers import VJEPA2Model

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.preprocess import HeightPreprocess, check_video, read_statistics
-from vader_bench.rewards.pretrained import load_frozen
-from vader_bench.weights import resolve
+from vader_bench.weights.pretrained import load_frozen
+from vader_bench.weights.resolve import resolve
 
 __all__ = ["THRESHOLD", "ObjectRemoval", "target_confidence"]
 

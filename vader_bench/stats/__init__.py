@@ -7,7 +7,7 @@ from vader_bench.stats.bootstrap import LEVEL, RESAMPLES, Estimate, Resampler, S
 from vader_bench.stats.compare import Pair, compare_pairs, find_winner, holm
 from vader_bench.stats.headline import BASELINES, Analysis, Arm, Band, Target, analyse
 from vader_bench.stats.measures import Course, Drift, FrontierRow, course, drift, frontier, transfer
-from vader_bench.stats.panel import AXES, HELDOUT, Panel, build_panel, run_curve
+from vader_bench.stats.panel import AXES, Panel, build_panel, run_curve
 from vader_bench.stats.power import Design, Plan, Variation, plan_design, responses_needed, simulate_power
 from vader_bench.stats.preference import Preference, Response, Share, compare_preferences, side_bias
 from vader_bench.stats.ranking import Ranking, rank_arms
@@ -15,7 +15,6 @@ from vader_bench.stats.ranking import Ranking, rank_arms
 __all__ = [
     "AXES",
     "BASELINES",
-    "HELDOUT",
     "LEVEL",
     "RESAMPLES",
     "Agreement",

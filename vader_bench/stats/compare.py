@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from vader_bench.config.names import HELDOUT
 from vader_bench.stats.aggregate import probability_of_improvement
 from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
-from vader_bench.stats.panel import HELDOUT, Panel
+from vader_bench.stats.panel import Panel
 
 __all__ = ["Pair", "compare_pairs", "find_winner", "holm"]
 

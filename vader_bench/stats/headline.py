@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vader_bench.config.names import HELDOUT
 from vader_bench.stats.aggregate import (
     FloatArray,
     area_under_curve,
@@ -19,7 +20,7 @@ from vader_bench.stats.aggregate import (
 )
 from vader_bench.stats.bootstrap import RESAMPLES, Estimate, Resampler, Sampled
 from vader_bench.stats.compare import Pair, compare_pairs, find_winner
-from vader_bench.stats.panel import AXES, HELDOUT, Panel
+from vader_bench.stats.panel import AXES, Panel
 
 __all__ = ["BASELINES", "Analysis", "Arm", "Band", "Target", "analyse"]
 

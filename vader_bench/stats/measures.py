@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vader_bench.records import Evaluation, Record, VideoScore
+from vader_bench.config.names import HELDOUT
+from vader_bench.records.record import Evaluation, Record, VideoScore
 from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Resampler
-from vader_bench.stats.panel import HELDOUT
 
 __all__ = ["Course", "Drift", "FrontierRow", "course", "drift", "frontier", "transfer"]
 

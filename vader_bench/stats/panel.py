@@ -8,14 +8,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from vader_bench.config.names import HELDOUT
 from vader_bench.errors import UserError
-from vader_bench.records import Evaluation, Record
+from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray
 
-__all__ = ["AXES", "HELDOUT", "BaseScores", "Panel", "SplitScores", "build_panel", "run_curve"]
-
-HELDOUT = "heldout"
-"""The split that curves and headline numbers are measured on."""
+__all__ = ["AXES", "BaseScores", "Panel", "SplitScores", "build_panel", "run_curve"]
 
 AXES = ("queries", "flops", "device_seconds")
 """What a run can spend."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.benches import make_stand
-from vader_bench import metering
 from vader_bench.backbones import Backbone
 from vader_bench.backbones import lean as lean_module
 from vader_bench.backbones.lean import lean, offloaded
-from vader_bench.config import MemoryConfig
+from vader_bench.budget import metering
+from vader_bench.config.schema import MemoryConfig
 
 SLICED = MemoryConfig(slicing=True)
 

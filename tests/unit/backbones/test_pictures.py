@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from vader_bench.backbones.pictures import blurred_square, picture_source
-from vader_bench.config import SuiteConfig
+from vader_bench.config.schema import SuiteConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.pocket.vocabulary import Caption
 from vader_bench.pocket.world import FRAMES, draw_clip, render

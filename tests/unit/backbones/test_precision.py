@@ -13,8 +13,8 @@ from transformers import T5Config, T5EncoderModel
 
 from tests.support.flow import wan_transformer
 from vader_bench.backbones.precision import lower_precision
+from vader_bench.budget.metering import count_flops
 from vader_bench.diffusion.lora import Lora
-from vader_bench.metering import count_flops
 from vader_bench.seeding import torch_stream
 
 HALVES = [torch.bfloat16, torch.float16]

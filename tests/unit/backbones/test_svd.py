@@ -17,9 +17,9 @@ from torch import Tensor
 
 from tests.support.benches import PROMPTS, make_stand
 from tests.support.svd import WIDTH, make_pipeline, write_model
-from vader_bench import metering
 from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.svd import Svd, augmentation_stream
+from vader_bench.budget import metering
 from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.seeding import torch_stream

@@ -14,7 +14,7 @@ import typer.main
 from tests.unit.cli.conftest import call, experiment_data, write_yaml
 from vader_bench import __version__
 from vader_bench.cli import app, main
-from vader_bench.yamlfile import read_mapping
+from vader_bench.config.yamlfile import read_mapping
 
 OPTIONS = {
     "list": set(),
@@ -154,7 +154,7 @@ def test_an_interrupt_is_exit_code_130(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vader_bench.config.suite_names", interrupted)
+    monkeypatch.setattr("vader_bench.experiment.load.suite_names", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == "interrupted; give the same command again to go on\n"
 

@@ -34,7 +34,7 @@ def test_every_arm_is_told_with_what_it_takes(capsys: pytest.CaptureFixture[str]
 def test_what_would_make_it_fit_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vader_bench.plan.estimate.RESERVE", 16 * 2**30)
+    monkeypatch.setattr("vader_bench.cost.estimate.RESERVE", 16 * 2**30)
     assert (
         main(["plan", "small.yaml", "--batch", "2", "--k", "2", "--precision", "fp16", "--checkpointing"])
         == 0

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from tests.unit.cli.conftest import COMMAND, ENVIRONMENT, call, experiment_data, write_project, write_yaml
-from vader_bench.runs import read_metrics, read_record
-from vader_bench.yamlfile import read_mapping
+from vader_bench.config.yamlfile import read_mapping
+from vader_bench.records.folder import read_metrics, read_record
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vader_bench.backbones import Backbone
-from vader_bench.config import SamplerConfig
+from vader_bench.config.schema import SamplerConfig
 from vader_bench.evaluation.camera import Camera, Shot
 
 SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=1.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.support.svd import write_model
 from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.config import SamplerConfig
+from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.evaluation.closing import extensions, frontier, sample_videos

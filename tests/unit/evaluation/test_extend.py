@@ -6,7 +6,7 @@ import torch
 from tests.support.svd import write_model
 from vader_bench.backbones import BACKBONES, ImageBackbone
 from vader_bench.backbones.lean import lean
-from vader_bench.config import MemoryConfig, SamplerConfig
+from vader_bench.config.schema import MemoryConfig, SamplerConfig
 from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import UserError
 from vader_bench.evaluation.extend import chunk_names, chunk_noise, extend

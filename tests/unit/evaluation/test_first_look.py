@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support.configs import run_config
-from vader_bench.config import RunConfig
+from vader_bench.config.schema import RunConfig
 from vader_bench.evaluation.first_look import FirstLooks
 from vader_bench.evaluation.generate import Sight
 from vader_bench.evaluation.looks import Look
-from vader_bench.records import VideoScore
+from vader_bench.records.record import VideoScore
 
 LOOK = Look(0, "heldout", 2, 1)
 SIGHT = Sight([VideoScore(prompt="a red cat", sample=0, reward=0.1 + 0.2, gold=None)], 0.25, 0.01)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vader_bench.backbones import Backbone
-from vader_bench.config import SamplerConfig
+from vader_bench.config.schema import SamplerConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.generate import Evaluator
 from vader_bench.rewards.closed_form import Redness

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.configs import run_config
 from vader_bench.evaluation.looks import Look, curve_mean, looks, video_count
-from vader_bench.records import Evaluation, VideoScore
+from vader_bench.records.record import Evaluation, VideoScore
 
 
 def test_a_trained_run_has_large_looks_at_the_ends_and_small_ones_between() -> None:

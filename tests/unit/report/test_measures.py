@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vader_bench.records import Extension, FrontierPoint, Record
+from vader_bench.records.record import Extension, FrontierPoint, Record
 from vader_bench.report.course_figure import draw_course
 from vader_bench.report.documents import sections, summary_latex
 from vader_bench.report.load import Results

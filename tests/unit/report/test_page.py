@@ -11,7 +11,7 @@ import torch
 
 from tests.support.results import Invented, write_results
 from vader_bench.evaluation.video import encode_mp4
-from vader_bench.records import Extension
+from vader_bench.records.record import Extension
 from vader_bench.report import Report, build_report
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import video_rows

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vader_bench.config import ComponentConfig, SuiteConfig
+from vader_bench.config.schema import ComponentConfig, SuiteConfig
 from vader_bench.errors import UserError
 from vader_bench.rewards import REWARDS
 from vader_bench.rewards.mix import Mix, weighted_sum

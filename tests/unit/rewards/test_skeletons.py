@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vader_bench.config import load_suite
 from vader_bench.errors import UserError
+from vader_bench.experiment.load import load_suite
 from vader_bench.rewards import REWARDS
 from vader_bench.rewards.skeletons import reward_skeleton
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.results import Invented, make_record
-from vader_bench.records import Evaluation, Extension, FrontierPoint, Record, VideoScore
+from vader_bench.records.record import Evaluation, Extension, FrontierPoint, Record, VideoScore
 from vader_bench.stats.measures import course, drift, frontier, transfer
 
 SEEDS = (0, 1, 2)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.support.results import Invented, make_record
+from vader_bench.config.names import HELDOUT
 from vader_bench.errors import UserError
-from vader_bench.records import Evaluation, Record
-from vader_bench.stats.panel import HELDOUT, Panel, build_panel, run_curve
+from vader_bench.records.record import Evaluation, Record
+from vader_bench.stats.panel import Panel, build_panel, run_curve
 
 WORLD = Invented(rewards=("red",))
 

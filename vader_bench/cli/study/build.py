@@ -48,9 +48,9 @@ def command(
 
 def _filmed(study: StudyConfig, samples: int, footage: Path) -> StudyConfig:
     """Return ``study`` with new videos in place of each run, made where they are not there yet."""
-    from vader_bench.footage import film
     from vader_bench.human.package.sources import check_runs, is_run, wanted_prompts
-    from vader_bench.launch import worker_devices
+    from vader_bench.launch.local import worker_devices
+    from vader_bench.training.film import film
 
     check_runs(study)
     assert study.prompts is not None

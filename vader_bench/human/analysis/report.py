@@ -13,6 +13,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from vader_bench import files
+from vader_bench.config.schema import Strict
 from vader_bench.human.analysis.estimates import StudyAnalysis, analyse_study
 from vader_bench.human.analysis.forest import draw_forest
 from vader_bench.human.analysis.tables import (
@@ -26,12 +27,11 @@ from vader_bench.human.analysis.tables import (
 from vader_bench.human.analysis.words import banner, findings, rules, stamped, warnings
 from vader_bench.human.plan import Built, load_built
 from vader_bench.human.responses import Ingested, load_ingested
-from vader_bench.pages import render
-from vader_bench.provenance import code_digest
+from vader_bench.records.provenance import code_digest
+from vader_bench.report.html import render
 from vader_bench.report.page import TEMPLATES
 from vader_bench.report.paper import PAPER
 from vader_bench.report.tables import Table, latex, markdown
-from vader_bench.schema import Strict
 from vader_bench.stats.bootstrap import Estimate
 
 __all__ = ["ANALYSIS", "StudyReport", "build_study_report", "study_outputs"]

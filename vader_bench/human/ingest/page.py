@@ -11,10 +11,10 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from vader_bench.config.schema import Strict
 from vader_bench.human.ingest.strict_json import UnreadableError, strict_json
 from vader_bench.human.plan import Plan
 from vader_bench.human.responses import Consent, ItemAnswers
-from vader_bench.schema import Strict
 
 __all__ = ["BlockAnswers", "read_answers"]
 

@@ -13,9 +13,9 @@ from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
 from PIL import Image
 
+from vader_bench.config.yamlfile import Fault, raise_faults
 from vader_bench.human.config import VideoConfig
 from vader_bench.videos import Pictures, Shape, Video
-from vader_bench.yamlfile import Fault, raise_faults
 
 __all__ = ["common_shape", "encode_alike", "spoil"]
 

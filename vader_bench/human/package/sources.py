@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vader_bench.data.prompts import PromptSet, leaks, load_prompts
+from vader_bench.config.names import HELDOUT
+from vader_bench.config.yamlfile import Fault, raise_faults
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
-from vader_bench.records import Record
-from vader_bench.runs import read_record
-from vader_bench.yamlfile import Fault, raise_faults
+from vader_bench.prompts.sets import PromptSet, leaks, load_prompts
+from vader_bench.records.folder import read_record
+from vader_bench.records.record import Record
 
-__all__ = ["HELDOUT", "Scene", "check_runs", "find_clips", "is_run", "wanted_prompts"]
+__all__ = ["Scene", "check_runs", "find_clips", "is_run", "wanted_prompts"]
 
-HELDOUT = "heldout"
 _NUMBERED = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?\.mp4")
 _SAMPLE = re.compile(r"heldout-(\d{1,6})\.mp4")
 _SAME = ("backbone", "sampler", "suite")

@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig, block_cost
-from vader_bench.pages import render
+from vader_bench.report.html import render
 
 __all__ = ["FIELDS", "LIMIT", "encode_cell", "fragment", "page_data", "question_xml"]
 

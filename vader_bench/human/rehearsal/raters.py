@@ -14,12 +14,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from vader_bench.config.yamlfile import nearest
 from vader_bench.errors import UserError
 from vader_bench.human.plan import ItemKey
 from vader_bench.human.responses import Choice
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.power import Variation
-from vader_bench.yamlfile import nearest
 
 __all__ = ["Manner", "Raters", "even_raters", "prefer"]
 

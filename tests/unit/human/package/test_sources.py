@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.studies import PROMPTS, write_study
-from vader_bench.data.prompts import load_prompts
 from vader_bench.errors import UserError
 from vader_bench.files import read_json, write_json
 from vader_bench.human.config import load_study
 from vader_bench.human.package.sources import Scene, check_runs, find_clips
+from vader_bench.prompts.sets import load_prompts
 
 RUNS = Path(__file__).parents[4] / "results" / "reference" / "fig7" / "pocket" / "runs"
 NAMES = {"unrefined": str(RUNS / "base-hps-seed1"), "refinedarm": str(RUNS / "vader-hps-seed1")}

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.support.benches import MakeBench, RedReward
+from vader_bench.budget import ledger
+from vader_bench.budget.ledger import BudgetExceededError
+from vader_bench.diffusion.lora import Lora
+from vader_bench.errors import UserError
+from vader_bench.rewards.base import Judgement
+from vader_bench.seeding import torch_stream
+
+
+class Linear(RedReward):
+    """A reward with one matrix product, so that it costs FLOPs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.ones(3 * 8 * 8, 2)
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        score = (video.flatten(2) @ self.weight).mean((1, 2))
+        return Judgement(score, score)
+
+
+class Broken(RedReward):
+    """A reward whose chosen part is not a number for the second video."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        judgement = super().judge(video, prompts)
+        bad = torch.where(torch.arange(len(video)) == 1, torch.nan, getattr(judgement, self.part))
+        return judgement._replace(**{self.part: bad})
+
+
+LATENTS = torch.randn(3, 4, 4, 4, 4, generator=torch_stream(0, "latents"))
+TIMES = torch.tensor([999, 500, 3])
+PROMPTS = ["a", "b", "c"]
+
+
+def test_calls_are_counted_by_video_and_frame(make_bench: MakeBench) -> None:
+    stand = make_bench()
+    backbone, spent = stand.bench.backbone, stand.meter.ledger
+    with torch.no_grad():
+        backbone.denoise(LATENTS, TIMES, backbone.encode(PROMPTS))
+        video = backbone.decode(LATENTS, [0, 3])
+        stand.bench.reward.judge(video, PROMPTS)
+    assert (spent.denoiser_forwards, spent.denoiser_backwards) == (3, 0)
+    assert spent.vae_decodes == spent.frames_scored == 6
+    assert (spent.reward_queries, spent.gradient_queries) == (3, 0)
+    backbone.decode(LATENTS)
+    assert spent.vae_decodes == 6 + 12
+
+
+def test_a_backward_is_charged_when_it_happens(make_bench: MakeBench) -> None:
+    stand = make_bench()
+    backbone, spent = stand.bench.backbone, stand.meter.ledger
+    output = backbone.denoise(LATENTS.clone().requires_grad_(), TIMES, backbone.encode(PROMPTS))
+    forward = spent.flops
+    assert spent.denoiser_backwards == 0
+    output.sum().backward()
+    assert spent.denoiser_backwards == 3
+    assert spent.flops > forward
+
+
+def test_flops_are_those_of_the_counter_of_pytorch(make_bench: MakeBench) -> None:
+    stand = make_bench(Linear(), count_flops=True)
+    backbone, reward = stand.bench.backbone, stand.bench.reward
+    Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+    encoded = backbone.encode(PROMPTS)
+
+    def work() -> None:
+        with torch.no_grad():
+            latents = backbone.denoise(LATENTS, TIMES, encoded)
+        latents = backbone.denoise(latents, TIMES, encoded)
+        latents = backbone.denoise(latents, TIMES, encoded)
+        reward.judge(backbone.decode(latents, [1, 2]), PROMPTS).objective.sum().backward()
+
+    work()  # counts each kind of call once
+    before = stand.meter.ledger.flops
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        work()
+    assert stand.meter.ledger.flops - before == before == counter.get_total_flops()
+
+
+def test_a_denoiser_without_its_adapters_is_counted_as_what_it_is(make_bench: MakeBench) -> None:
+    stand = make_bench(count_flops=True)
+    backbone, spent = stand.bench.backbone, stand.meter.ledger
+    lora = Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+    encoded = backbone.encode(PROMPTS)
+    with torch.no_grad():
+        backbone.denoise(LATENTS, TIMES, encoded)
+        adapted = spent.flops
+        with lora.disabled():
+            backbone.denoise(LATENTS, TIMES, encoded)
+    assert 0 < spent.flops - adapted < adapted
+
+
+def test_counting_is_neither_charged_nor_timed(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = make_bench(count_flops=True)
+    calls: list[int] = []
+
+    def denoise(*args: Tensor) -> Tensor:
+        calls.append(len(args[0]))
+        return args[0]
+
+    monkeypatch.setattr(stand.backbone, "denoise", denoise)
+    monkeypatch.setattr(ledger, "perf_counter", lambda: float(len(calls)))  # a call takes a second
+    with stand.meter.running():
+        stand.bench.backbone.denoise(LATENTS, TIMES, torch.zeros(3, 1, 1))
+        stand.bench.backbone.denoise(LATENTS, TIMES, torch.zeros(3, 1, 1))
+    assert calls == [1, 3, 3]  # one video to count, then the method's calls
+    assert stand.meter.ledger.denoiser_forwards == 6
+    assert stand.meter.ledger.device_seconds == 2.0
+
+
+def test_a_judgement_without_gradient_is_no_gradient_query(make_bench: MakeBench) -> None:
+    stand = make_bench()
+    video = torch.rand(3, 4, 3, 8, 8, generator=torch_stream(0, "video"))
+    stand.bench.reward.judge(video, PROMPTS)
+    with torch.no_grad():
+        stand.bench.reward.judge(video.clone().requires_grad_(), PROMPTS)
+    assert stand.meter.ledger.gradient_queries == 0
+    stand.bench.reward.judge(video.requires_grad_(), PROMPTS)
+    assert stand.meter.ledger.gradient_queries == 3
+
+
+def test_queries_beyond_the_budget_are_not_judged(make_bench: MakeBench) -> None:
+    class Spy(RedReward):
+        def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+            raise AssertionError("judged")
+
+    with pytest.raises(BudgetExceededError):
+        make_bench(Spy(), queries=2).bench.reward.judge(torch.zeros(3, 4, 3, 8, 8), PROMPTS)
+
+
+@pytest.mark.parametrize("part", ["score", "objective"])
+def test_a_value_that_is_not_finite_stops_the_run(part: str, make_bench: MakeBench) -> None:
+    with pytest.raises(UserError, match=r"prompt 'b': returned a value .* for 1 of 3 videos"):
+        make_bench(Broken(part)).bench.reward.judge(torch.zeros(3, 4, 3, 8, 8), PROMPTS)

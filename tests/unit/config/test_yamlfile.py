@@ -1,0 +1,179 @@
+"""Every fault of a YAML file is told, each with its place and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
+from vader_bench.errors import ExitCode, UserError
+
+WHOLE = "write a whole number"
+LINES = "write `key: value` lines"
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    steps: int = Field(ge=2, le=50)
+    kind: Literal["ddim", "euler"] = "ddim"
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern="^[a-z]+$")]
+    rate: float = Field(default=0.5, gt=0, lt=1)
+    on: bool = True
+    frames: tuple[int, ...] = ()
+    tags: list[str] = Field(default=["x"], min_length=1)
+    inner: Inner | None = None
+    table: dict[str, Inner] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _not_base(cls, value: str) -> str:
+        if value == "base":
+            raise rule("is taken", "take another name")
+        return value
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "file.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def faults_of(data: dict[str, Any]) -> list[Fault]:
+    return parse(Outer, data)[1]
+
+
+def test_good_file(tmp_path: Path) -> None:
+    text = "name: abc\nrate: 1e-3\nframes: [0, 2]\ninner: {steps: 10}\n"
+    data, faults = read_mapping(written(tmp_path, text))
+    assert faults == []
+    found, faults = parse(Outer, data)
+    assert faults == []
+    assert found == Outer(name="abc", rate=0.001, frames=(0, 2), inner=Inner(steps=10))
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "-2e+4", "1.5e3", "7.e-2"])
+def test_scientific_notation_is_a_number(tmp_path: Path, number: str) -> None:
+    assert read_mapping(written(tmp_path, f"rate: {number}"))[0] == {"rate": float(number)}
+
+
+def test_a_character_of_eight_digits_is_whole(tmp_path: Path) -> None:
+    assert read_mapping(written(tmp_path, 'name: "\\U0001F680"'))[0] == {"name": "🚀"}
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "a1e3", "1e3x", '"1e3"'])
+def test_what_only_resembles_a_number_is_text(tmp_path: Path, text: str) -> None:
+    assert read_mapping(written(tmp_path, f"name: {text}"))[0] == {"name": text.strip('"')}
+
+
+def test_all_keys_at_fault_are_told(tmp_path: Path) -> None:
+    text = "a: 1\nb:\n  c: 1\n  c: 2\na: 3\n7: x\nd: .nan\ne: [-.inf]\nf: 2026-01-01\n"
+    faults = read_mapping(written(tmp_path, text))[1]
+    assert [(fault.key, fault.wrong) for fault in faults] == [
+        ("b.c", "is given again (line 4)"),
+        ("a", "is given again (line 5)"),
+        ("7", "is not a text key (line 6)"),
+        ("d", "is .nan, not a finite number"),
+        ("e.0", "is -.inf, not a finite number"),
+        ("f", "is a timestamp (line 9)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1, 2\nb: 3\n", r"line 2, column 2: is not YAML"),
+        ("a: b: c\n", r"line 1, column 5: is not YAML"),
+        ("a: \x01\n", r"file\.yaml: is not YAML"),
+        ("a: !!python/name:os.system\n", "is not YAML"),
+        ("a: &a [*a]\n", "nested too deep"),
+        ('a: b\nc: ["x\\ud800"]\n', r"line 2, column 5: is not YAML \(half a character, '\\ud800'\)"),
+        ('"\\udfff": b\n', r"line 1, column 1: is not YAML \(half a character"),
+        ("- a\n- b\n", "has no `key: value` lines"),
+        ("", "has no `key: value` lines"),
+        ("# nothing\n", "has no `key: value` lines"),
+    ],
+)
+def test_no_yaml_mapping(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_mapping(written(tmp_path, text))
+
+
+def test_a_value_used_twice_is_allowed(tmp_path: Path) -> None:
+    data, faults = read_mapping(written(tmp_path, "a: &x {k: 1}\nb: *x\n"))
+    assert (data["b"], faults) == ({"k": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ({}, Fault("name", "is missing", "add it")),
+        ({"name": 3}, Fault("name", "is 3, not text", "write text")),
+        ({"name": "A b"}, Fault("name", "is 'A b'", "use letters, digits, '.', '_' and '-' only")),
+        ({"name": "base"}, Fault("name", "is taken", "take another name")),
+        ({"name": "a", "rate": "x"}, Fault("rate", "is 'x', not a number", "write a number")),
+        ({"name": "a", "rate": 0}, Fault("rate", "is 0", "it must be above 0.0")),
+        ({"name": "a", "rate": 1}, Fault("rate", "is 1", "it must be below 1.0")),
+        ({"name": "a", "on": 1}, Fault("on", "is 1, not true or false", "write true or false")),
+        ({"name": "a", "tags": []}, Fault("tags", "is empty", "give at least one")),
+        ({"name": "a", "tags": "x"}, Fault("tags", "is 'x', not a list", "write a list")),
+        ({"name": "a", "frames": 1}, Fault("frames", "is 1, not a list", "write a list")),
+        ({"name": "a", "frames": [0.5]}, Fault("frames.0", "is 0.5, not a whole number", WHOLE)),
+        ({"name": "a", "inner": 1}, Fault("inner", "is 1, not `key: value` lines", LINES)),
+        ({"name": "a", "inner": {"steps": 1}}, Fault("inner.steps", "is 1", "it must be at least 2")),
+        ({"name": "a", "inner": {"steps": 51}}, Fault("inner.steps", "is 51", "it must be at most 50")),
+        (
+            {"name": "a", "inner": {"steps": 2, "kind": "edm"}},
+            Fault("inner.kind", "is 'edm'", "it must be 'ddim' or 'euler'"),
+        ),
+    ],
+)  # fmt: skip
+def test_each_kind_of_fault_has_its_sentence(data: dict[str, Any], fault: Fault) -> None:
+    assert faults_of(data) == [fault]
+
+
+def test_unknown_keys_get_the_nearest_known_one_at_every_depth() -> None:
+    data = {"name": "a", "rats": 1, "inner": {"steps": 2, "step": 3}, "table": {"x": {"steps": 2, "zzz": 1}}}
+    assert faults_of(data) == [
+        Fault("inner.step", "is not a known key", "did you mean 'steps'? choose one of: kind, steps"),
+        Fault("table.x.zzz", "is not a known key", "choose one of: kind, steps"),
+        Fault(
+            "rats",
+            "is not a known key",
+            "did you mean 'rate'? choose one of: frames, inner, name, on, rate, table, tags",
+        ),
+    ]
+
+
+def test_nearest_without_anything_known() -> None:
+    assert nearest("x", []) == "delete it"
+
+
+def test_faults_become_one_error_with_a_line_each() -> None:
+    own = UserError("other.yaml", "is gone", "bring it back", exit_code=ExitCode.MISSING)
+    faults = [
+        Fault("a.b", "is 1", "make it 2"),
+        Fault("a.b", "is 1", "make it 2"),
+        Fault("", "is empty", "fill it"),
+    ]
+    with pytest.raises(UserError) as caught:
+        raise_faults("x.yaml", [*faults, own])
+    lines = [
+        "x.yaml: a.b: is 1; make it 2",
+        "x.yaml: is empty; fill it",
+        "other.yaml: is gone; bring it back",
+    ]
+    assert str(caught.value).splitlines() == lines
+    assert caught.value.exit_code is ExitCode.MISSING
+
+
+def test_no_fault_is_no_error() -> None:
+    raise_faults("x.yaml", [])

@@ -1,0 +1,141 @@
+"""Estimates against what real runs spend and need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.configs import tiny_run
+from vader_bench.budget import metering
+from vader_bench.budget.ledger import Budget, Meter
+from vader_bench.budget.memory import LiveBytes
+from vader_bench.config.schema import RunConfig
+from vader_bench.cost.estimate import RESERVE, UTILISATION, Estimate, Memory, estimate, rehearse
+from vader_bench.cost.gpus import GPUS
+from vader_bench.cost.skeletons import Fakes
+from vader_bench.experiment.grid import expand
+from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.prompts.sets import prompt_stream
+from vader_bench.training.load import load_parts
+from vader_bench.training.workbench import make_method
+
+METHODS = ["vader", "ddpo", "diffusion-dpo"]
+SMALL: dict[str, dict[str, Any]] = {
+    "vader": {"batch_size": 2, "k": 2},
+    "ddpo": {"batch_size": 2, "prompts_per_round": 2, "samples_per_prompt": 2},
+    "diffusion-dpo": {"batch_size": 2},
+}
+"""Four queries an interval and few videos at once: what is compared is in proportion to them."""
+
+
+@cache
+def pocket_runs(**memory: Any) -> dict[tuple[str, str], RunConfig]:
+    """Return runs of three steps of the sampler by method and reward, with settings of ``memory``."""
+    experiment = load_experiment(Path(__file__).parents[3] / "experiments" / "fig7.yaml")
+    evaluation = experiment.evaluation.model_copy(update={"every": 4})
+    suite = load_suite("pocket")
+    update = {
+        "sampler": suite.sampler.model_copy(update={"steps": 3}),
+        "memory": suite.memory.model_copy(update=memory),
+    }
+    experiment = experiment.model_copy(update={"evaluation": evaluation, "methods": SMALL, "seeds": [1]})
+    runs = expand(experiment, suite.model_copy(update=update), with_base=False)
+    return {(run.method, run.reward): run for run in runs}
+
+
+@pytest.fixture(scope="module")
+def pocket_networks() -> Callable[..., Fakes]:
+    """Return the networks of the runs with settings of ``memory``, each made once."""
+    return cache(
+        lambda **memory: Fakes(pocket_runs(**memory)["vader", "action"].suite, ["aesthetic", "action"], 16)
+    )
+
+
+def spent(run: RunConfig) -> tuple[int, int]:
+    """Return the FLOPs of the ledger, scaled to the whole run, and the most bytes alive in one interval."""
+    parts, meter = load_parts(run, "cpu"), Meter(Budget(reward_queries=run.evaluation.every))
+    prompts = prompt_stream(parts.prompts.split("train"), run.seed)
+    method = make_method(run, parts, meter, prompts, "cpu")
+    with LiveBytes() as bytes_:
+        while meter.queries_left:
+            method.step(meter.queries_left)
+    return meter.ledger.flops * run.reward_queries // run.evaluation.every, bytes_.peak
+
+
+def bytes_of(found: Estimate, networks: Fakes) -> int:
+    """Return the bytes without the networks and adapters, which are there before a run's are counted."""
+    return found.memory.total - found.memory.weights - networks.adapters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reward", ["aesthetic", "action"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_pocket_suite_is_estimated_as_it_runs(
+    method: str, reward: str, pocket_networks: Callable[..., Fakes]
+) -> None:
+    run, networks = pocket_runs()[method, reward], pocket_networks()
+    found, (flops, peak) = estimate(run, networks), spent(run)
+    assert found.flops == pytest.approx(flops, rel=0.02)
+    assert bytes_of(found, networks) == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "memory",
+    [{"checkpointing": True}, {"slicing": True}, {"frozen_weights": "bfloat16"}],
+    ids=lambda memory: next(iter(memory)),
+)
+def test_switches_are_estimated_as_they_run(
+    memory: dict[str, Any], pocket_networks: Callable[..., Fakes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, networks = pocket_runs(**memory)["vader", "action"], pocket_networks(**memory)
+    found = estimate(run, networks)
+    # to count a sliced call takes more than to make it, once a run
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (0, 0))
+    assert bytes_of(found, networks) == pytest.approx(spent(run)[1], rel=0.15)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_rehearsal_spends_what_the_method_spends(method: str, guidance: float, tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline, method=method)
+    sampler = run.suite.sampler.model_copy(update={"guidance": guidance})
+    run = run.model_copy(update={"suite": run.suite.model_copy(update={"sampler": sampler})})
+    flops, made = rehearse(run, Fakes(run.suite, ["red"], 2))
+    assert flops == spent(run)[0]
+    assert max(one.videos for one in made if one.call.name == "denoise") >= 2 * (guidance != 1) + 2
+
+
+def test_open_calls_are_those_whose_backward_is_to_come(tiny_pipeline: Path) -> None:
+    networks = Fakes(tiny_run(tiny_pipeline).suite, ["red"], 2)
+    for k in (1, 2):
+        _, made = rehearse(tiny_run(tiny_pipeline, settings={"k": k}), networks)
+        assert max(one.open for one in made) == 2 * k
+        assert made[0].open == (0 if k == 1 else 2)
+
+
+def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline)
+    networks = Fakes(run.suite, ["red"], 2)
+    torch.manual_seed(0)
+    first = rehearse(run, networks)
+    torch.manual_seed(1)
+    assert rehearse(run, networks) == first
+
+
+def test_time_is_work_over_an_assumed_share_of_the_peak_rate() -> None:
+    memory = Memory(1, 2, 3, 4)
+    found = Estimate("vader", "red", 8, int(1e15), memory)
+    assert memory.total == 10
+    assert found.seconds(GPUS["h100"], "fp32") == pytest.approx(1e15 / 67e12 / UTILISATION)
+
+
+def test_a_card_must_have_room_for_the_reserve_too() -> None:
+    room = int(GPUS["t4"].memory) - RESERVE
+    assert Memory(room, 0, 0, 0).fits(GPUS["t4"])
+    assert not Memory(room, 0, 0, 1).fits(GPUS["t4"])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.configs import tiny_run
+from vader_bench.config.schema import MemoryConfig
+from vader_bench.cost.gpus import Gpu
+from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms, switches
+from vader_bench.errors import UserError
+
+TINY = Gpu(0.001, 1, 1, 1)
+
+
+def test_changes_reach_backbone_memory_and_method(tiny_pipeline: Path) -> None:
+    changes = Changes(backbone={"frames": 2}, memory={"checkpointing": True}, k=2, batch=1)
+    run = changes.of(tiny_run(tiny_pipeline))
+    assert run.suite.backbone.settings["frames"] == 2
+    assert run.suite.memory == MemoryConfig(checkpointing=True)
+    assert (run.settings["k"], run.settings["batch_size"]) == (2, 1)
+    pair = changes.of(tiny_run(tiny_pipeline, method="diffusion-dpo"))
+    assert pair.settings["batch_size"] == 2, "a pair is the least"
+    assert "k" not in pair.settings or pair.settings["k"] is None
+
+
+def test_an_arm_is_estimated_once_whatever_its_seeds(tiny_pipeline: Path) -> None:
+    runs = [tiny_run(tiny_pipeline, seed=seed) for seed in (1, 2)]
+    runs = [tiny_run(tiny_pipeline, method="base"), *(Changes().of(run) for run in runs)]
+    planned = plan_arms(runs, Changes())
+    assert [(one.run.method, one.run.seed) for one in planned] == [("vader", 1)]
+    assert planned[0].video == (4, 8, 8)
+    assert planned[0].decoded == 4
+
+
+def test_arms_may_differ_in_their_suites(tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline)
+    lean = Changes(memory={"checkpointing": True}).of(run).model_copy(update={"arm": "lean"})
+    plain, saving = plan_arms([run, lean], Changes())
+    assert (plain.estimate.method, saving.estimate.method) == ("vader", "lean")
+    assert saving.estimate.memory.kept < 0.8 * plain.estimate.memory.kept
+
+
+def test_more_steps_with_gradient_keep_more(tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline)
+    one, two = (plan_arms([run], Changes(k=k))[0].estimate for k in (1, 2))
+    assert two.memory.kept > 1.5 * one.memory.kept
+    assert two.flops > one.flops
+
+
+@pytest.mark.slow
+def test_every_switch_saves_on_top_of_those_before_until_it_fits(tiny_pipeline: Path) -> None:
+    planned = plan_arms([tiny_run(tiny_pipeline)], Changes())[0]
+    found = list(switches(planned, TINY))
+    assert [switch.name for switch in found] == [
+        "smallest batch", "one decoded frame", "half precision", "checkpointing", "activations on the CPU",
+    ], "a single frame has no slices"  # fmt: skip
+    totals = [planned.estimate.memory.total, *(switch.memory.total for switch in found)]
+    assert totals == sorted(totals, reverse=True)
+    card = Gpu((totals[1] + 2**30) / 2**30, 1, 1, 1)
+    assert [switch.name for switch in switches(planned, card)] == ["smallest batch"]
+
+
+def test_what_is_on_already_is_no_advice(tiny_pipeline: Path) -> None:
+    memory = frozen_weights("fp16") | {"checkpointing": True}
+    changes = Changes(memory=memory, batch=1, decode_frames=1)
+    planned = plan_arms([tiny_run(tiny_pipeline)], changes)[0]
+    assert planned.precision == "fp16"
+    assert {switch.name for switch in switches(planned, TINY)} <= {"slicing", "activations on the CPU"}
+
+
+def test_the_smallest_batch_of_pairs_is_a_pair(tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline, method="diffusion-dpo", settings={"batch_size": 2})
+    planned = plan_arms([run], Changes())[0]
+    assert next(switches(planned, TINY)).name == "half precision"
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    assert frozen_weights(None) == {}
+    with pytest.raises(UserError, match=r"precision 'fp8': is not known; choose one of: fp32, fp16, bf16"):
+        frozen_weights("fp8")

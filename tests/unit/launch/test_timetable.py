@@ -1,0 +1,69 @@
+"""The order of runs and the time left."""
+
+from __future__ import annotations
+
+import pytest
+
+from vader_bench.launch.timetable import Timetable
+
+
+def test_the_mean_of_finished_runs_of_a_kind_is_expected() -> None:
+    times = Timetable()
+    times.record("a", 10)
+    times.record("a", 20)
+    assert times.expected("a") == 15
+    assert times.expected("b") is None
+
+
+def test_without_knowledge_the_first_run_is_picked() -> None:
+    assert Timetable().pick(["a", "b", "a"]) == 0
+
+
+def test_an_unknown_kind_goes_before_a_known_one() -> None:
+    times = Timetable()
+    times.record("a", 100)
+    assert times.pick(["a", "b"]) == 1
+
+
+def test_the_longest_kind_goes_first() -> None:
+    times = Timetable()
+    times.record("short", 10)
+    times.record("long", 30)
+    assert times.pick(["short", "long", "long"]) == 1
+
+
+def test_time_left_is_unknown_before_any_run_says_how_long_it_takes() -> None:
+    assert Timetable().seconds_left([("a", 1.0, 0.0)], ["a"], 2) is None
+
+
+def test_no_time_is_left_when_nothing_is_left() -> None:
+    assert Timetable().seconds_left([], [], 2) == 0
+
+
+def test_a_running_run_is_extrapolated_from_its_finished_fraction() -> None:
+    assert Timetable().seconds_left([("a", 30.0, 0.25)], [], 1) == pytest.approx(90)
+
+
+def test_waiting_runs_are_shared_out_among_the_workers() -> None:
+    times = Timetable()
+    times.record("a", 10)
+    assert times.seconds_left([], ["a"] * 6, 2) == pytest.approx(30)
+
+
+def test_time_left_is_at_least_that_of_the_longest_running_run() -> None:
+    times = Timetable()
+    left = times.seconds_left([("a", 10.0, 0.1), ("b", 10.0, 0.5)], [], 2)
+    assert left == pytest.approx(90)
+
+
+def test_kinds_never_seen_are_taken_to_be_as_long_as_the_others() -> None:
+    times = Timetable()
+    times.record("a", 10)
+    times.record("b", 30)
+    assert times.seconds_left([("a", 0.0, 0.0)], ["c"], 1) == pytest.approx(10 + 20 / 1, abs=10)
+
+
+def test_a_run_longer_than_expected_has_no_negative_time_left() -> None:
+    times = Timetable()
+    times.record("a", 10)
+    assert times.seconds_left([("a", 50.0, 0.0)], [], 1) == 0

@@ -1,0 +1,349 @@
+"""One run from its configuration to its record, on a tiny random model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.support.configs import tiny_run
+from vader_bench.config.schema import RunConfig
+from vader_bench.errors import UserError
+from vader_bench.evaluation.generate import Evaluator
+from vader_bench.methods import METHODS
+from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.rewards import REWARDS
+from vader_bench.training import session
+from vader_bench.training.progress import Progress
+from vader_bench.training.session import execute
+
+Make = Callable[..., RunConfig]
+Whole = Callable[[str], Path]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "vader": {},
+    "ddpo": {"prompts_per_round": 2, "samples_per_prompt": 2, "updates_per_round": 1},
+    "diffusion-dpo": {},
+}
+TRAINED = ["vader", "ddpo", "diffusion-dpo"]
+
+
+@pytest.fixture(scope="module")
+def make(tiny_pipeline: Path) -> Make:
+    """Make a run on the tiny model."""
+
+    def made(method: str = "vader", **changes: Any) -> RunConfig:
+        return tiny_run(tiny_pipeline, method=method, settings=SETTINGS[method], **changes)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Return the folder of a run of a method that was not disturbed."""
+
+    @cache
+    def folder(method: str) -> Path:
+        path = tmp_path_factory.mktemp("whole") / method
+        execute(make(method), path)
+        return path
+
+    return folder
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    """Return the record in ``folder`` without what is measured, and what an edit meanwhile would change."""
+    data = read_record(folder / "record.json").model_dump(mode="json")
+    del data["ledger"]["device_seconds"], data["machine"], data["digests"]["code"], data["git"]
+    for evaluation in [*data["evaluations"], *(point["look"] for point in data["frontier"])]:
+        del evaluation["device_seconds"]
+    return data
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_run_spends_exactly_its_budget(method: str, whole: Whole) -> None:
+    record = read_record(whole(method) / "record.json")
+    assert record.ledger["reward_queries"] == 8
+    assert record.ledger["gradient_queries"] == (8 if method == "vader" else 0)
+    assert record.ledger["flops"] > 0
+    assert record.ledger["device_seconds"] > 0
+
+
+def test_looks_come_at_fixed_queries_and_cost_nothing(whole: Whole) -> None:
+    record = read_record(whole("vader") / "record.json")
+    assert [(e.queries, e.split, len(e.scores)) for e in record.evaluations] == [
+        (0, "train", 3),
+        (0, "heldout", 6),
+        (4, "heldout", 2),
+        (8, "train", 3),
+        (8, "heldout", 6),
+    ]
+    assert record.evaluations[0].flops == 0
+    assert record.evaluations[0].device_seconds == 0
+    assert record.evaluations[-1].flops == record.ledger["flops"]
+    assert all(score.gold is not None for score in record.evaluations[0].scores)
+    assert [evaluation.diversity is None for evaluation in record.evaluations] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_first_look_is_at_the_base_model(whole: Whole) -> None:
+    base, trained = (read_record(whole(method) / "record.json") for method in ("base", "vader"))
+    assert trained.evaluations[:2] == base.evaluations
+    assert trained.evaluations[-2:] != base.evaluations
+
+
+@pytest.mark.parametrize("method", ["base", "ddpo"])
+def test_a_first_look_is_the_same_whoever_took_it(
+    method: str, make: Make, whole: Whole, tmp_path: Path
+) -> None:
+    shared, alone = whole(method), tmp_path / method
+    execute(make(method), alone)  # nobody has looked before in this folder
+    assert len(list((tmp_path / ".first-looks").iterdir())) == 2
+    first, second = (read_record(folder / "record.json").evaluations[:2] for folder in (shared, alone))
+    assert first == second
+
+
+def test_a_first_look_is_not_taken_twice(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(make("base"), tmp_path / "base")
+    looks: list[int] = []
+    look = Evaluator.look
+
+    def counted(evaluator: Evaluator, prompts: list[str], samples: int) -> Any:
+        looks.append(len(prompts))
+        return look(evaluator, prompts, samples)
+
+    monkeypatch.setattr(Evaluator, "look", counted)
+    record = execute(make(), tmp_path / "vader")
+    assert looks == [2, 3, 3]
+    assert len(record.evaluations) == 5
+
+
+def test_the_base_model_is_sampled_as_often_as_the_largest_best_of(whole: Whole) -> None:
+    record = read_record(whole("base") / "record.json")
+    assert [(e.split, len(e.scores)) for e in record.evaluations] == [("train", 3), ("heldout", 6)]
+    assert record.ledger["reward_queries"] == 0
+    assert not (whole("base") / "lora.safetensors").exists()
+
+
+def test_the_folder_holds_all_that_a_run_leaves(whole: Whole) -> None:
+    folder = whole("vader")
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    samples = {f"samples/heldout-{i}.mp4" for i in range(4)}
+    assert names == {"config.json", "metrics.jsonl", "lora.safetensors", "record.json", *samples}
+    assert any(weight.abs().sum() > 0 for weight in load_file(folder / "lora.safetensors").values())
+    with av.open(folder / "samples" / "heldout-0.mp4") as video:
+        assert video.streams.video[0].codec_context.pix_fmt == "yuv420p"
+
+
+def test_metrics_tell_steps_and_looks_in_order(whole: Whole) -> None:
+    record = read_record(whole("vader") / "record.json")
+    lines = read_metrics(whole("vader") / "metrics.jsonl")
+    assert [(line["kind"], line["queries"]) for line in lines] == [
+        ("evaluation", 0),
+        ("evaluation", 0),
+        ("step", 2),
+        ("step", 4),
+        ("evaluation", 4),
+        ("step", 6),
+        ("step", 8),
+        ("evaluation", 8),
+        ("evaluation", 8),
+    ]
+    assert {"reward", "loss", "grad_norm"} <= lines[2]["metrics"].keys()
+    assert lines[2]["denoiser_forwards"] == 4
+    last = record.evaluations[-1]
+    shared = {score.prompt: score.reward for score in last.scores if score.sample == 0}
+    assert lines[-1]["reward_mean"] == pytest.approx(sum(s.reward for s in last.scores) / 6)
+    assert lines[-1]["curve_mean"] == pytest.approx(sum(list(shared.values())[:2]) / 2)
+    assert lines[-1]["gold_mean"] == pytest.approx(sum(s.gold or 0 for s in last.scores) / 6)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_the_same_run_twice_gives_the_same_record(
+    method: str, make: Make, whole: Whole, tmp_path: Path
+) -> None:
+    execute(make(method), tmp_path / "again")
+    assert comparable(tmp_path / "again") == comparable(whole(method))
+    first, second = (load_file(folder / "lora.safetensors") for folder in (whole(method), tmp_path / "again"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+
+
+def test_another_seed_gives_another_record(make: Make, whole: Whole, tmp_path: Path) -> None:
+    execute(make(seed=2), tmp_path / "other")
+    first, second = comparable(whole("vader")), comparable(tmp_path / "other")
+    assert first["evaluations"][0] == second["evaluations"][0]
+    assert first["evaluations"][-1] != second["evaluations"][-1]
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize(
+    ("method", "lines"),
+    [("base", 1), ("vader", 2), ("vader", 3), ("vader", 7), ("ddpo", 3), ("diffusion-dpo", 4)],
+)
+def test_a_run_that_is_cut_off_ends_with_the_same_record(
+    method: str, lines: int, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    append = RunFolder.append_metrics
+
+    def append_and_die(run: RunFolder, line: Mapping[str, Any]) -> None:
+        append(run, line)
+        if len(run.metrics()) == lines:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append_metrics", append_and_die)
+        with pytest.raises(KilledError):
+            execute(make(method), tmp_path / "cut")
+    execute(make(method), tmp_path / "cut")
+    assert comparable(tmp_path / "cut") == comparable(whole(method))
+    assert timeless(tmp_path / "cut") == timeless(whole(method))
+
+
+def timeless(folder: Path) -> list[dict[str, Any]]:
+    """Return the metrics in ``folder`` without the time."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if key != "device_seconds"} for line in lines]
+
+
+def test_a_finished_run_is_not_run_again(make: Make, whole: Whole) -> None:
+    folder = whole("vader")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert execute(make(), folder) == read_record(folder / "record.json")
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_record_says_where_its_numbers_come_from(whole: Whole, tiny_pipeline: Path) -> None:
+    record = read_record(whole("base") / "record.json")
+    assert record.digests.keys() >= {"code", "prompts/train", "prompts/heldout", f"weights/{tiny_pipeline}"}
+    assert all(len(digest) == 64 for digest in record.digests.values())
+    assert record.packages["torch"] == torch.__version__
+    assert record.config["suite"]["sampler"]["steps"] == 2
+
+
+def test_progress_grows_to_the_whole(make: Make, tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    execute(make(), tmp_path / "run", report=heard.append)
+    assert {progress.total for progress in heard} == {8 + 20 + 4}
+    assert [progress.done for progress in heard] == sorted(progress.done for progress in heard)
+    assert heard[-1].done == heard[-1].total
+    assert "8 queries, held-out " in heard[-1].note
+
+
+def test_a_reward_that_is_not_a_number_stops_the_run(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = REWARDS.get("redness")
+
+    def broken(**settings: Any) -> Any:
+        reward = family(**settings)
+        judge = reward.judge
+        monkeypatch.setattr(reward, "judge", lambda video, prompts: judge(video * float("nan"), prompts))
+        return reward
+
+    monkeypatch.setitem(REWARDS._entries, "redness", broken)
+    with pytest.raises(UserError, match="returned a value that is not finite for"):
+        execute(make(), tmp_path / "run")
+    assert not (tmp_path / "run" / "record.json").exists()
+
+
+def test_a_metric_that_is_not_a_number_stops_the_run(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = METHODS.get("vader").step
+
+    def diverging(method: Any, allowance: int) -> dict[str, float]:
+        return step(method, allowance) | {"loss": float("nan")}
+
+    monkeypatch.setattr(METHODS.get("vader"), "step", diverging)
+    with pytest.raises(UserError, match="loss after 2 queries: is nan: training has diverged; lower the"):
+        execute(make(), tmp_path / "run")
+    assert all("NaN" not in line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+
+
+def test_a_folder_of_another_run_is_refused(make: Make, whole: Whole) -> None:
+    held = (whole("base") / "record.json").read_bytes()
+    with pytest.raises(UserError, match="holds a run of another configuration"):
+        execute(make(), whole("base"))
+    assert (whole("base") / "record.json").read_bytes() == held
+
+
+def test_a_backbone_without_weights_is_told_so(make: Make, tmp_path: Path) -> None:
+    suite = make().suite.model_dump()
+    del suite["backbone"]["settings"]["weights"]
+    with pytest.raises(UserError, match="has no key 'weights'"):
+        execute(make(suite=suite), tmp_path / "run")
+
+
+MEASURES = {
+    "judges": ["red", "bright"],
+    "path_kl": True,
+    "peak_memory": True,
+    "lora_scales": [0.0, 1.0],
+    "samples_along": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_pipeline: Path) -> RunConfig:
+    """A run that measures all that a text-to-video model can be asked for."""
+    run = tiny_run(tiny_pipeline)
+    suite = run.suite.model_dump()
+    suite["rewards"]["bright"] = {"family": "brightness"}
+    evaluation = run.evaluation.model_dump() | {"measure": MEASURES}
+    return RunConfig.model_validate(run.model_dump() | {"suite": suite, "evaluation": evaluation})
+
+
+def test_a_run_measures_what_the_experiment_asks_for(
+    measured: RunConfig, whole: Whole, tmp_path: Path
+) -> None:
+    record = execute(measured, tmp_path)
+    heldout = [look for look in record.evaluations if look.split == "heldout"]
+    assert heldout[0].path_kl == 0
+    assert all((look.path_kl or 0) > 0 for look in heldout[1:])
+    assert all(look.diversity is not None and look.motion is not None for look in heldout)
+    assert all(score.others == {"bright": score.gold} for look in heldout for score in look.scores)
+    assert [point.scale for point in record.frontier] == [0.0, 1.0]
+    for point, look in zip(record.frontier, (heldout[0], heldout[-1]), strict=True):
+        assert point.look.scores == [score for score in look.scores if score.sample == 0]
+    assert (record.peak_bytes or 0) > 0
+    plain = read_record(whole("vader") / "record.json")
+    assert [score.reward for score in plain.evaluations[-1].scores] == [s.reward for s in heldout[-1].scores]
+    assert plain.peak_bytes is None
+    assert not plain.frontier
+    assert not plain.extensions
+    assert [sample.prompt for sample in plain.samples[:3]] == [s.prompt for s in heldout[-1].scores[::2]]
+
+
+def test_a_measured_run_that_is_cut_off_ends_with_the_same_record(
+    measured: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(measured, tmp_path / "whole")
+    cut = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "sample_videos", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            execute(measured, cut)
+    execute(measured, cut)
+    assert comparable(cut) == comparable(tmp_path / "whole")
+
+
+def _killed(*_: Any) -> list[Any]:
+    raise KeyboardInterrupt

@@ -1,0 +1,3 @@
+"""What a run may spend, has spent, and the memory that it took."""
+
+from __future__ import annotations

@@ -1,0 +1,187 @@
+"""Wrappers that charge the ledger for every use of the backbone and of the training reward.
+
+A method is given these and nothing else, so it cannot spend unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from vader_bench.backbones.base import Backbone
+from vader_bench.budget.ledger import Meter
+from vader_bench.errors import UserError
+from vader_bench.rewards.base import Judgement, Reward
+
+__all__ = ["FlopTable", "MeteredBackbone", "MeteredReward", "count_flops"]
+
+
+class FlopTable:
+    """FLOPs of each kind of call for one video, counted once and then looked up.
+
+    Attention is counted in its plain form, so that the count is the same on every machine whichever
+    kernel runs.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._costs: dict[Hashable, tuple[int, int]] = {}
+
+    def cost(self, kind: Hashable, call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[int, int]:
+        """Return (forward, backward) FLOPs of ``call`` for all of ``batch`` [B, ...].
+
+        Args:
+            kind: calls of one kind cost the same for a video.
+            call: makes the call for the first video alone.
+            batch: input of the call; backward is 0 where the output has no graph.
+        """
+        if kind not in self._costs:
+            with self._meter.paused(), sdpa_kernel(SDPBackend.MATH):
+                self._costs[kind] = count_flops(call, batch[:1])
+        forward, backward = self._costs[kind]
+        return forward * len(batch), backward * len(batch)
+
+
+def count_flops(call: Callable[[Tensor], Tensor], video: Tensor) -> tuple[int, int]:
+    """Return (forward, backward) FLOPs of ``call`` on ``video``; backward is 0 where there is no graph."""
+    with FlopCounterMode(display=False) as forward:
+        output = call(video.detach().requires_grad_(video.requires_grad))
+    if not output.requires_grad:
+        return forward.get_total_flops(), 0
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.grad(output.sum(), _leaves(output), allow_unused=True)
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def _leaves(output: Tensor) -> list[Tensor]:
+    """Return the parameters that the graph of ``output`` reaches."""
+    found: list[Tensor] = []
+    seen: set[Any] = set()
+    stack: list[Any] = [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        stack.extend(parent for parent, _ in node.next_functions)
+    return found
+
+
+class MeteredBackbone:
+    """A backbone that charges every call. See ``Backbone`` for shapes.
+
+    Args:
+        backbone: what is called.
+        meter: what is charged.
+        flops: says what a call costs; by default it is counted.
+    """
+
+    def __init__(self, backbone: Backbone, meter: Meter, flops: FlopTable | None = None) -> None:
+        self._backbone = backbone
+        self._meter = meter
+        self._flops = flops or FlopTable(meter)
+        self.denoiser: nn.Module = backbone.denoiser
+        self.lora_targets = backbone.lora_targets
+        self.latent_shape = backbone.latent_shape
+        self.frames = backbone.frames
+        self.schedule = backbone.schedule
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return text states [B, L, D]; too cheap beside a denoiser call to be counted."""
+        return self._backbone.encode(prompts)
+
+    def unconditional(self, encoded: Tensor) -> Tensor:
+        """Return what guidance contrasts ``encoded`` [B, L, D] with; not counted, as ``encode``."""
+        return self._backbone.unconditional(encoded)
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return the prediction [B, C, F, h, w]; charges a forward, and a backward if one happens."""
+        # with its adapters switched off the denoiser is another network, and nothing in it is trainable
+        trainable = any(weight.requires_grad for weight in self.denoiser.parameters())
+        modes = (torch.is_grad_enabled(), latents.requires_grad, trainable)
+        kind = ("denoise", latents.shape[1:], encoded.shape[1:], *modes)
+        call = self._backbone.denoise
+        cost = self._flops.cost(kind, lambda first: call(first, timesteps[:1], encoded[:1]), latents)
+        output = call(latents, timesteps, encoded)
+        batch = latents.shape[0]
+        ledger = self._meter.ledger
+        ledger.denoiser_forwards += batch
+
+        def charge_backward(_: Tensor) -> None:
+            ledger.denoiser_backwards += batch
+
+        if output.requires_grad:
+            output.register_hook(charge_backward)
+        return _charge_flops(self._meter, output, cost)
+
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, H, W]; charges one decode a picture, and the FLOPs of all that ran.
+
+        A decoder that can only make a whole video costs as many FLOPs for one picture of it as for all.
+        """
+        count = self.frames if frames is None else len(frames)
+        kind = ("decode", latents.shape[1:], count, torch.is_grad_enabled(), latents.requires_grad)
+        cost = self._flops.cost(kind, lambda first: self._backbone.decode(first, frames), latents)
+        self._meter.ledger.vae_decodes += latents.shape[0] * count
+        return _charge_flops(self._meter, self._backbone.decode(latents, frames), cost)
+
+
+class MeteredReward:
+    """A reward that charges every video it judges, and refuses to pass on a score that is not a number.
+
+    Args as for ``MeteredBackbone``.
+    """
+
+    def __init__(self, reward: Reward, meter: Meter, flops: FlopTable | None = None) -> None:
+        self._reward = reward
+        self._meter = meter
+        self._flops = flops or FlopTable(meter)
+        self.name = reward.name
+        self.differentiable = reward.differentiable
+        self.frames = reward.frames
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Judge ``video`` [B, F, 3, H, W] in [0, 1]; charges B queries.
+
+        Raises:
+            BudgetExceededError: fewer than B queries are left.
+            UserError: a score is not finite; nothing is made of it.
+        """
+        gradient = torch.is_grad_enabled() and video.requires_grad
+        self._meter.charge_queries(video.shape[0], frames=video.shape[0] * video.shape[1], gradient=gradient)
+        kind = ("judge", video.shape[1:], gradient)
+        cost = self._flops.cost(kind, lambda first: self._reward.judge(first, prompts[:1]).objective, video)
+        judgement = self._reward.judge(video, prompts)
+        refuse_non_finite(self.name, judgement.score, prompts)
+        refuse_non_finite(self.name, judgement.objective, prompts)
+        return judgement._replace(objective=_charge_flops(self._meter, judgement.objective, cost))
+
+
+def refuse_non_finite(reward: str, score: Tensor, prompts: Sequence[str]) -> None:
+    """Stop with a clear error when ``score`` [B] holds a NaN or an infinity."""
+    bad = [prompt for prompt, ok in zip(prompts, torch.isfinite(score).tolist(), strict=True) if not ok]
+    if bad:
+        raise UserError(
+            f"reward {reward!r} on prompt {bad[0]!r}",
+            f"returned a value that is not finite for {len(bad)} of {len(prompts)} videos",
+            "check the reward and its weights; a missing score is never replaced",
+        )
+
+
+def _charge_flops(meter: Meter, output: Tensor, cost: tuple[int, int]) -> Tensor:
+    forward, backward = cost
+    meter.ledger.flops += forward
+
+    def charge_backward(_: Tensor) -> None:
+        meter.ledger.flops += backward
+
+    if output.requires_grad:
+        output.register_hook(charge_backward)
+    return output

@@ -1,0 +1,282 @@
+"""What experiment and suite files may say, and what a run is, as typed models."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from vader_bench import files
+from vader_bench.config.names import run_name
+from vader_bench.config.yamlfile import nearest, rule
+
+__all__ = [
+    "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig", "MeasureConfig",
+    "MemoryConfig", "Name", "RunConfig", "SamplerConfig", "Strict", "SuiteConfig", "TargetConfig",
+    "config_digest",
+]  # fmt: skip
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise rule(f"names {twice[0]!r} twice", "name it once")
+    return values
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _even(value: int) -> int:
+    if value % 2:
+        raise rule(f"is {value}", "it must be even, so that no pair of videos is cut")
+    return value
+
+
+def _with_heldout(splits: list[str]) -> list[str]:
+    if "heldout" not in splits:
+        raise rule("leaves out 'heldout'", "add it: the curves and the table are about this split")
+    return splits
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that becomes part of a folder's name."""
+Splits = Annotated[list[str], AfterValidator(_distinct), AfterValidator(_with_heldout)]
+
+
+class Strict(BaseModel):
+    """A table of a file: every key known, every value of its type, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _is_default(table: Strict) -> bool:
+    """Tell whether nothing in ``table`` is set: such a table is left out of dumps and digests."""
+    return table == type(table)()
+
+
+class SamplerConfig(Strict):
+    """How videos are sampled."""
+
+    steps: int = Field(ge=2)
+    """Denoising steps, the same while training and at evaluation."""
+    eta: float = Field(gt=0, le=1)
+    """DDIM noise level while training; evaluation always uses 0. DDPO needs it above 0."""
+    guidance: float = Field(ge=1)
+    """Classifier-free guidance scale; 1 is none."""
+
+
+class ComponentConfig(Strict):
+    """A registered family and what its factory is called with."""
+
+    family: str
+    settings: dict[str, Any] = {}
+    """A value with a slash names weights: ``pocket/clip``, ``./my-model``, ``hf:owner/name``."""
+
+
+class MemoryConfig(Strict):
+    """Ways to need less memory, for every backbone; the same for all arms unless compared itself."""
+
+    frozen_weights: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the backbone's networks are kept and run in. Adapters, latents and losses stay float32."""
+    checkpointing: bool = False
+    """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
+    slicing: bool = False
+    """Whether videos are decoded one by one, and their frames too where the decoder takes each by itself."""
+    offload_activations: bool = False
+    """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    """``adamw8bit`` keeps the moments in 8 bits; it needs the package bitsandbytes and a GPU."""
+
+
+class SuiteConfig(Strict):
+    """A backbone with its rewards, prompt splits and sampler settings."""
+
+    suite: Name
+    backbone: ComponentConfig
+    rewards: dict[Name, ComponentConfig] = Field(min_length=1)
+    """Rewards a run can train on, by the name experiments use."""
+    gold: ComponentConfig | None = None
+    """The reward no run trains on, used to show when a trained reward is being hacked."""
+    prompts: dict[str, str]
+    """Prompt set by reward name; the key ``default`` is for all others."""
+    decode_frames: int | None = Field(default=None, ge=1)
+    """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
+    wants a fixed number overrides it. Evaluation judges all frames."""
+    sampler: SamplerConfig
+    methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
+    """Settings by method name, where an experiment does not say otherwise. Left out of what is written where
+    there are none, as ``memory``."""
+    memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
+    """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
+
+    @field_validator("prompts")
+    @classmethod
+    def _covers_rewards(cls, prompts: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        rewards = info.data.get("rewards")
+        if rewards is None:  # at fault itself, and told as such
+            return prompts
+        for name in prompts:
+            if name != "default" and name not in rewards:
+                raise rule(f"names {name!r}, which is no reward", nearest(name, ["default", *rewards]))
+        bare = [name for name in rewards if name not in prompts]
+        if bare and "default" not in prompts:
+            raise rule(f"names no prompt set for the reward {bare[0]!r}", "add the key `default`")
+        return prompts
+
+    def prompts_for(self, reward: str) -> str:
+        """Return the prompt set that goes with ``reward``."""
+        return self.prompts[reward] if reward in self.prompts else self.prompts["default"]
+
+    def weights(self, *rewards: str) -> list[str]:
+        """Return the names of the weights of backbone, gold reward and the named ``rewards``, sorted."""
+        components = [self.backbone, *(self.rewards[name] for name in rewards)]
+        if self.gold is not None:
+            components.append(self.gold)
+        return sorted({name for component in components for name in _weight_names(component.settings)})
+
+
+class BudgetConfig(Strict):
+    """What every run may spend."""
+
+    reward_queries: int = Field(ge=2)
+
+
+class MeasureConfig(Strict):
+    """What some experiments measure and others do not need."""
+
+    samples_along: int = Field(default=1, ge=1)
+    """Videos per held-out prompt at the looks in between."""
+    judges: Annotated[list[Name], AfterValidator(_distinct)] = []
+    """Other rewards of the suite that score every video looked at, to see what a gain is worth to them."""
+    path_kl: bool = False
+    """Whether every look measures how far sampling has moved from the base model."""
+    peak_memory: bool = False
+    """Whether the first training step measures the memory of its tensors."""
+    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(_distinct)] = []
+    """Scales of the trained adapters at which the model is looked at once more at the end."""
+    chunks: int = Field(default=1, ge=1)
+    """How many times their length the videos of an image-to-video suite are made at the end."""
+
+
+class EvaluationConfig(Strict):
+    """When and on what a run is evaluated. Evaluation costs no budget."""
+
+    every: Annotated[int, AfterValidator(_even)] = Field(ge=2)
+    """Reward queries between two looks; even, so that a pair is never cut. Every method is looked at after
+    exactly so many, so that a round of DDPO that would pass a look is cut there: choose a multiple of its
+    ``prompts_per_round * samples_per_prompt`` where that matters."""
+    prompts: int = Field(ge=1)
+    """Most prompts per split at each look along the run: the first ones of the split."""
+    splits: Splits
+    """Splits evaluated at each look."""
+    final_splits: Splits
+    """Splits evaluated before training and at the end."""
+    final_prompts: int = Field(ge=1)
+    """Most prompts per split before training and at the end: the first ones of the split."""
+    samples: int = Field(default=1, ge=1)
+    """Videos per held-out prompt before training and at the end; two or more show diversity."""
+    best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_distinct)] = Field(
+        default=[1, 2, 4, 8], min_length=1
+    )
+    """Numbers N for best-of-N of the base model."""
+    measure: MeasureConfig = Field(default=MeasureConfig(), exclude_if=_is_default)
+    """What else is measured, beside rewards, diversity and motion."""
+
+
+class TargetConfig(Strict):
+    """What one arm had reached after some of its budget."""
+
+    arm: str
+    """One of the experiment's ``methods``."""
+    queries: int = Field(ge=1)
+    """Reward queries; there must be a look after so many."""
+
+
+class ExperimentConfig(Strict):
+    """A grid of runs that answers one question."""
+
+    experiment: Name
+    question: str
+    compares: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_distinct)] = ["method"]
+    """All in which two arms of the experiment may differ: ``method`` (with its settings), or settings and
+    keys of the suite by name, such as ``k`` or ``decode_frames``."""
+    suite: str
+    """A packaged suite, or the path of a suite file, relative to the experiment's file."""
+    rewards: Annotated[list[str], AfterValidator(_distinct)] = Field(min_length=1)
+    methods: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Settings by method name; validated by the method's own config. Three keys mean something else:
+    ``by_reward`` holds overrides by reward name, for tuned settings; ``method`` names the method of an arm
+    that is called otherwise; ``suite`` holds what the arm changes in the suite."""
+    tuning: str | None = None
+    """Where the settings come from: the tuning result they were chosen in."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(min_length=1)
+    budget: BudgetConfig
+    evaluation: EvaluationConfig
+    target: TargetConfig | None = None
+    """What all arms are timed to reach, beside the final reward of the best baseline."""
+    paper: Literal["table1", "truncation", "memory", "diversity"] | None = None
+    """A table of the VADER paper to show beside the results."""
+    must_improve: bool = False
+    """Whether every method has to raise the held-out reward, with an interval above zero: if one does
+    not, the command that ran the experiment says so and fails."""
+    quick: dict[str, Any] = {}
+    """Fields replaced by ``--quick``, merged deeply; the name gets ``-quick`` at its end."""
+
+    @property
+    def needed_rewards(self) -> list[str]:
+        """Return the rewards that runs train on or are judged by."""
+        return list(dict.fromkeys([*self.rewards, *self.evaluation.measure.judges]))
+
+
+class RunConfig(Strict):
+    """One run, everything resolved: what a worker gets and a record stores."""
+
+    experiment: Name
+    suite: SuiteConfig
+    method: Name
+    """A registered method, or ``base`` for the untrained model with best-of-N."""
+    arm: str = Field(default="", exclude_if=operator.not_)
+    """Name of the arm, where it is not that of the method."""
+    settings: dict[str, Any]
+    """The method's resolved settings, defaults filled in; empty for ``base``."""
+    reward: Name
+    prompts: str
+    seed: int = Field(ge=0)
+    reward_queries: int = Field(ge=0)
+    """The budget; 0 for ``base``."""
+    evaluation: EvaluationConfig
+
+    @property
+    def name(self) -> str:
+        """Return the run's folder name."""
+        return run_name(self.label, self.reward, self.seed)
+
+    @property
+    def label(self) -> str:
+        """Return what the run's row and curve are called: its arm, or its method."""
+        return self.arm or self.method
+
+
+def config_digest(run: RunConfig) -> str:
+    """Return the SHA-256 of everything that ``run`` is asked to do."""
+    return files.sha256_text(files.canonical_json(run.model_dump(mode="json")))
+
+
+def _weight_names(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and "/" in value:
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _weight_names(inner)

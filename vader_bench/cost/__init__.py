@@ -1,0 +1,3 @@
+"""What an experiment would cost, worked out from its files before anything runs."""
+
+from __future__ import annotations

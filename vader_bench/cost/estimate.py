@@ -1,0 +1,256 @@
+"""What a run would spend and need, worked out without a GPU and without weights.
+
+A run's calls are found by a rehearsal: the method itself works through one interval between two looks, on
+a backbone of a single weight. Each call is then charged what it costs at full size (see ``skeletons``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vader_bench.backbones.base import Backbone
+from vader_bench.budget.ledger import Budget, Meter
+from vader_bench.budget.metering import FlopTable, MeteredBackbone, MeteredReward
+from vader_bench.config.schema import RunConfig
+from vader_bench.cost.gpus import Gpu
+from vader_bench.cost.skeletons import Call, Fakes
+from vader_bench.methods import METHODS, Workbench
+from vader_bench.rewards.base import Judgement, Reward
+from vader_bench.seeding import torch_stream
+
+__all__ = ["RESERVE", "UTILISATION", "Estimate", "Made", "Memory", "estimate", "memory_of", "rehearse"]
+
+UTILISATION = 0.35
+"""Assumed share of a card's peak rate that training reaches. An assumption, not a measurement."""
+RESERVE = 2**30
+"""Bytes of a card that are taken as used by the driver and by gaps between tensors."""
+
+
+class Made(NamedTuple):
+    """A call that a rehearsal made."""
+
+    call: Call
+    videos: int
+    """Size of its batch; with guidance the denoiser's is doubled."""
+    open: int
+    """Videos whose denoiser calls, this one's among them, still wait for their backward pass."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Most bytes that a run needs at once, by what they are for."""
+
+    weights: int
+    """Frozen weights of all networks."""
+    training: int
+    """Adapters with gradients and the optimiser's two moments."""
+    kept: int
+    """Activations kept for the backward pass."""
+    passing: int
+    """What comes and goes on top of that."""
+
+    @property
+    def total(self) -> int:
+        """Return the sum."""
+        return self.weights + self.training + self.kept + self.passing
+
+    def fits(self, gpu: Gpu) -> bool:
+        """Return whether ``gpu`` has room for it and ``RESERVE``."""
+        return self.total + RESERVE <= gpu.memory
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one run would spend and need. Evaluation is left out, as in a run's ledger."""
+
+    method: str
+    """Or the arm, where it is called otherwise."""
+    reward: str
+    queries: int
+    flops: int
+    memory: Memory
+
+    def seconds(self, gpu: Gpu, precision: str) -> float:
+        """Return the device time on ``gpu`` at ``UTILISATION`` of its peak rate."""
+        return self.flops / (gpu.rate(precision) * UTILISATION)
+
+
+def estimate(run: RunConfig, networks: Fakes) -> Estimate:
+    """Return what ``run``, which is not the base model's, would spend and need.
+
+    Raises:
+        UserError: a setting does not fit its method or the suite.
+    """
+    flops, made = rehearse(run, networks)
+    return Estimate(run.label, run.reward, run.reward_queries, flops, memory_of(made, networks, run.reward))
+
+
+def rehearse(run: RunConfig, networks: Fakes) -> tuple[int, list[Made]]:
+    """Return the FLOPs of the whole of ``run``, and the calls of its first interval in their order."""
+    interval = run.evaluation.every
+    meter = Meter(Budget(reward_queries=interval))
+    table = _Recorder(meter, networks, run.reward)
+    sampler, kind = run.suite.sampler, METHODS.get(run.method)
+    bench = Workbench(
+        backbone=MeteredBackbone(_Dummy(networks.backbone), meter, table),
+        reward=MeteredReward(_DummyReward(networks.rewards[run.reward]), meter, table),
+        prompts=(f"prompt {number}" for number in count()),
+        steps=sampler.steps,
+        eta=sampler.eta,
+        guidance=sampler.guidance,
+        decode_frames=run.suite.decode_frames,
+        device="cpu",
+        stream=partial(torch_stream, run.seed),
+    )
+    method = kind(kind.Config(**run.settings), bench)
+    while meter.queries_left:
+        method.step(meter.queries_left)
+    return meter.ledger.flops * run.reward_queries // interval, table.made
+
+
+def memory_of(made: Sequence[Made], networks: Fakes, reward: str) -> Memory:
+    """Return the most bytes at once for the calls ``made``.
+
+    Calls that leave a graph pile up until the backward pass: as many of the denoiser as were ever open,
+    then the decoder and the reward if they have a graph too. Every other call comes and goes.
+    """
+    piled, passing = 0, 0
+    kept = 0
+    for call, videos in _graph(made):
+        cost = networks.cost(call, reward)
+        passing = max(passing, piled + cost.peak * videos)
+        piled += cost.kept * videos
+        kept = piled
+    for one in _largest(one for one in made if not one.call.differentiated):
+        passing = max(passing, networks.cost(one.call, reward).peak * one.videos)
+    return Memory(networks.weights(reward), networks.training, kept, max(0, passing - kept))
+
+
+def _graph(made: Sequence[Made]) -> Iterator[tuple[Call, int]]:
+    """Yield the calls with a graph that are alive at once, with videos, in their order."""
+    kinds = [one for one in made if one.call.differentiated]
+    denoiser = [one for one in kinds if one.call.name == "denoise"]
+    if denoiser:
+        most = max(one.open for one in denoiser)
+        largest = max(denoiser, key=lambda one: one.videos)
+        # the first of several calls has inputs without gradient; what that saves is next to nothing
+        yield from ((largest.call, largest.videos) for _ in range(most // largest.videos))
+    for name in ("decode", "judge"):
+        yield from ((one.call, one.videos) for one in _largest(o for o in kinds if o.call.name == name))
+
+
+def _largest(made: Iterator[Made]) -> Iterator[Made]:
+    """Yield for each kind of call the one with most videos."""
+    found: dict[Call, Made] = {}
+    for one in made:
+        if one.call not in found or found[one.call].videos < one.videos:
+            found[one.call] = one
+    yield from found.values()
+
+
+class _Recorder(FlopTable):
+    """Charges what calls cost at full size, and remembers them."""
+
+    def __init__(self, meter: Meter, networks: Fakes, reward: str) -> None:
+        super().__init__(meter)
+        self._networks = networks
+        self._reward = reward
+        self.made: list[Made] = []
+        self._opened = 0
+
+    def cost(self, kind: Hashable, call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[int, int]:
+        """Return (forward, backward) FLOPs of a call of ``kind`` on all of ``batch`` at full size."""
+        del call
+        asked = _call_of(kind)
+        if asked.name == "denoise" and asked.differentiated:
+            self._opened += len(batch)
+        self.made.append(Made(asked, len(batch), self._opened - self._meter.ledger.denoiser_backwards))
+        cost = self._networks.cost(asked, self._reward)
+        return cost.forward * len(batch), cost.backward * len(batch)
+
+
+def _call_of(kind: Hashable) -> Call:
+    """Return the call that ``MeteredBackbone`` or ``MeteredReward`` names by ``kind``."""
+    assert isinstance(kind, tuple)
+    if kind[0] == "denoise":
+        return Call("denoise", 0, *kind[3:])
+    if kind[0] == "decode":
+        return Call("decode", kind[2], kind[3], kind[4], trainable=False)
+    return Call("judge", kind[1][0], kind[2], kind[2], trainable=False)
+
+
+class _Weight(nn.Module):
+    """A denoiser with one weight, which adapters can be put on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_q = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.to_q.weight)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return a prediction of the shape of ``latents`` [..., 1]."""
+        prediction: Tensor = self.to_q(latents)
+        return prediction
+
+
+class _Dummy(Backbone):
+    """A backbone of one weight that has the frames and the schedule of another one."""
+
+    name = "dummy"
+    lora_targets = ("to_q",)
+
+    def __init__(self, like: Backbone) -> None:
+        self.denoiser = _Weight()
+        self.schedule = like.schedule
+        self.latent_shape = (1, like.latent_shape[1], 1, 1)
+        self._frames = like.frames
+
+    @property
+    def frames(self) -> int:
+        """Return the number of pictures."""
+        return self._frames
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return states [B, 1, 1]."""
+        return torch.zeros(len(prompts), 1, 1)
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        """Return a prediction [B, 1, F, 1, 1]."""
+        del timesteps, encoded
+        prediction: Tensor = self.denoiser(latents)
+        return prediction
+
+    def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
+        """Return pictures [B, f, 3, 1, 1]."""
+        count = self._frames if frames is None else len(frames)
+        return latents[:, :, :1].transpose(1, 2).expand(-1, count, 3, -1, -1)
+
+    def enable_checkpointing(self) -> None:
+        """Leave the one weight as it is."""
+
+    def modules(self) -> list[nn.Module]:
+        """Return the denoiser."""
+        return [self.denoiser]
+
+
+class _DummyReward(Reward):
+    """A reward that takes what another one takes, and likes each video better than the one before it."""
+
+    def __init__(self, like: Reward) -> None:
+        self.name = like.name
+        self.differentiable = like.differentiable
+        self.frames = like.frames
+        self.units, self.value_range, self.source = "", (0.0, 1.0), ""
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Judge ``video`` [B, F, 3, 1, 1]; no two scores are equal, so that every pair has a winner."""
+        del prompts
+        score = video.mean((1, 2, 3, 4)) / 1000 + torch.arange(len(video))  # a mean is at most 1
+        return Judgement(score, score)

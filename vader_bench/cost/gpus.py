@@ -1,0 +1,63 @@
+"""Cards that `plan` can estimate for: memory and dense peak rates, from the makers' data sheets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vader_bench.config.yamlfile import nearest
+from vader_bench.errors import UserError
+
+__all__ = ["DEFAULT_GPU", "GPUS", "SMALL", "Gpu", "find_gpu"]
+
+_TERA = 1e12
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A card. Rates are dense, with sums in float32, in units of 1e12 FLOP/s."""
+
+    memory_gib: float
+    fp32: float
+    """Without TF32, as runs compute."""
+    fp16: float
+    bf16: float
+
+    @property
+    def memory(self) -> float:
+        """Return the memory in bytes."""
+        return self.memory_gib * _GIB
+
+    def rate(self, precision: str) -> float:
+        """Return the peak rate in FLOP/s for ``"fp32"``, ``"fp16"`` or ``"bf16"``."""
+        return {"fp32": self.fp32, "fp16": self.fp16, "bf16": self.bf16}[precision] * _TERA
+
+
+DEFAULT_GPU = "rtx-4080"
+GPUS: dict[str, Gpu] = {
+    "t4": Gpu(16, 8.1, 65, 8.1),  # NVIDIA T4 data sheet; bf16 is not in hardware
+    "v100-16": Gpu(16, 15.7, 125, 15.7),  # V100 SXM2 data sheet; bf16 is not in hardware
+    "rtx-4080": Gpu(16, 48.7, 97.5, 97.5),  # Ada architecture white paper, table of GeForce RTX 4080
+    "rtx-4090": Gpu(24, 82.6, 165.2, 165.2),  # Ada architecture white paper
+    "l4": Gpu(24, 30.3, 121, 121),  # L4 data sheet, halved where it counts sparsity
+    "a6000": Gpu(48, 38.7, 154.8, 154.8),  # RTX A6000 data sheet, halved where it counts sparsity
+    "l40s": Gpu(48, 91.6, 362, 362),  # L40S data sheet
+    "a100-40": Gpu(40, 19.5, 312, 312),  # A100 data sheet
+    "a100-80": Gpu(80, 19.5, 312, 312),  # A100 data sheet
+    "h100": Gpu(80, 67, 989, 989),  # H100 SXM data sheet, halved where it counts sparsity
+    "h200": Gpu(140, 67, 989, 989),  # H200 SXM data sheet, halved where it counts sparsity
+}
+"""Cards by the name of ``plan --gpu``."""
+SMALL = GPUS[DEFAULT_GPU]
+"""A card of 16 GiB, the smallest that the VADER paper speaks of."""
+
+
+def find_gpu(name: str) -> Gpu:
+    """Return the card called ``name``.
+
+    Raises:
+        UserError: no such card is in the table.
+    """
+    if name not in GPUS:
+        raise UserError(f"gpu {name!r}", "is not in the table", nearest(name, GPUS))
+    return GPUS[name]

@@ -1,0 +1,248 @@
+"""The networks of a run at full size and without memory: their FLOPs and the bytes they would take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.utils.flop_counter import flop_registry
+
+from vader_bench.backbones import BACKBONES
+from vader_bench.backbones.lean import lean
+from vader_bench.budget.memory import LiveBytes
+from vader_bench.config.schema import MemoryConfig, SuiteConfig
+from vader_bench.diffusion.lora import Lora
+from vader_bench.errors import UserError
+from vader_bench.rewards.skeletons import reward_skeleton
+
+__all__ = ["Call", "Cost", "Fakes"]
+
+
+class Call(NamedTuple):
+    """A kind of call of the denoiser, the decoder or the reward; calls of one kind cost the same a video."""
+
+    name: str
+    """``denoise``, ``decode`` or ``judge``."""
+    frames: int
+    """Frames decoded or judged; 0 for the denoiser."""
+    graph: bool
+    """Whether a graph is made where something wants a gradient."""
+    input_grad: bool
+    trainable: bool
+    """Whether the adapters are on; they are in the denoiser alone."""
+
+    @property
+    def differentiated(self) -> bool:
+        """Return whether the call leaves a graph."""
+        return self.graph and (self.input_grad or self.trainable)
+
+
+class _Counter(LiveBytes):
+    """Counts FLOPs too, by the formulas of PyTorch's own counter; attention as in its plain form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run ``func`` and count what it does."""
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        formula = _FORMULAS.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+_FUSED: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - has no public name
+_FUSED_BACKWARD: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Take the fused attention of a real device, which ``meta`` would not take by itself.
+
+    A mode of PyTorch's would not do: it is off in the backward pass, where checkpoints are computed again.
+    """
+    plain = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = _attend
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = plain
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
+    """Return a tensor of the shape of attention; a mask changes neither FLOPs nor what is kept."""
+    attended: Tensor = _FUSED(query, key, value)[0]
+    return attended
+
+
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
+    """Return the FLOPs of the two products of attention: [..., L, E] by [..., S, E], then by [..., S, V]."""
+    pairs = query.numel() // query.shape[-1] * key.shape[-2]
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
+
+
+def _attention_backward_flops(_: Tensor, *inputs: Any, **__: object) -> int:
+    """Return the FLOPs of the backward pass: each product has two, and none is computed again."""
+    return 2 * _attention_flops(*inputs)
+
+
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    _FUSED: _attention_flops,
+    _FUSED_BACKWARD: _attention_backward_flops,
+}
+
+
+class Cost(NamedTuple):
+    """What a call costs for one video."""
+
+    forward: int
+    """FLOPs, as a run's ledger counts them."""
+    backward: int
+    """FLOPs of the backward pass; 0 without a graph."""
+    kept: int
+    """Bytes alive after the call: its result, and what its backward pass needs."""
+    peak: int
+    """Most bytes alive at any time of the call and of its backward pass, where it has one."""
+
+
+class _Judges:
+    """Rewards of a suite on the device ``meta``, and what they cost."""
+
+    def __init__(self, suite: SuiteConfig, rewards: Sequence[str]) -> None:
+        components = {name: suite.rewards[name] for name in rewards}
+        self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
+        self.gold = reward_skeleton(suite.gold.family, suite.gold.settings) if suite.gold else None
+        for reward in (*self.rewards.values(), *([self.gold] if self.gold else [])):
+            for module in reward.modules():
+                module.to("meta")  # a user's own may be real
+        self.costs: dict[tuple[Call, str, tuple[int, int]], Cost] = {}
+
+
+class Fakes:
+    """Backbone and rewards of a suite on the device ``meta``, without values, with adapters in the denoiser.
+
+    Args:
+        suite: what to build; its table ``memory`` holds for the backbone as in a run.
+        rewards: names of rewards of the suite.
+        rank: of the adapters.
+        like: networks of the same rewards, which are taken over with what is known of their cost.
+
+    Raises:
+        UserError: a family cannot be built without its weights.
+    """
+
+    def __init__(
+        self, suite: SuiteConfig, rewards: Sequence[str], rank: int, like: Fakes | None = None
+    ) -> None:
+        settings = dict(suite.backbone.settings)
+        weights = settings.pop("weights", None)
+        if not isinstance(weights, str):
+            raise UserError("backbone.settings", "has no key 'weights'", "name weights there")
+        self.backbone = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings)
+        self._lean = lean(self.backbone, _without_values(suite.memory))
+        self._offloading = suite.memory.offload_activations
+        self._states = 0.5 if suite.memory.optimizer == "adamw8bit" else 2.0
+        self._judges: _Judges = _Judges(suite, rewards) if like is None else like._judges  # noqa: SLF001 - its own kind
+        self.rewards = self._judges.rewards
+        with torch.device("meta"):
+            self.lora = Lora(self.backbone.denoiser, self.backbone.lora_targets, rank, torch.Generator())
+        self.adapters = sum(weight.numel() * weight.element_size() for weight in self.lora.parameters())
+        """Bytes of the trainable weights, which are float32."""
+        self._costs: dict[Call, Cost] = {}
+
+    @property
+    def training(self) -> int:
+        """Return the bytes of the adapters, their gradients and the optimiser's two moments."""
+        return int(self.adapters * (2 + self._states))
+
+    def weights(self, reward: str) -> int:
+        """Return the bytes of all frozen weights of a run on ``reward``."""
+        gold = self._judges.gold
+        modules = [*self.backbone.modules(), *self.rewards[reward].modules()]
+        modules += gold.modules() if gold is not None else []
+        return _bytes(modules) - self.adapters
+
+    def cost(self, call: Call, reward: str) -> Cost:
+        """Return what ``call`` costs for one video, its backward pass included."""
+        known: dict[Any, Cost] = self._judges.costs if call.name == "judge" else self._costs
+        key = (call, reward, self.backbone.picture_size) if call.name == "judge" else call
+        if key not in known:
+            known[key] = self._counted(call, reward)
+        return known[key]
+
+    def _counted(self, call: Call, reward: str) -> Cost:
+        with self._running(call):
+            batch = self._input(call)
+            with _Counter() as counter:
+                output = self._make(call, batch, reward)
+                forward, kept = counter.flops, counter.live
+                if output.requires_grad:
+                    output.sum().backward()
+        for weight in self.lora.parameters():
+            weight.grad = None
+        return Cost(forward, counter.flops - forward, kept, counter.peak)
+
+    @contextmanager
+    def _running(self, call: Call) -> Iterator[None]:
+        """Make tensors without values, and a graph where ``call`` has one."""
+        adapters = nullcontext() if call.trainable or call.name != "denoise" else self.lora.disabled()
+        with torch.device("meta"), _fused_attention(), torch.set_grad_enabled(call.graph), adapters:
+            yield
+
+    def _input(self, call: Call) -> Tensor:
+        """Return an input of ``call``: latents [1, C, F, h, w], or pictures [1, f, 3, H, W]."""
+        shape: Sequence[int] = self.backbone.latent_shape
+        if call.name == "judge":
+            shape = (call.frames, 3, *self.backbone.picture_size)
+        return torch.empty(1, *shape, requires_grad=call.input_grad)
+
+    def _make(self, call: Call, batch: Tensor, reward: str) -> Tensor:
+        """Make ``call`` on ``batch`` and return its result: a prediction, pictures or objectives."""
+        if call.name == "judge":
+            return self.rewards[reward].judge(batch, ["a prompt"] * len(batch)).objective
+        with _offloaded(self.backbone.modules()) if self._offloading else nullcontext():
+            if call.name == "decode":
+                return self._lean.decode(batch, list(range(call.frames)))
+            timesteps = torch.zeros(len(batch), dtype=torch.long)
+            encoded = torch.empty(len(batch), *self.backbone.text_shape)
+            return self._lean.denoise(batch, timesteps, encoded)
+
+
+def _without_values(memory: MemoryConfig) -> MemoryConfig:
+    """Return ``memory`` without what looks at values: the scaling of float16, and the way to the CPU."""
+    weights = "float32" if memory.frozen_weights == "float32" else "bfloat16"  # of the same size
+    return memory.model_copy(update={"frozen_weights": weights, "offload_activations": False})
+
+
+@contextmanager
+def _offloaded(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Let go of what is saved inside for a backward pass, and make it again there, as ``lean.offloaded``."""
+    weights = {id(weight.untyped_storage()) for network in networks for weight in network.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor | tuple[torch.Size, torch.dtype]:
+        if id(tensor.untyped_storage()) in weights:
+            return tensor
+        return tensor.shape, tensor.dtype
+
+    def unpack(packed: Tensor | tuple[torch.Size, torch.dtype]) -> Tensor:
+        if isinstance(packed, Tensor):
+            return packed
+        return torch.empty(packed[0], dtype=packed[1], device="meta")
+
+    with saved_tensors_hooks(pack, unpack):
+        yield
+
+
+def _bytes(modules: Sequence[nn.Module]) -> int:
+    found = {id(t): t.numel() * t.element_size() for m in modules for t in (*m.parameters(), *m.buffers())}
+    return sum(found.values())

@@ -1,0 +1,205 @@
+"""The arms of an experiment, estimated as they are asked for or with changes, and what would make one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from vader_bench.config.schema import RunConfig, SuiteConfig
+from vader_bench.cost.estimate import Estimate, Made, Memory, memory_of, rehearse
+from vader_bench.cost.gpus import Gpu
+from vader_bench.cost.skeletons import Fakes
+from vader_bench.errors import UserError
+from vader_bench.experiment.checks import resolved_settings
+
+__all__ = ["PRECISIONS", "Changes", "Planned", "Switched", "frozen_weights", "plan_arms", "switches"]
+
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""What ``frozen_weights`` says, by the names of options and data sheets."""
+
+_MEMORY_SWITCHES = (
+    ("half precision", "frozen_weights", "bfloat16"),
+    ("checkpointing", "checkpointing", True),
+    ("slicing", "slicing", True),
+    ("activations on the CPU", "offload_activations", True),
+)
+"""Name, key of the table ``memory``, and value."""
+_WORTH = 0.005
+"""A switch that saves a smaller share than this is not told: it may stand in the way of the next one."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to be different from what the files say."""
+
+    backbone: dict[str, Any] = field(default_factory=dict)
+    """Settings of the backbone."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """Keys of the suite's table ``memory``."""
+    k: int | None = None
+    """Steps of VADER with gradient."""
+    batch: int | None = None
+    """Videos of a batch; Diffusion-DPO takes at least a group."""
+    decode_frames: int | None = None
+
+    def of(self, run: RunConfig) -> RunConfig:
+        """Return ``run`` with the changes.
+
+        Raises:
+            UserError: a setting does not fit its method.
+        """
+        backbone = run.suite.backbone
+        backbone = backbone.model_copy(update={"settings": backbone.settings | self.backbone})
+        update: dict[str, Any] = {"backbone": backbone}
+        if self.memory:
+            update["memory"] = run.suite.memory.model_copy(update=self.memory)
+        if self.decode_frames is not None:
+            update["decode_frames"] = self.decode_frames
+        settings = resolved_settings(run.method, run.settings, run.reward)  # with its defaults
+        if self.k is not None and "k" in settings:
+            settings["k"] = self.k
+        if self.batch is not None:
+            settings["batch_size"] = max(self.batch, settings.get("group_size", 1))
+        settings = resolved_settings(run.method, settings, run.reward)
+        return run.model_copy(update={"suite": run.suite.model_copy(update=update), "settings": settings})
+
+
+def frozen_weights(precision: str | None) -> dict[str, Any]:
+    """Return the change of the table ``memory`` to ``"fp32"``, ``"fp16"`` or ``"bf16"``; none if ``None``.
+
+    Raises:
+        UserError: the precision is another.
+    """
+    if precision is None:
+        return {}
+    if precision not in PRECISIONS:
+        remedy = f"choose one of: {', '.join(PRECISIONS)}"
+        raise UserError(f"precision {precision!r}", "is not known", remedy)
+    return {"frozen_weights": PRECISIONS[precision]}
+
+
+class Planned(NamedTuple):
+    """An arm with its estimate, and what that was made of."""
+
+    run: RunConfig
+    """With its changes."""
+    estimate: Estimate
+    made: list[Made]
+    networks: _Networks
+
+    @property
+    def precision(self) -> str:
+        """Return ``"fp32"``, ``"fp16"`` or ``"bf16"``."""
+        names = {value: name for name, value in PRECISIONS.items()}
+        return names[self.run.suite.memory.frozen_weights]
+
+    @property
+    def decoded(self) -> int:
+        """Return how many frames of a video are decoded and judged while training."""
+        return max(one.call.frames for one in self.made)
+
+    @property
+    def video(self) -> tuple[int, int, int]:
+        """Return frames, height and width of a video."""
+        backbone = self.networks.of(self.run).backbone
+        return (backbone.frames, *backbone.picture_size)
+
+
+class Switched(NamedTuple):
+    """The memory with one switch more than before."""
+
+    name: str
+    memory: Memory
+
+
+def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
+    """Return the estimate of the first seed of each arm and reward among ``runs``, with ``changes``.
+
+    Raises:
+        UserError: a setting does not fit, or a family cannot be estimated.
+    """
+    first: dict[tuple[str, str], RunConfig] = {}
+    for run in runs:
+        if run.method != "base":
+            first.setdefault((run.label, run.reward), changes.of(run))
+    arms = list(first.values())
+    networks = _Networks(dict.fromkeys(run.reward for run in arms))
+    planned = []
+    for run in arms:
+        full_size = networks.of(run)
+        flops, made = rehearse(run, full_size)
+        memory = memory_of(made, full_size, run.reward)
+        found = Estimate(run.label, run.reward, run.reward_queries, flops, memory)
+        planned.append(Planned(run, found, made, networks))
+    return planned
+
+
+def switches(planned: Planned, gpu: Gpu) -> Iterator[Switched]:
+    """Yield the memory of ``planned`` with one switch on top of the other, until it fits ``gpu``.
+
+    A switch that is on already, or that saves nothing, is left out. The order is that of what they
+    cost: a smaller batch and fewer frames change what is trained on, half precision the numbers, the others
+    only time.
+    """
+    before, made, changes = planned.estimate.memory.total, planned.made, dict[str, Any]()
+    for name, fewer, change in _steps(planned):
+        made = made if fewer is None else fewer
+        networks = planned.networks.of(Changes(memory=changes | change).of(planned.run))
+        memory = memory_of(made, networks, planned.run.reward)
+        if memory.total > before - _WORTH * before:
+            continue
+        before, changes = memory.total, changes | change
+        yield Switched(name, memory)
+        if memory.fits(gpu):
+            return
+
+
+def _steps(planned: Planned) -> Iterator[tuple[str, list[Made] | None, dict[str, Any]]]:
+    """Yield the name of each switch that is not on, the calls with it, and what it sets in ``memory``."""
+    fewer = _fewer_videos(planned)
+    if fewer != planned.made:
+        yield "smallest batch", fewer, {}
+    one_frame = _one_frame(planned, fewer)
+    if one_frame != fewer:
+        yield "one decoded frame", one_frame, {}
+    for name, key, value in _MEMORY_SWITCHES:
+        if getattr(planned.run.suite.memory, key) not in {value, "float16"}:
+            yield name, None, {key: value}
+
+
+class _Networks:
+    """The networks of each suite that is asked for, made once."""
+
+    def __init__(self, rewards: Sequence[str] | dict[str, None]) -> None:
+        self._rewards = list(rewards)
+        self._made: dict[tuple[str, int], Fakes] = {}
+
+    def of(self, run: RunConfig) -> Fakes:
+        """Return the networks of ``run``, with those of all rewards."""
+        key = (_what_costs(run.suite), run.settings["lora_rank"])
+        if key not in self._made:
+            # what changes in a suite are switches and sizes: its rewards are the same
+            like = next(iter(self._made.values()), None)
+            self._made[key] = Fakes(run.suite, self._rewards, run.settings["lora_rank"], like)
+        return self._made[key]
+
+
+def _what_costs(suite: SuiteConfig) -> str:
+    return suite.model_dump_json(include={"backbone", "rewards", "gold", "memory"})
+
+
+def _fewer_videos(planned: Planned) -> list[Made]:
+    """Return as many calls, each for the part of its videos that the smallest batch is of the batch."""
+    videos = max(one.videos for one in planned.made if one.call.name != "denoise")
+    parts = max(1, videos // planned.run.settings.get("group_size", 1))
+    return [one._replace(videos=-(-one.videos // parts), open=-(-one.open // parts)) for one in planned.made]
+
+
+def _one_frame(planned: Planned, made: list[Made]) -> list[Made]:
+    """Return the calls with one frame decoded and judged, unless the reward wants a number of its own."""
+    if planned.networks.of(planned.run).rewards[planned.run.reward].frames is not None:
+        return made
+    return [
+        one._replace(call=one.call._replace(frames=1)) if one.call.name != "denoise" else one for one in made
+    ]

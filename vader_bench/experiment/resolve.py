@@ -1,0 +1,157 @@
+"""From the name of an experiment file to the runs it asks for, checked before any of them starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vader_bench import files
+from vader_bench.config.arms import BY_REWARD, METHOD, SUITE
+from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.experiment.grid import expand
+from vader_bench.experiment.job import Job
+from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.tuning import check_tuning
+from vader_bench.methods.optimizers import require_optimizer
+from vader_bench.records.folder import RunFolder
+from vader_bench.weights.resolve import resolve
+
+__all__ = [
+    "EXPERIMENT_NAME",
+    "Plan",
+    "claim",
+    "make_plan",
+    "require_weights",
+    "weights_to_fetch",
+    "write_experiment",
+]
+
+EXPERIMENT_NAME = "experiment.yaml"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment on a suite, resolved."""
+
+    experiment: ExperimentConfig
+    suite: SuiteConfig
+    runs: list[RunConfig]
+    moved: bool = False
+    """Whether the suite is another than the experiment's own."""
+
+    def folder(self, results: Path) -> Path:
+        """Return the folder of the experiment below the folder of all results."""
+        return results / self.experiment.experiment / self.suite.suite
+
+    def jobs(self, results: Path) -> list[Job]:
+        """Return the runs with their folders."""
+        return [Job(run, self.folder(results) / "runs" / run.name) for run in self.runs]
+
+
+def make_plan(
+    path: Path,
+    suite: str | None = None,
+    quick: bool = False,
+    seeds: int | None = None,
+    *,
+    with_weights: bool = True,
+) -> Plan:
+    """Return the runs that the experiment file ``path`` asks for.
+
+    Args:
+        path: the experiment's file.
+        suite: name or file of a suite to use in place of the experiment's own. Settings belong to the suite
+            that they were chosen on: with another one, arms keep only what the experiment compares and take
+            all else from that suite's ``methods``, or from the defaults of the methods.
+        quick: ask for the experiment's smaller form.
+        seeds: how many seeds to use: the experiment's first ones, then the numbers that follow them.
+        with_weights: refuse what lacks weights; without them a plan can be made and not run.
+
+    Raises:
+        UserError: the file or its suite has faults, an arm differs in more than the experiment compares,
+            a setting is not the tuned one, weights are missing or not what their digests say, or the
+            optimiser's package is missing.
+    """
+    experiment = load_experiment(path, quick)
+    chosen = load_suite(suite or experiment.suite)
+    moved = suite is not None and suite != experiment.suite
+    if suite is not None and moved:
+        experiment = _moved(experiment, suite)
+    if seeds is not None:
+        experiment = experiment.model_copy(update={"seeds": _seeds(experiment.seeds, seeds)})
+    runs = expand(experiment, chosen)
+    if experiment.tuning is not None:
+        check_tuning(experiment, path.parent / experiment.tuning, runs)
+    if with_weights:
+        require_weights(chosen, experiment.needed_rewards)
+        for name in {run.suite.memory.optimizer for run in runs}:
+            require_optimizer(name)
+    return Plan(experiment, chosen, runs, moved)
+
+
+def _moved(experiment: ExperimentConfig, suite: str) -> ExperimentConfig:
+    """Return the experiment on another suite: see ``make_plan``."""
+    kept = {METHOD, SUITE, *experiment.compares}
+    methods = {arm: _only(kept, entry) for arm, entry in experiment.methods.items()}
+    return experiment.model_copy(update={"suite": suite, "methods": methods, "tuning": None})
+
+
+def _only(kept: set[str], entry: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in entry.items() if key in kept}
+    overrides = {reward: _only(kept, settings) for reward, settings in entry.get(BY_REWARD, {}).items()}
+    overrides = {reward: settings for reward, settings in overrides.items() if settings}
+    return found | ({BY_REWARD: overrides} if overrides else {})
+
+
+def _seeds(given: Sequence[int], count: int) -> list[int]:
+    """Return ``count`` seeds: those that are ``given`` first, then the numbers after the largest of them."""
+    return [*given, *range(max(given) + 1, max(given) + 1 + count)][:count]
+
+
+def require_weights(suite: SuiteConfig, rewards: Sequence[str]) -> None:
+    """Refuse a suite of which weights are missing or not what their digests say.
+
+    Raises:
+        UserError: see ``weights.resolve``.
+    """
+    for name in suite.weights(*rewards):
+        resolve(name)
+
+
+def weights_to_fetch(suite: SuiteConfig, rewards: Sequence[str]) -> list[UserError]:
+    """Return what ``require_weights`` would say of each name on the hub that is not in the local cache.
+
+    Raises:
+        UserError: other weights are missing or not what their digests say: no command fetches those.
+    """
+    found = []
+    for name in suite.weights(*rewards):
+        try:
+            resolve(name)
+        except UserError as error:
+            if error.exit_code != ExitCode.MISSING:
+                raise
+            found.append(error)
+    return found
+
+
+def claim(jobs: Sequence[Job]) -> None:
+    """Take the folders of all runs, so that none is refused after others have run for long.
+
+    Raises:
+        UserError: a folder holds something else, is in use, or the disk refuses.
+    """
+    for job in jobs:
+        RunFolder(job.folder).open(job.config).close()
+
+
+def write_experiment(plan: Plan, folder: Path) -> None:
+    """Write the experiment, resolved, to ``experiment.yaml`` in ``folder``, for the report."""
+    resolved = plan.experiment.model_copy(update={"quick": {}}).model_dump(mode="json")
+    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
+    files.write_text(folder / EXPERIMENT_NAME, text)

@@ -1,1 +1,0 @@
-"""What an experiment asks for, and what it would cost: worked out from its files, before anything runs."""

@@ -1,0 +1,167 @@
+"""What is trained, in order: each stage takes the folder of data and checkpoints and that of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
+from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from vader_bench.pretrain import (
+    clip,
+    image_to_video,
+    parallel,
+    pickscore,
+    temporal_vae,
+    text_to_video,
+    vae,
+    videomae,
+    vjepa,
+    yolos,
+)
+from vader_bench.pretrain.card import write_card
+from vader_bench.pretrain.clips import DENOISER_CLIPS, captions, draw_clips, rendered
+from vader_bench.pretrain.export import export_clip, export_head, export_videomae, export_vjepa, export_yolos
+from vader_bench.pretrain.tokenizer import make_tokenizer
+from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD
+from vader_bench.weights.resolve import write_digests
+
+__all__ = ["STAGES"]
+
+_TRAIN_CLIPS = 12_000
+
+
+def _vae(work: Path, _: Path) -> None:
+    model = vae.build()
+    clips = rendered("train", _TRAIN_CLIPS, work)
+    vae.train(model, clips, work, steps=2000)
+    vae.finish_decoder(model, clips, work, steps=4000)
+    model.eval().save_pretrained(work / "vae")
+
+
+def _clip(work: Path, out: Path) -> None:
+    tokenizer = make_tokenizer(work / "tokenizer")
+    model = clip.build(tokenizer)
+    clip.train(model, tokenizer, work, steps=2000)
+    export_clip(model.eval(), tokenizer, out / "clip")
+    export_head(clip.fit_head(model), out / "aesthetic")
+
+
+def _hps(work: Path, out: Path) -> None:
+    tokenizer = make_tokenizer(work / "tokenizer")
+    model = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
+    clip.train_preferences(model.train(), tokenizer, work, steps=1000)
+    export_clip(model.eval(), tokenizer, out / "hps")
+
+
+def _text_to_video(work: Path, out: Path) -> None:
+    autoencoder = AutoencoderKL.from_pretrained(work / "vae").eval()
+    _latents(autoencoder, work)  # kept there before several processes ask for them
+    parallel.run(_train_text_to_video, torch.get_num_threads(), work, out)
+    model = _train_text_to_video(work, out)  # finds all steps done
+    text_to_video.save(model.eval(), autoencoder, make_tokenizer(work / "tokenizer"), out / "text-to-video")
+
+
+def _train_text_to_video(work: Path, out: Path) -> text_to_video.TextToVideo:
+    words = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
+    model = text_to_video.TextToVideo(words, vae.LATENT_CHANNELS)
+    latents = _latents(AutoencoderKL.from_pretrained(work / "vae").eval(), work)
+    texts = captions(draw_clips("text-to-video", DENOISER_CLIPS))
+    text_to_video.train(model, make_tokenizer(work / "tokenizer"), latents, texts, work, steps=(2400, 900))
+    return model
+
+
+def _latents(autoencoder: AutoencoderKL, work: Path) -> Tensor:
+    return vae.encoded(autoencoder, rendered("text-to-video", DENOISER_CLIPS, work), work)
+
+
+def _temporal_vae(work: Path, out: Path) -> None:
+    teacher, clips = _autoencoder(work, out), rendered("image-to-video", DENOISER_CLIPS, work)
+    model = temporal_vae.build(teacher)
+    temporal_vae.teach_encoder(model, teacher, clips, work, steps=500)
+    temporal_vae.teach_decoder(model, teacher, clips, work, steps=(1200, 1000))
+    model.eval().save_pretrained(work / "temporal-vae")
+
+
+def _image_to_video(work: Path, out: Path) -> None:
+    _picture_clips(work, out)  # kept there before several processes ask for them
+    parallel.run(_train_image_to_video, torch.get_num_threads(), work, out)
+    unet, autoencoder, encoder = _train_image_to_video(work, out)  # finds all steps done
+    image_to_video.save(unet, autoencoder, encoder, out / "image-to-video")
+
+
+def _train_image_to_video(
+    work: Path, out: Path
+) -> tuple[UNetSpatioTemporalConditionModel, AutoencoderKLTemporalDecoder, CLIPVisionModelWithProjection]:
+    encoder = image_to_video.image_encoder(CLIPModel.from_pretrained(out / "clip", dtype=torch.float32))
+    autoencoder = AutoencoderKLTemporalDecoder.from_pretrained(work / "temporal-vae").eval()
+    latents, pictures = _picture_clips(work, out)
+    unet = image_to_video.build(latents.shape[1], encoder.config.projection_dim)
+    image_to_video.train(unet, autoencoder, encoder, latents, pictures, work, steps=(3000, 1800))
+    return unet, autoencoder, encoder
+
+
+def _picture_clips(work: Path, out: Path) -> tuple[Tensor, NDArray[np.uint8]]:
+    """Return the latents of the clips, which are those of the text-to-video model, and their first frames."""
+    clips = rendered("image-to-video", DENOISER_CLIPS, work)
+    latents = vae.encoded(_autoencoder(work, out), clips, work / "image-to-video")
+    return latents, np.ascontiguousarray(clips[:, 0])
+
+
+def _autoencoder(work: Path, out: Path) -> AutoencoderKL:
+    """Return the trained autoencoder of frames; the finished one where it was not trained here."""
+    folder = work / "vae" if (work / "vae").exists() else out / "text-to-video" / "vae"
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
+
+
+def _videomae(work: Path, out: Path) -> None:
+    model = videomae.build()
+    clips = draw_clips("train", _TRAIN_CLIPS)
+    videomae.train(model, rendered("train", _TRAIN_CLIPS, work), clips, work, steps=2500)
+    export_videomae(model.eval(), out / "videomae")
+
+
+def _pickscore(work: Path, out: Path) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(out / "clip")
+    model = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
+    pickscore.train(model.train(), tokenizer, work, steps=1000)
+    export_clip(model.eval(), tokenizer, out / "pickscore", CLIP_MEAN, CLIP_STD)
+
+
+def _yolos(work: Path, out: Path) -> None:
+    model = yolos.build()
+    yolos.begin_as(model, CLIPModel.from_pretrained(out / "clip", dtype=torch.float32))
+    yolos.train(model, work, steps=2500)
+    export_yolos(model.eval(), out / "yolos")
+
+
+def _vjepa(work: Path, out: Path) -> None:
+    model = vjepa.train(vjepa.build(), rendered("train", _TRAIN_CLIPS, work), work, steps=1500)
+    export_vjepa(model.eval(), out / "vjepa")
+
+
+def _card(work: Path, out: Path) -> None:
+    write_card(work, out)
+    write_digests(out)
+
+
+STAGES: dict[str, Callable[[Path, Path], None]] = {
+    "vae": _vae,
+    "clip": _clip,
+    "hps": _hps,
+    "text-to-video": _text_to_video,
+    "temporal-vae": _temporal_vae,
+    "image-to-video": _image_to_video,
+    "videomae": _videomae,
+    "pickscore": _pickscore,
+    "object-removal": _yolos,
+    "temporal-consistency": _vjepa,
+    "card": _card,
+}

@@ -1,0 +1,243 @@
+"""The folder of one run: configuration, metrics, checkpoint, record. Killed at any moment, it can go on."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vader_bench import files
+from vader_bench.config.schema import RunConfig
+from vader_bench.errors import UserError
+from vader_bench.records.provenance import code_digest
+from vader_bench.records.record import RECORD_VERSION, Record
+
+__all__ = ["LOG_NAME", "RunFolder", "read_metrics", "read_record"]
+
+LOG_NAME = "log.txt"
+"""What a worker prints while it does the run; it may be there before the run is."""
+
+
+class _Head(BaseModel):
+    """The first line of a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    code: str
+    """Digest of the package's code: one run is made by one code."""
+    metrics_bytes: int
+    """How much of ``metrics.jsonl`` belongs to the checkpoint."""
+    sha256: str
+    """Digest of what follows the first line."""
+
+
+class RunFolder:
+    """One run's folder. What it holds is whole at every moment, or told apart from what is not.
+
+    ``config.json`` is what was asked; ``metrics.jsonl`` grows by a line at a time; ``checkpoint`` is the last
+    state to continue from, and says how much of ``metrics.jsonl`` belongs to it; ``record.json`` comes last
+    and means that the run is finished. Use it as a context manager: it is locked from ``open`` to ``close``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics_path = path / "metrics.jsonl"
+        self.record_path = path / "record.json"
+        self._config_path = path / "config.json"
+        self._checkpoint_path = path / "checkpoint"
+        self._lock: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the run has ended and its record is written."""
+        return self.record_path.exists()
+
+    def open(self, config: RunConfig) -> Self:
+        """Take the folder for the run ``config``; make it where it does not exist.
+
+        Raises:
+            UserError: it holds something else or another configuration, or another process has it.
+        """
+        files.make_folder(self.path)
+        self._take_lock()
+        with ExitStack() as refused:
+            refused.callback(self.close)
+            files.remove_temporaries(self.path)
+            self._claim(config)
+            if self.finished:
+                self._checkpoint_path.unlink(missing_ok=True)
+            refused.pop_all()
+        return self
+
+    def close(self) -> None:
+        """Let other processes open the folder; the system does it when the process is killed."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Append ``line`` to ``metrics.jsonl``; it is on the disk when this returns.
+
+        Raises:
+            ValueError: a value is a NaN or an infinity.
+        """
+        files.append_line(self.metrics_path, json.dumps(line, sort_keys=True, allow_nan=False))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the complete lines of ``metrics.jsonl``."""
+        return read_metrics(self.metrics_path)
+
+    def save_checkpoint(self, payload: bytes) -> None:
+        """Replace the checkpoint by ``payload``; all metrics so far belong to it."""
+        head = _Head(
+            code=code_digest(),
+            metrics_bytes=_size(self.metrics_path),
+            sha256=hashlib.sha256(payload).hexdigest(),
+        )
+        files.write_bytes(self._checkpoint_path, head.model_dump_json().encode() + b"\n" + payload)
+
+    def resume(self) -> bytes | None:
+        """Return the last checkpoint, and cut ``metrics.jsonl`` back to what belongs to it.
+
+        Returns:
+            What ``save_checkpoint`` was given; ``None`` where the run has to start at the beginning, with
+            empty metrics.
+
+        Raises:
+            UserError: the checkpoint is damaged, of another version, or was made by other code.
+        """
+        if not self._checkpoint_path.exists():
+            self._cut_metrics(0)
+            return None
+        head, _, payload = self._checkpoint_path.read_bytes().partition(b"\n")
+        self._cut_metrics(self._checked_head(head, payload).metrics_bytes)
+        return payload
+
+    def write_record(self, record: Record) -> None:
+        """Write ``record.json``, which ends the run, and delete the checkpoint."""
+        files.write_json(self.record_path, record.model_dump(mode="json"))
+        self._checkpoint_path.unlink(missing_ok=True)
+
+    def load_record(self) -> Record:
+        """Return the record of the finished run, as ``read_record`` does."""
+        return read_record(self.record_path)
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            raise RuntimeError(f"{self.path} is open already")
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            remedy = "wait until that process has ended, or choose another results folder"
+            raise UserError(str(self.path), "is in use by another process", remedy) from error
+
+    def _claim(self, config: RunConfig) -> None:
+        """Write ``config.json``, or refuse a folder that is not this run's."""
+        asked = config.model_dump(mode="json")
+        if self._config_path.exists():
+            held = files.read_json(self._config_path)
+            if held != asked:
+                changes = ", ".join(islice(_changes(held, asked), 3))
+                remedy = "choose another results folder, or delete this one to run anew"
+                raise UserError(str(self.path), f"holds a run of another configuration ({changes})", remedy)
+            return
+        strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME})
+        if strangers:
+            wrong = f"is no run's folder (it holds {strangers[0]!r} and no config.json)"
+            raise UserError(str(self.path), wrong, "choose another results folder, or empty this one")
+        files.write_json(self._config_path, asked)
+
+    def _checked_head(self, head: bytes, payload: bytes) -> _Head:
+        given, anew = str(self._checkpoint_path), "delete the run's folder to run anew"
+        try:
+            found = _Head.model_validate_json(head)
+        except ValidationError as error:
+            raise UserError(given, "is damaged or of another version", anew) from error
+        whole = found.sha256 == hashlib.sha256(payload).hexdigest()
+        if not whole or found.metrics_bytes > _size(self.metrics_path):
+            raise UserError(given, "is damaged, or metrics.jsonl beside it was shortened", anew)
+        if found.code != code_digest():
+            remedy = f"finish the run with the code that began it, or {anew}"
+            raise UserError(given, "was made by other code, and one run is never made by two", remedy)
+        return found
+
+    def _cut_metrics(self, size: int) -> None:
+        if _size(self.metrics_path) > size:
+            files.cut(self.metrics_path, size)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a ``metrics.jsonl``; none where there is no file.
+
+    A last line without its line break is left out: it is being written, or its writer was killed.
+
+    Raises:
+        UserError: another line is not JSON.
+    """
+    if not path.exists():
+        return []
+    lines = files.read_text(path).split("\n")[:-1]
+    return [_line(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def read_record(path: Path) -> Record:
+    """Return the record in the file ``path``.
+
+    Raises:
+        UserError: no such file, a record of another version, or no record at all.
+    """
+    data = files.read_json(path)
+    version = data.get("version") if isinstance(data, dict) else None
+    if version != RECORD_VERSION:
+        wrong = f"is a record of version {version}; this program reads version {RECORD_VERSION}"
+        raise UserError(str(path), wrong, "delete the run's folder and run again, or use the other program")
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        remedy = "restore the file, or delete the run's folder and run again"
+        raise UserError(str(path), f"is no record ({place}: {first['msg']})", remedy) from error
+
+
+def _line(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        remedy = "restore the file, or delete the run's folder and run again"
+        raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", remedy) from error
+    assert isinstance(found, dict)
+    return found
+
+
+def _changes(held: Any, asked: Any, key: str = "") -> Iterator[str]:
+    """Yield ``key old, not new`` wherever two configurations differ."""
+    if isinstance(held, dict) and isinstance(asked, dict):
+        for name in sorted(held.keys() | asked.keys()):
+            yield from _changes(held.get(name), asked.get(name), f"{key}.{name}" if key else name)
+    elif held != asked:
+        yield f"{key} {held!r}, not {asked!r}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

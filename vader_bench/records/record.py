@@ -1,0 +1,126 @@
+"""The versioned file of everything one run did and found, and the folder that holds it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from vader_bench.config.names import run_name
+
+__all__ = [
+    "EXTENDED", "RECORD_VERSION", "SAMPLE_PROMPTS", "Evaluation", "Extension", "FrontierPoint", "Record",
+    "Sample", "VideoScore",
+]  # fmt: skip
+
+RECORD_VERSION: Final = 1
+SAMPLE_PROMPTS: Final = 4
+"""Videos of so many held-out prompts, the first ones in evaluation order, are kept of every run."""
+EXTENDED: Final = "extended"
+"""In the names of videos that were made longer."""
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VideoScore(_Stored):
+    """One evaluated video."""
+
+    prompt: str
+    sample: int
+    """Index of the evaluation noise for this prompt."""
+    reward: float
+    """Score by the training reward."""
+    gold: float | None = None
+    """Score by the pixel oracle, where the suite has one: in [0, 1]."""
+    others: dict[str, float] = {}
+    """Scores by other rewards of the suite, by their names, where the experiment asks for them."""
+
+
+class Evaluation(_Stored):
+    """One look at the model: fixed prompts, fixed noise, deterministic sampler. It costs no budget."""
+
+    split: str
+    """``train``, ``heldout``, ``composition`` or ``noun``."""
+    queries: int
+    """Reward queries spent before this look."""
+    flops: int
+    device_seconds: float
+    scores: list[VideoScore]
+    diversity: float | None = None
+    """Mean pairwise distance between videos of one prompt; ``None`` where a prompt has one video."""
+    motion: float | None = None
+    """Mean change from frame to frame, in [0, 1]; ``None`` in records made before it was measured."""
+    path_kl: float | None = None
+    """How far sampling has moved from the base model, in nats a video; see ``evaluation.path_kl``.
+    ``None`` where the experiment does not ask for it."""
+
+
+class FrontierPoint(_Stored):
+    """A look at the trained model with its adapters scaled: 0 is the base model, 1 what was trained."""
+
+    scale: float
+    look: Evaluation
+
+
+class Extension(_Stored):
+    """One video made longer: the last frame of a chunk is the picture the next chunk starts from."""
+
+    prompt: str
+    rewards: list[float]
+    """By chunk, the training reward."""
+    golds: list[float] = []
+    """By chunk, the oracle, where the suite has one."""
+
+
+class Sample(_Stored):
+    """One of the videos that a run leaves."""
+
+    prompt: str
+    verdict: str = ""
+    """What the reward model sees in it, in words; empty where it has no words."""
+
+
+class Record(_Stored):
+    """Everything one run did and found."""
+
+    version: Literal[1] = RECORD_VERSION
+    status: Literal["finished"] = "finished"
+    experiment: str
+    suite: str
+    method: str
+    arm: str = ""
+    """Name of the arm, where an experiment has several of one method; see ``label``."""
+    reward: str
+    seed: int
+    config: dict[str, Any]
+    """The resolved configuration of the run, all defaults filled in."""
+    config_digest: str
+    ledger: dict[str, int | float]
+    evaluations: list[Evaluation]
+    """In order of queries, then split; the first ones, at 0 queries, are of the base model."""
+    digests: dict[str, str]
+    """SHA-256 of weights, prompt splits and code by name, e.g. ``prompts/heldout``."""
+    packages: dict[str, str]
+    machine: dict[str, Any]
+    git: dict[str, Any]
+    """``commit`` and ``dirty``; empty outside a checkout."""
+    peak_bytes: int | None = None
+    """Most bytes that tensors made by the first training step had at a time; ``None``: not measured."""
+    frontier: list[FrontierPoint] = []
+    """Where the experiment asks for scales of the adapters."""
+    extensions: list[Extension] = []
+    """Where the experiment asks for longer videos."""
+    samples: list[Sample] = []
+    """The videos beside the record, in the order of their files."""
+
+    @property
+    def label(self) -> str:
+        """Return what the run's row and curve are called: its arm, or its method."""
+        return self.arm or self.method
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run's folder."""
+        return run_name(self.label, self.reward, self.seed)

@@ -1,0 +1,3 @@
+"""One run, from its configuration to its record."""
+
+from __future__ import annotations

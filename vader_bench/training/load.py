@@ -1,0 +1,75 @@
+"""The models a run works with, loaded as its suite says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.backbones.lean import lean
+from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
+from vader_bench.errors import UserError
+from vader_bench.prompts.sets import PromptSet, load_prompts
+from vader_bench.rewards import Reward, make_reward
+from vader_bench.weights.resolve import digest, resolve
+
+__all__ = ["Parts", "load_backbone", "load_parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a run works with."""
+
+    backbone: Backbone
+    reward: Reward
+    """What the run trains on."""
+    gold: Reward | None
+    """What no run trains on."""
+    judges: dict[str, Reward]
+    """Other rewards that score what is looked at, by name."""
+    prompts: PromptSet
+    digests: dict[str, str]
+    """SHA-256 by name: ``weights/<name>`` and ``prompts/<split>``."""
+
+
+def load_parts(config: RunConfig, device: str) -> Parts:
+    """Return the parts of a run, frozen, on ``device``.
+
+    Raises:
+        UserError: weights or prompts are missing or faulty, or settings do not fit their family.
+    """
+    suite = config.suite
+    prompts = load_prompts(config.prompts)
+    judges = [name for name in config.evaluation.measure.judges if name != config.reward]
+    digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
+    digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
+    return Parts(
+        backbone=load_backbone(suite, device),
+        reward=_load_reward(suite.rewards[config.reward], device),
+        gold=_load_reward(suite.gold, device) if suite.gold else None,
+        judges={name: _load_reward(suite.rewards[name], device) for name in judges},
+        prompts=prompts,
+        digests=digests,
+    )
+
+
+def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
+    """Return the backbone of ``suite``, frozen, on ``device``.
+
+    Raises:
+        UserError: weights are missing or faulty, or settings do not fit the family.
+    """
+    settings = dict(suite.backbone.settings)
+    name = settings.pop("weights", None)
+    if not isinstance(name, str):
+        raise UserError(
+            "backbone.settings", "has no key 'weights'", "name a folder or packaged weights there"
+        )
+    backbone = BACKBONES.get(suite.backbone.family).load(resolve(name), **settings)
+    return lean(backbone, suite.memory).to(device)
+
+
+def _load_reward(component: ComponentConfig, device: str) -> Reward:
+    reward = make_reward(component.family, component.settings)
+    for module in reward.modules():
+        module.to(device)
+    return reward

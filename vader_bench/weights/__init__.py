@@ -1,0 +1,3 @@
+"""Weights by name: found, checked, sized, and read into networks."""
+
+from __future__ import annotations

@@ -1,0 +1,230 @@
+"""Folders that diffusers' pipelines save, read part by part: whole or not at all."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedModel
+
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.files import read_json
+from vader_bench.weights.tensors import read_tensors, weight_faults
+
+__all__ = [
+    "fill",
+    "latent_sizes",
+    "load_network",
+    "load_tokenizer",
+    "read_table",
+    "read_weights",
+    "require_equal",
+    "require_parts",
+    "tokenize",
+]
+
+_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+    "model.fp16.safetensors",
+    "pytorch_model.bin",
+)
+"""What diffusers and transformers call weights; the first one there is read. ``<name>.index.json`` lists
+several files."""
+_OUTDATED = (r"(^|\.)embeddings\.position_ids$",)
+"""Buffers that transformers used to store and now makes anew."""
+_REMEDY = "give a whole folder written by save_pretrained"
+
+
+def require_parts(folder: Path, parts: Sequence[str], pipeline: str) -> None:
+    """Check that ``folder`` has all of ``parts``, the folders of a ``pipeline``.
+
+    Raises:
+        UserError: some are missing; all of them are told.
+    """
+    lacking = [part for part in parts if not (folder / part).is_dir()]
+    if lacking:
+        raise UserError(
+            str(folder),
+            f"has no folder {', '.join(map(repr, lacking))}",
+            f"give a folder with {', '.join(parts)}, as {pipeline} has them",
+            exit_code=ExitCode.MISSING,
+        )
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the table in the JSON file ``path``.
+
+    Raises:
+        UserError: it is missing or holds something else.
+    """
+    table = read_json(path)
+    if not isinstance(table, dict):
+        raise UserError(str(path), "is not a table", _REMEDY)
+    return table
+
+
+def load_network(kind: Any, folder: Path) -> Any:
+    """Return the network in ``folder``: float32, on the CPU, eval mode, no parameter wants a gradient.
+
+    Args:
+        kind: class of diffusers or transformers.
+        folder: what its ``save_pretrained`` wrote; weights in any precision, as safetensors or as pickles, in
+            which nothing is run.
+
+    Raises:
+        UserError: the folder holds another class of network, or weights that do not fit its config; every
+            missing, unknown and mis-shaped one is told by name.
+    """
+    config = read_table(folder / "config.json")
+    stored = read_weights(folder)
+    # some weights are drawn before they are emptied: the draws must not be seen outside
+    with torch.random.fork_rng(devices=[]), init_empty_weights():
+        network = _empty(kind, config, folder)
+    unread = getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or []
+    fill(network, stored, str(folder), [*unread, *_OUTDATED])
+    return network.requires_grad_(False).eval()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer in ``folder``, of whatever class it was saved from.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(str(folder), f"cannot be loaded ({reason})", _REMEDY) from error
+
+
+def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
+    """Return tokens [B, limit] and which of them are no padding [B, limit], bool.
+
+    Escapes of HTML are resolved and white space is made single, as the pipelines do.
+
+    Raises:
+        UserError: a prompt has more tokens than ``limit``.
+    """
+    cleaned = [" ".join(html.unescape(html.unescape(prompt)).split()) for prompt in prompts]
+    found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
+    for prompt, row in zip(prompts, found.input_ids, strict=True):
+        if len(row) > limit:
+            wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
+            raise UserError(f"prompt {prompt!r}", wrong, "shorten it")
+    return torch.tensor(found.input_ids), torch.tensor(found.attention_mask).bool()
+
+
+def latent_sizes(wanted: Mapping[str, int], factors: Mapping[str, tuple[int, int]]) -> tuple[int, int, int]:
+    """Return (F, h, w) of the latents of a video of ``wanted`` frames, height and width.
+
+    Args:
+        wanted: ``frames``, ``height`` and ``width``, in pictures and pixels.
+        factors: for each, how many stand for one in the latents, and how many of those the network takes
+            together. The first picture stands for itself alone.
+
+    Raises:
+        UserError: a size does not fit.
+    """
+    sizes = []
+    for name in ("frames", "height", "width"):
+        size, (factor, patch) = wanted[name], factors[name]
+        first = int(name == "frames")
+        latent, rest = divmod(size - first, factor)
+        latent += first
+        if rest or latent % patch or latent < 1:
+            step = factor * patch
+            near = max(step, size // step * step)
+            if first:
+                near = max(0, latent // patch * patch - 1) * factor + 1
+            more = " plus 1" if first else ""
+            raise UserError(
+                f"backbone.settings.{name} = {size}", f"is not a multiple of {step}{more}", f"choose {near}"
+            )
+        sizes.append(latent)
+    return sizes[0], sizes[1], sizes[2]
+
+
+def require_equal(source: Path | str, sizes: Mapping[str, int]) -> None:
+    """Check that the ``sizes`` of the networks of ``source``, given by their names, are one.
+
+    Raises:
+        UserError: they differ.
+    """
+    if len(set(sizes.values())) > 1:
+        told = " and ".join(f"{name} = {size}" for name, size in sizes.items())
+        raise UserError(str(source), f"has {told}", "give networks that belong together")
+
+
+def _empty(kind: Any, config: dict[str, Any], folder: Path) -> Any:
+    """Return a network of ``config`` on the meta device."""
+    transformers = issubclass(kind, PreTrainedModel)
+    wanted = kind.config_class.model_type if transformers else kind.__name__
+    found = config.get("model_type" if transformers else "_class_name")
+    if found != wanted:
+        raise UserError(str(folder), f"holds a network of type {found!r}", f"give one of type {wanted!r}")
+    try:
+        return kind(kind.config_class.from_dict(config)) if transformers else kind.from_config(config)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(folder / "config.json"), f"describes no network ({error})", _REMEDY) from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return all weights in ``folder`` by name, from one file or from those its index lists.
+
+    Raises:
+        UserError: there is no file, or one cannot be read.
+    """
+    for name in _NAMES:
+        index = folder / f"{name}.index.json"
+        files = [name] if (folder / name).is_file() else []
+        if not files and index.is_file():
+            files = sorted(set(read_table(index).get("weight_map", {}).values()))
+        weights = [read_tensors(folder / file, _REMEDY) for file in files]
+        if files:
+            return {key: value for part in weights for key, value in part.items()}
+    raise UserError(str(folder), f"has none of {', '.join(_NAMES)}", _REMEDY, exit_code=ExitCode.MISSING)
+
+
+def fill(network: nn.Module, stored: dict[str, Tensor], source: str, unread: Sequence[str] = ()) -> None:
+    """Give every weight of ``network``, which may be on the meta device, its value in float32.
+
+    Args:
+        network: a weight with two names may be stored by either.
+        stored: by name; attention may have the names that diffusers gave it before version 0.18.
+        source: for messages.
+        unread: patterns of names that may be there without being wanted.
+
+    Raises:
+        UserError: names or shapes differ, all of them told; nothing is changed.
+    """
+    rename = getattr(network, "_fix_state_dict_keys_on_load", None)
+    if rename is not None:
+        rename(stored)
+    wanted = network.state_dict(keep_vars=True)
+    names: dict[int, list[str]] = {}
+    for name, weight in wanted.items():
+        names.setdefault(id(weight), []).append(name)
+    given = {group[0]: next((name for name in group if name in stored), group[0]) for group in names.values()}
+    needed = {*given.values(), *stored}
+    shapes = {name: weight.shape for name, weight in wanted.items() if name in needed}
+    wrong = weight_faults(shapes, stored, lambda name: any(re.search(pattern, name) for pattern in unread))
+    if wrong:
+        raise UserError(source, "; ".join(wrong), _REMEDY)
+    state: dict[str, Tensor] = {}
+    for group in names.values():
+        value = stored[given[group[0]]]
+        value = value.float() if value.is_floating_point() else value
+        if isinstance(wanted[group[0]], nn.Parameter):
+            value = nn.Parameter(value, requires_grad=False)  # one object for all names keeps them tied
+        state |= dict.fromkeys(group, value)
+    network.load_state_dict(state, assign=True)

@@ -1,0 +1,93 @@
+"""Sizes of networks without their weights: from the folder if it is here, of the released model if not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vader_bench.config.yamlfile import raise_faults, read_mapping
+from vader_bench.errors import UserError
+from vader_bench.files import read_json
+from vader_bench.weights.hub import HUB_PREFIX, parse_hub_name
+from vader_bench.weights.resolve import resolve
+
+__all__ = ["Sizes", "local_folder", "read_sizes", "released_names", "sizes_in"]
+
+Sizes = dict[str, dict[str, Any]]
+"""What the configuration of each part says."""
+
+_RELEASED = Path(__file__).with_name("sizes.yaml")
+
+
+def local_folder(weights: str) -> Path | None:
+    """Return the folder of ``weights``; ``None`` if it is not here, but the released model's sizes are known.
+
+    Raises:
+        UserError: the weights are not here, or a single file, and nobody knows their sizes.
+    """
+    known = _repository(weights) in _released()
+    try:
+        folder = resolve(weights)
+    except UserError:
+        if known:
+            return None
+        raise
+    if folder.is_dir():
+        return folder
+    if known:
+        return None
+    remedy = "give a folder with a config.json, or a name on the hub that `plan` knows"
+    raise UserError(f"weights {weights!r}", "do not say their sizes", remedy)
+
+
+def read_sizes(weights: str, files: Mapping[str, str], optional: Sequence[str] = ()) -> Sizes:
+    """Return what the configuration of each part of a model says. No weights are read.
+
+    Args:
+        weights: a name, as for ``weights.resolve``.
+        files: where each part's configuration lies in the folder, by part.
+        optional: parts that need not be there.
+
+    Raises:
+        UserError: as ``local_folder``, or a configuration is missing or faulty.
+    """
+    folder = local_folder(weights)
+    if folder is None:
+        return _released()[_repository(weights)]
+    return sizes_in(folder, files, optional)
+
+
+def sizes_in(folder: Path, files: Mapping[str, str], optional: Sequence[str] = ()) -> Sizes:
+    """Return what the configuration of each part in ``folder`` says; arguments as for ``read_sizes``.
+
+    Raises:
+        UserError: a configuration is missing, or holds something else than a table.
+    """
+    sizes: Sizes = {}
+    for part, name in files.items():
+        path = folder / name
+        if part in optional and not path.is_file():
+            continue
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise UserError(str(path), "is not a table", "give a whole folder written by save_pretrained")
+        sizes[part] = found
+    return sizes
+
+
+def released_names() -> list[str]:
+    """Return the names on the hub whose sizes are known, sorted."""
+    return sorted(_released())
+
+
+def _repository(weights: str) -> str:
+    return parse_hub_name(weights).repository if weights.startswith(HUB_PREFIX) else ""
+
+
+@cache
+def _released() -> dict[str, Sizes]:
+    data, faults = read_mapping(_RELEASED)
+    raise_faults(str(_RELEASED), faults)
+    return data
