@@ -18,19 +18,35 @@ PACKAGE = ROOT / "vader_bench"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = ("stats", "report", "human")
 """Packages that rebuild every table on a laptop."""
-LAYERS = (
-    ("cli",),
-    ("plan",),
-    ("launch", "runner", "tune"),
-    ("methods", "evaluation"),
-    ("metering",),
-    ("backbones", "diffusion", "rewards"),
+FLOORS = (
+    ("__main__",),
+    ("cli", "pretrain"),
+    ("cost", "launch"),
+    ("experiment", "human", "training"),
+    ("evaluation", "methods", "report"),
+    ("budget",),
+    ("backbones", "stats"),
+    ("rewards",),
+    ("prompts", "records", "weights"),
+    ("config", "diffusion"),
+    ("files", "registry", "videos"),
+    ("__init__", "errors", "pocket", "seeding"),
 )
-"""Modules and packages whose imports point from earlier lines to later ones."""
+"""Every room of the package, a folder or a module beside the folders: it imports from lower floors alone."""
+SITE = PACKAGE / "human" / "serving" / "study_site"
+"""A program of its own, started in its own environment: it imports nothing from the rest of the package."""
 
 
 def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def room(path: Path) -> str:
+    """Return the folder below the package that ``path`` stands in, or its own name where it is in none."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+ROOMS = {room(path) for path in SOURCES}
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
@@ -60,7 +76,7 @@ def test_a_module_names_what_it_offers(path: Path) -> None:
     assert "__all__" in names
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.parent.name in NO_TORCH], ids=named)
+@pytest.mark.parametrize("path", [p for p in SOURCES if room(p) in NO_TORCH], ids=named)
 def test_statistics_and_reports_never_import_torch(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -68,27 +84,52 @@ def test_statistics_and_reports_never_import_torch(path: Path) -> None:
         assert not [m for m in modules if m.split(".")[0] in {"torch", "diffusers", "transformers", "trl"}]
 
 
-def layer(module: str) -> int | None:
-    """Return the line of ``LAYERS`` that ``module``, of this package, stands on."""
-    name = module.split(".")[1] if "." in module else ""
-    return next((line for line, names in enumerate(LAYERS) if name in names), None)
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the room of each import from this package, late ones and those for types among them."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for parts in (name.split(".") for name in names):
+            if parts[0] == PACKAGE.name:
+                yield parts[1] if len(parts) > 1 and parts[1] in ROOMS else "__init__"
 
 
-def imported(path: Path) -> Iterator[str]:
-    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
-    names = (node.module or "" for node in nodes if isinstance(node, ast.ImportFrom))
-    return (name for name in names if name.startswith("vader_bench."))
+def test_imports_are_written_in_full() -> None:
+    sources = [path for path in SOURCES if path.parent != SITE]
+    trees = {path: ast.walk(ast.parse(path.read_text("utf-8"))) for path in sources}
+    nodes = [(path, node) for path, tree in trees.items() for node in tree]
+    assert [named(path) for path, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
+def test_every_room_has_a_floor() -> None:
+    listed = [name for floor in FLOORS for name in floor]
+    assert sorted(listed) == sorted(ROOMS)
 
 
 def test_imports_point_one_way() -> None:
-    upwards = []
-    for path in SOURCES:
-        own = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        for module in imported(path):
-            theirs = layer(module)
-            if own is not None and theirs is not None and theirs < own:
-                upwards.append(f"{named(path)} imports {module}")
-    assert upwards == []
+    floors = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+    wrong = [
+        f"{named(path)} imports {theirs}"
+        for path in SOURCES
+        for theirs in imported(ast.parse(path.read_text("utf-8")))
+        if theirs != room(path) and floors[theirs] <= floors[room(path)]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("line", "rooms"),
+    [
+        ("from vader_bench import files, __version__", ["files", "__init__"]),
+        ("from vader_bench.cli import main", ["cli"]),
+        ("import numpy, vader_bench.stats.panel as panel", ["stats"]),
+        ("def late():\n    from vader_bench.launch.local import launch", ["launch"]),
+        ("from vader_benchmarks import files", []),
+    ],
+)
+def test_each_way_to_import_is_judged(line: str, rooms: list[str]) -> None:
+    assert list(imported(ast.parse(line))) == rooms
 
 
 def test_unit_tests_lie_as_the_package_does() -> None:
