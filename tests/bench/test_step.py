@@ -24,7 +24,7 @@ from vader_bench.experiment.grid import expand
 from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.methods import Method
 from vader_bench.prompts.sets import prompt_stream
-from vader_bench.training.load import Parts, load_parts
+from vader_bench.training.load import Components, load_components
 from vader_bench.training.session import settle_torch
 from vader_bench.training.workbench import make_method
 
@@ -67,14 +67,14 @@ def run_of(method: str, **sampler: int) -> RunConfig:
     return next(run for run in expand(experiment, suite) if run.method == method)
 
 
-def set_up(config: RunConfig) -> tuple[Parts, Meter, Method]:
+def set_up(config: RunConfig) -> tuple[Components, Meter, Method]:
     """Return what a run of ``config`` works with; its first step is done, which counts FLOPs."""
     settle_torch("cpu")
-    parts, meter = load_parts(config, "cpu"), Meter(Budget(reward_queries=ENOUGH))
-    prompts = prompt_stream(parts.prompts.split("train"), config.seed)
-    method = make_method(config, parts, meter, prompts, "cpu")
+    components, meter = load_components(config, "cpu"), Meter(Budget(reward_queries=ENOUGH))
+    prompts = prompt_stream(components.prompts.split("train"), config.seed)
+    method = make_method(config, components, meter, prompts, "cpu")
     method.step(ENOUGH)
-    return parts, meter, method
+    return components, meter, method
 
 
 def say(text: str) -> None:
@@ -94,9 +94,13 @@ def matmul_rate(size: int = 512, repeats: int = 8) -> float:
 def test_a_step_is_spent_inside_the_models(
     method: str, benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts, meter, trained = set_up(run_of(method))
+    components, meter, trained = set_up(run_of(method))
     inside, rates = Clock(), [matmul_rate()]
-    for owner, name in ((parts.backbone, "denoise"), (parts.backbone, "decode"), (parts.reward, "judge")):
+    for owner, name in (
+        (components.backbone, "denoise"),
+        (components.backbone, "decode"),
+        (components.reward, "judge"),
+    ):
         monkeypatch.setattr(owner, name, inside.around(getattr(owner, name)))
     # the graph of a loss is that of these calls, but for the sampler's arithmetic between them
     monkeypatch.setattr(torch.Tensor, "backward", inside.around(torch.Tensor.backward))

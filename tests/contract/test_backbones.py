@@ -16,9 +16,8 @@ from torch import Tensor
 
 from tests.support import flow, open_sora, svd, videocrafter2
 from tests.support.benches import PROMPTS, RedReward, Stand, make_stand
-from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.backbones import lean as lean_module
-from vader_bench.backbones.lean import lean
+from vader_bench.backbones import BACKBONES, Backbone, memory
+from vader_bench.backbones.memory import with_memory_switches
 from vader_bench.budget import metering
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.diffusion.lora import Lora
@@ -96,7 +95,7 @@ class Model(NamedTuple):
 
     def stand(self, *, seed: int = 0, **memory: Any) -> Stand:
         """Return a workbench with guidance; the noise level is one that every schedule has."""
-        backbone = lean(self.load(), MemoryConfig(**memory))
+        backbone = with_memory_switches(self.load(), MemoryConfig(**memory))
         return make_stand(backbone, RedReward(frames=3), seed=seed, guidance=2.0, steps=3, eta=0.7)
 
 
@@ -313,7 +312,7 @@ that changes the order of sums."""
 def test_a_switch_of_memory_changes_no_number_of_a_step(
     switch: str, model: Model, plain: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lean_module, "_offloadable", lambda _: True)  # from the CPU's memory to the CPU's
+    monkeypatch.setattr(memory, "_offloadable", lambda _: True)  # from the CPU's memory to the CPU's
     found = step_of(model, **{switch: True})
     assert difference(found.gradients, plain.gradients) <= EXACTNESS[switch]
     assert found.metrics == pytest.approx(plain.metrics, rel=EXACTNESS[switch], abs=1e-6)
@@ -338,7 +337,9 @@ gradient of Wan's tiny decoder loses most; of others 0.99 is left in bfloat16.""
 def test_half_precision_is_float32_up_to_rounding(model: Model) -> None:
     exact = passes(model.load())
     for weights, (most, least) in ROUNDING.items():
-        found = passes(lean(model.load(), MemoryConfig.model_validate({"frozen_weights": weights})))
+        found = passes(
+            with_memory_switches(model.load(), MemoryConfig.model_validate({"frozen_weights": weights}))
+        )
         for name, value in found.items():
             assert value.dtype == torch.float32, name
             if name.startswith("gradient"):

@@ -17,7 +17,7 @@ from vader_bench.experiment.load import load_suite, suite_names
 from vader_bench.methods import METHODS
 from vader_bench.pocket.vocabulary import parse_caption
 from vader_bench.prompts.sets import load_prompts, prompt_stream
-from vader_bench.training.load import load_parts
+from vader_bench.training.load import load_components
 from vader_bench.training.workbench import make_method
 from vader_bench.weights.resolve import is_packaged
 
@@ -52,10 +52,10 @@ def test_every_reward_of_a_suite_loads_and_has_prompts_with_all_splits(name: str
     suite = load_suite(name)
     for reward in suite.rewards:
         run = config(name).model_copy(update={"reward": reward, "prompts": suite.prompts_for(reward)})
-        parts = load_parts(run, "cpu")
-        assert parts.backbone.frames == 8
-        assert parts.gold is not None
-        splits = parts.prompts.splits
+        components = load_components(run, "cpu")
+        assert components.backbone.frames == 8
+        assert components.gold is not None
+        splits = components.prompts.splits
         assert {"train", "heldout", "dev_train", "dev_heldout"} <= splits.keys()
         assert all(parse_caption(prompt) for members in splits.values() for prompt in members)
 
@@ -71,9 +71,9 @@ def test_image_to_video_trains_on_one_breed_and_tests_on_another() -> None:
 def test_every_method_takes_a_step(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))  # counting takes longer than all else
     run = config(name, method)
-    parts, meter = load_parts(run, "cpu"), Meter(Budget(reward_queries=2))
-    stream = prompt_stream(parts.prompts.split("train"), 0)
-    taught = make_method(run, parts, meter, stream, "cpu")
+    components, meter = load_components(run, "cpu"), Meter(Budget(reward_queries=2))
+    stream = prompt_stream(components.prompts.split("train"), 0)
+    taught = make_method(run, components, meter, stream, "cpu")
     before = {key: weight.clone() for key, weight in taught.adapter().items()}
     metrics = taught.step(2)
     assert all(math.isfinite(value) for value in metrics.values()), metrics

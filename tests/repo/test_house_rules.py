@@ -76,6 +76,15 @@ def test_a_module_names_what_it_offers(path: Path) -> None:
     assert "__all__" in names
 
 
+def test_a_class_name_stands_for_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(named(path))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if room(p) in NO_TORCH], ids=named)
 def test_statistics_and_reports_never_import_torch(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):

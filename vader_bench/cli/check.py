@@ -11,7 +11,7 @@ import typer
 from vader_bench.cli._options import Suite
 
 if TYPE_CHECKING:
-    from vader_bench.experiment.resolve import Plan
+    from vader_bench.experiment.resolve import ResolvedExperiment
 
 __all__ = ["command"]
 
@@ -22,23 +22,23 @@ def command(
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
-    from vader_bench.experiment.resolve import make_plan, weights_to_fetch
+    from vader_bench.experiment.resolve import resolve_experiment, weights_to_fetch
 
-    plan = make_plan(experiment, suite, quick, with_weights=False)
-    lacking = weights_to_fetch(plan.suite, plan.experiment.needed_rewards)
-    arms = Counter(run.label for run in plan.runs)
-    budget = plan.experiment.budget.reward_queries
-    typer.echo(f"{plan.experiment.experiment} on {plan.suite.suite}: {plan.experiment.question}")
+    resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
+    lacking = weights_to_fetch(resolved.suite, resolved.experiment.needed_rewards)
+    arms = Counter(run.label for run in resolved.runs)
+    budget = resolved.experiment.budget.reward_queries
+    typer.echo(f"{resolved.experiment.experiment} on {resolved.suite.suite}: {resolved.experiment.question}")
     typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
-    typer.echo(f"  {budget} reward queries a run, rewards {', '.join(plan.experiment.rewards)}")
-    typer.echo(f"  settings: {_settings(plan)}")
+    typer.echo(f"  {budget} reward queries a run, rewards {', '.join(resolved.experiment.rewards)}")
+    typer.echo(f"  settings: {_settings(resolved)}")
     for error in lacking:
         typer.echo(f"  to be had before it runs: {error}")
-    typer.echo(f"ok: the arms differ in {', '.join(plan.experiment.compares)}, and in nothing else")
+    typer.echo(f"ok: the arms differ in {', '.join(resolved.experiment.compares)}, and in nothing else")
 
 
-def _settings(plan: Plan) -> str:
+def _settings(resolved: ResolvedExperiment) -> str:
     """Return where the settings of the arms come from."""
-    if plan.moved:
-        return f"those of suite {plan.suite.suite}; the experiment's own were chosen for another one"
-    return plan.experiment.tuning or "not from a tuning result"
+    if resolved.moved:
+        return f"those of suite {resolved.suite.suite}; the experiment's own were chosen for another one"
+    return resolved.experiment.tuning or "not from a tuning result"

@@ -13,7 +13,7 @@ from vader_bench.cli._options import Quick, Suite
 if TYPE_CHECKING:
     from vader_bench.cost.gpus import Gpu
     from vader_bench.cost.whatif import Planned
-    from vader_bench.experiment.resolve import Plan
+    from vader_bench.experiment.resolve import ResolvedExperiment
 
 __all__ = ["command"]
 
@@ -42,7 +42,7 @@ def command(
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
     from vader_bench.cost.gpus import SMALL, find_gpu
     from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms
-    from vader_bench.experiment.resolve import make_plan
+    from vader_bench.experiment.resolve import resolve_experiment
 
     card = find_gpu(gpu)
     sizes = {"frames": frames, "height": height, "width": width}
@@ -52,20 +52,23 @@ def command(
         k=k,
         batch=batch,
     )
-    plan = make_plan(experiment, suite, quick, with_weights=False)
-    planned = plan_arms(plan.runs, changes)
+    resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
+    planned = plan_arms(resolved.runs, changes)
     cards = {gpu: card} if card.memory == SMALL.memory else {gpu: card, _SMALL: SMALL}
-    for line in _lines(plan, planned, card, cards):
+    for line in _lines(resolved, planned, card, cards):
         typer.echo(line)
 
 
-def _lines(plan: Plan, planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> Iterator[str]:
+def _lines(
+    resolved: ResolvedExperiment, planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]
+) -> Iterator[str]:
     from vader_bench.cost.estimate import RESERVE, UTILISATION
 
-    yield f"{plan.experiment.experiment} on {plan.suite.suite}, {next(iter(cards))} ({card.memory_gib:g} GiB)"
+    name, suite = resolved.experiment.experiment, resolved.suite.suite
+    yield f"{name} on {suite}, {next(iter(cards))} ({card.memory_gib:g} GiB)"
     yield from dict.fromkeys(map(_told, planned))
     yield from _table(planned, card, cards)
-    seeds = len(plan.experiment.seeds)
+    seeds = len(resolved.experiment.seeds)
     hours = seeds * sum(one.estimate.seconds(card, one.precision) for one in planned) / 3600
     yield f"a row is one run; {seeds} {'seeds' if seeds > 1 else 'seed'} of all of them: {hours:.3g} hours"
     rates = dict.fromkeys(f"{card.rate(one.precision) / 1e12:g}" for one in planned)

@@ -24,14 +24,14 @@ def command(
     """Run an experiment and write its report. Given again, it goes on where it was interrupted."""
     from vader_bench.cli._report import show_report
     from vader_bench.cli._work import work
-    from vader_bench.experiment.resolve import claim, make_plan, write_experiment
+    from vader_bench.experiment.resolve import claim, resolve_experiment, write_experiment
     from vader_bench.report.index import write_index
 
-    plan = make_plan(experiment, suite, quick, seeds)
-    folder = plan.folder(out)
-    jobs = plan.jobs(out)
+    resolved = resolve_experiment(experiment, suite, quick, seeds)
+    folder = resolved.folder(out)
+    jobs = resolved.jobs(out)
     claim(jobs)
-    write_experiment(plan, folder)
+    write_experiment(resolved, folder)
     tracker = work(jobs, folder, workers, tracking)
     given = f"vader-bench run {experiment}{' --quick' if quick else ''}{f' --seeds {seeds}' if seeds else ''}"
     code = show_report(folder, tracker, command=given)

@@ -20,12 +20,12 @@ from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.budget.metering import FlopTable, MeteredBackbone, MeteredReward
 from vader_bench.config.schema import RunConfig
 from vader_bench.cost.gpus import Gpu
-from vader_bench.cost.skeletons import Call, Fakes
+from vader_bench.cost.skeletons import Call, Skeletons
 from vader_bench.methods import METHODS, Workbench
 from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream
 
-__all__ = ["RESERVE", "UTILISATION", "Estimate", "Made", "Memory", "estimate", "memory_of", "rehearse"]
+__all__ = ["RESERVE", "UTILISATION", "CostEstimate", "Made", "Memory", "estimate", "memory_of", "rehearse"]
 
 UTILISATION = 0.35
 """Assumed share of a card's peak rate that training reaches. An assumption, not a measurement."""
@@ -67,7 +67,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What one run would spend and need. Evaluation is left out, as in a run's ledger."""
 
     method: str
@@ -82,17 +82,19 @@ class Estimate:
         return self.flops / (gpu.rate(precision) * UTILISATION)
 
 
-def estimate(run: RunConfig, networks: Fakes) -> Estimate:
+def estimate(run: RunConfig, networks: Skeletons) -> CostEstimate:
     """Return what ``run``, which is not the base model's, would spend and need.
 
     Raises:
         UserError: a setting does not fit its method or the suite.
     """
     flops, made = rehearse(run, networks)
-    return Estimate(run.label, run.reward, run.reward_queries, flops, memory_of(made, networks, run.reward))
+    return CostEstimate(
+        run.label, run.reward, run.reward_queries, flops, memory_of(made, networks, run.reward)
+    )
 
 
-def rehearse(run: RunConfig, networks: Fakes) -> tuple[int, list[Made]]:
+def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
     """Return the FLOPs of the whole of ``run``, and the calls of its first interval in their order."""
     interval = run.evaluation.every
     meter = Meter(Budget(reward_queries=interval))
@@ -115,7 +117,7 @@ def rehearse(run: RunConfig, networks: Fakes) -> tuple[int, list[Made]]:
     return meter.ledger.flops * run.reward_queries // interval, table.made
 
 
-def memory_of(made: Sequence[Made], networks: Fakes, reward: str) -> Memory:
+def memory_of(made: Sequence[Made], networks: Skeletons, reward: str) -> Memory:
     """Return the most bytes at once for the calls ``made``.
 
     Calls that leave a graph pile up until the backward pass: as many of the denoiser as were ever open,
@@ -158,7 +160,7 @@ def _largest(made: Iterator[Made]) -> Iterator[Made]:
 class _Recorder(FlopTable):
     """Charges what calls cost at full size, and remembers them."""
 
-    def __init__(self, meter: Meter, networks: Fakes, reward: str) -> None:
+    def __init__(self, meter: Meter, networks: Skeletons, reward: str) -> None:
         super().__init__(meter)
         self._networks = networks
         self._reward = reward

@@ -13,14 +13,14 @@ from torch.nn import functional
 from torch.utils.flop_counter import flop_registry
 
 from vader_bench.backbones import BACKBONES
-from vader_bench.backbones.lean import lean
+from vader_bench.backbones.memory import with_memory_switches
 from vader_bench.budget.memory import LiveBytes
 from vader_bench.config.schema import MemoryConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.rewards.skeletons import reward_skeleton
 
-__all__ = ["Call", "Cost", "Fakes"]
+__all__ = ["Call", "Cost", "Skeletons"]
 
 
 class Call(NamedTuple):
@@ -128,7 +128,7 @@ class _Judges:
         self.costs: dict[tuple[Call, str, tuple[int, int]], Cost] = {}
 
 
-class Fakes:
+class Skeletons:
     """Backbone and rewards of a suite on the device ``meta``, without values, with adapters in the denoiser.
 
     Args:
@@ -142,14 +142,14 @@ class Fakes:
     """
 
     def __init__(
-        self, suite: SuiteConfig, rewards: Sequence[str], rank: int, like: Fakes | None = None
+        self, suite: SuiteConfig, rewards: Sequence[str], rank: int, like: Skeletons | None = None
     ) -> None:
         settings = dict(suite.backbone.settings)
         weights = settings.pop("weights", None)
         if not isinstance(weights, str):
             raise UserError("backbone.settings", "has no key 'weights'", "name weights there")
         self.backbone = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings)
-        self._lean = lean(self.backbone, _without_values(suite.memory))
+        self._saving = with_memory_switches(self.backbone, _without_values(suite.memory))
         self._offloading = suite.memory.offload_activations
         self._states = 0.5 if suite.memory.optimizer == "adamw8bit" else 2.0
         self._judges: _Judges = _Judges(suite, rewards) if like is None else like._judges  # noqa: SLF001 - its own kind
@@ -212,10 +212,10 @@ class Fakes:
             return self.rewards[reward].judge(batch, ["a prompt"] * len(batch)).objective
         with _offloaded(self.backbone.modules()) if self._offloading else nullcontext():
             if call.name == "decode":
-                return self._lean.decode(batch, list(range(call.frames)))
+                return self._saving.decode(batch, list(range(call.frames)))
             timesteps = torch.zeros(len(batch), dtype=torch.long)
             encoded = torch.empty(len(batch), *self.backbone.text_shape)
-            return self._lean.denoise(batch, timesteps, encoded)
+            return self._saving.denoise(batch, timesteps, encoded)
 
 
 def _without_values(memory: MemoryConfig) -> MemoryConfig:
@@ -226,7 +226,7 @@ def _without_values(memory: MemoryConfig) -> MemoryConfig:
 
 @contextmanager
 def _offloaded(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Let go of what is saved inside for a backward pass, and make it again there, as ``lean.offloaded``."""
+    """Let go of what is saved inside for a backward pass; make it again there, as ``memory.offloaded``."""
     weights = {id(weight.untyped_storage()) for network in networks for weight in network.parameters()}
 
     def pack(tensor: Tensor) -> Tensor | tuple[torch.Size, torch.dtype]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from vader_bench.config.schema import RunConfig, SuiteConfig
-from vader_bench.cost.estimate import Estimate, Made, Memory, memory_of, rehearse
+from vader_bench.cost.estimate import CostEstimate, Made, Memory, memory_of, rehearse
 from vader_bench.cost.gpus import Gpu
-from vader_bench.cost.skeletons import Fakes
+from vader_bench.cost.skeletons import Skeletons
 from vader_bench.errors import UserError
 from vader_bench.experiment.checks import resolved_settings
 
@@ -84,7 +84,7 @@ class Planned(NamedTuple):
 
     run: RunConfig
     """With its changes."""
-    estimate: Estimate
+    estimate: CostEstimate
     made: list[Made]
     networks: _Networks
 
@@ -130,7 +130,7 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
         full_size = networks.of(run)
         flops, made = rehearse(run, full_size)
         memory = memory_of(made, full_size, run.reward)
-        found = Estimate(run.label, run.reward, run.reward_queries, flops, memory)
+        found = CostEstimate(run.label, run.reward, run.reward_queries, flops, memory)
         planned.append(Planned(run, found, made, networks))
     return planned
 
@@ -173,15 +173,15 @@ class _Networks:
 
     def __init__(self, rewards: Sequence[str] | dict[str, None]) -> None:
         self._rewards = list(rewards)
-        self._made: dict[tuple[str, int], Fakes] = {}
+        self._made: dict[tuple[str, int], Skeletons] = {}
 
-    def of(self, run: RunConfig) -> Fakes:
+    def of(self, run: RunConfig) -> Skeletons:
         """Return the networks of ``run``, with those of all rewards."""
         key = (_what_costs(run.suite), run.settings["lora_rank"])
         if key not in self._made:
             # what changes in a suite are switches and sizes: its rewards are the same
             like = next(iter(self._made.values()), None)
-            self._made[key] = Fakes(run.suite, self._rewards, run.settings["lora_rank"], like)
+            self._made[key] = Skeletons(run.suite, self._rewards, run.settings["lora_rank"], like)
         return self._made[key]
 
 

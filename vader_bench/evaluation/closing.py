@@ -9,8 +9,8 @@ from torch import Tensor
 from vader_bench.backbones.base import ImageBackbone
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
+from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.evaluation.extend import extend
-from vader_bench.evaluation.generate import Evaluator, Sight
 from vader_bench.records.record import Extension, Sample
 
 __all__ = ["extensions", "frontier", "sample_videos"]
@@ -18,7 +18,7 @@ __all__ = ["extensions", "frontier", "sample_videos"]
 
 def frontier(
     evaluator: Evaluator, lora: Lora, scales: Sequence[float], prompts: Sequence[str]
-) -> Iterator[tuple[float, Sight]]:
+) -> Iterator[tuple[float, EvaluationResult]]:
     """Yield what one video of each prompt shows with the adapters ``lora`` scaled by each of ``scales``.
 
     Scaling goes from the base model (0) through the trained one (1) and beyond, with one training.

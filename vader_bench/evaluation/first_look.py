@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
-from vader_bench.evaluation.generate import Sight
+from vader_bench.evaluation.evaluator import EvaluationResult
 from vader_bench.evaluation.looks import Look
 from vader_bench.records.provenance import code_digest
 from vader_bench.records.record import VideoScore
@@ -39,15 +39,15 @@ class FirstLooks:
             "device": device,
         }
 
-    def get(self, look: Look, take: Callable[[], Sight]) -> Sight:
+    def get(self, look: Look, take: Callable[[], EvaluationResult]) -> EvaluationResult:
         """Return the look that was kept, or ``take`` it and keep it."""
         what = self._identity | {"look": [look.split, look.prompts, look.samples]}
         path = self._folder / f"{files.sha256_text(files.canonical_json(what))}.json"
         if path.exists():
             kept = files.read_json(path)
             scores = [VideoScore.model_validate(score) for score in kept.pop("scores")]
-            return Sight(scores, **kept)
-        sight = take()
-        dumped = [score.model_dump(mode="json") for score in sight.scores]
-        files.write_json(path, sight._asdict() | {"scores": dumped})
-        return sight
+            return EvaluationResult(scores, **kept)
+        result = take()
+        dumped = [score.model_dump(mode="json") for score in result.scores]
+        files.write_json(path, result._asdict() | {"scores": dumped})
+        return result

@@ -23,10 +23,10 @@ from vader_bench.weights.resolve import resolve
 
 __all__ = [
     "EXPERIMENT_NAME",
-    "Plan",
+    "ResolvedExperiment",
     "claim",
-    "make_plan",
     "require_weights",
+    "resolve_experiment",
     "weights_to_fetch",
     "write_experiment",
 ]
@@ -35,7 +35,7 @@ EXPERIMENT_NAME = "experiment.yaml"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResolvedExperiment:
     """An experiment on a suite, resolved."""
 
     experiment: ExperimentConfig
@@ -53,14 +53,14 @@ class Plan:
         return [Job(run, self.folder(results) / "runs" / run.name) for run in self.runs]
 
 
-def make_plan(
+def resolve_experiment(
     path: Path,
     suite: str | None = None,
     quick: bool = False,
     seeds: int | None = None,
     *,
     with_weights: bool = True,
-) -> Plan:
+) -> ResolvedExperiment:
     """Return the runs that the experiment file ``path`` asks for.
 
     Args:
@@ -91,11 +91,11 @@ def make_plan(
         require_weights(chosen, experiment.needed_rewards)
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
-    return Plan(experiment, chosen, runs, moved)
+    return ResolvedExperiment(experiment, chosen, runs, moved)
 
 
 def _moved(experiment: ExperimentConfig, suite: str) -> ExperimentConfig:
-    """Return the experiment on another suite: see ``make_plan``."""
+    """Return the experiment on another suite: see ``resolve_experiment``."""
     kept = {METHOD, SUITE, *experiment.compares}
     methods = {arm: _only(kept, entry) for arm, entry in experiment.methods.items()}
     return experiment.model_copy(update={"suite": suite, "methods": methods, "tuning": None})
@@ -150,8 +150,8 @@ def claim(jobs: Sequence[Job]) -> None:
         RunFolder(job.folder).open(job.config).close()
 
 
-def write_experiment(plan: Plan, folder: Path) -> None:
+def write_experiment(experiment: ResolvedExperiment, folder: Path) -> None:
     """Write the experiment, resolved, to ``experiment.yaml`` in ``folder``, for the report."""
-    resolved = plan.experiment.model_copy(update={"quick": {}}).model_dump(mode="json")
+    resolved = experiment.experiment.model_copy(update={"quick": {}}).model_dump(mode="json")
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
     files.write_text(folder / EXPERIMENT_NAME, text)

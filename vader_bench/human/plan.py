@@ -22,7 +22,16 @@ from vader_bench.human.config import (
 )
 
 __all__ = [
-    "KEY", "PACKAGE", "AnalysisPlan", "Built", "ItemKey", "Key", "Plan", "Role", "VideoKey", "load_built",
+    "KEY",
+    "PACKAGE",
+    "AnalysisPlan",
+    "Built",
+    "ItemKey",
+    "Key",
+    "Role",
+    "StudyPlan",
+    "VideoKey",
+    "load_built",
 ]  # fmt: skip
 
 PACKAGE: Final = "package"
@@ -34,7 +43,7 @@ Role = Literal["main", "gold", "repeat"]
 Model = TypeVar("Model", bound=Strict)
 
 
-class PromptSet(Strict):
+class StudyPrompts(Strict):
     """The prompts of a study, told by their digest."""
 
     count: int
@@ -86,7 +95,7 @@ class AnalysisPlan(Strict):
     """Of the answers that agree in all of these, the first one counts."""
 
 
-class Plan(Strict):
+class StudyPlan(Strict):
     """What was decided before the first answer, without a word on which arm is which."""
 
     version: Literal[1] = 1
@@ -98,7 +107,7 @@ class Plan(Strict):
     comparisons: list[list[str]]
     """Pairs of arms by their codes."""
     responses_per_comparison: int
-    prompts: PromptSet
+    prompts: StudyPrompts
     scenes: int
     blocks: BlockPlan
     exclusion: ExclusionConfig
@@ -169,7 +178,7 @@ class Built:
     """A study that was built: its folder, its plan, its key."""
 
     folder: Path
-    plan: Plan
+    plan: StudyPlan
     key: Key
 
     @property
@@ -204,7 +213,7 @@ def load_built(folder: Path) -> Built:
     sealed = files.read_json(path)
     if not isinstance(sealed, dict) or set(sealed) != {"plan", "sha256"}:
         raise UserError(str(path), "is no plan", remedy)
-    plan = _validated(Plan, path, sealed["plan"])
+    plan = _validated(StudyPlan, path, sealed["plan"])
     if plan.digest != sealed["sha256"]:
         wrong = "was changed after its digest was taken"
         raise UserError(str(path), wrong, "build the study again, or restore the plan that was published")

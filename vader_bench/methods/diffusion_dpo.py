@@ -21,7 +21,7 @@ from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
 __all__ = [
     "DiffusionDpo",
     "DiffusionDpoConfig",
-    "Pair",
+    "PreferencePair",
     "best_and_worst",
     "denoising_error",
     "dpo_loss",
@@ -60,7 +60,7 @@ class DiffusionDpoConfig(MethodConfig):
 # --- setup ---
 
 
-class Pair(NamedTuple):
+class PreferencePair(NamedTuple):
     """Two samples for one prompt; the winner scored higher."""
 
     prompt: str
@@ -95,11 +95,11 @@ class DiffusionDpo(Method):
     def __init__(self, config: DiffusionDpoConfig, bench: Workbench) -> None:
         """Set up."""
         super().__init__(config, bench)
-        self._kept: list[Pair] = []
+        self._kept: list[PreferencePair] = []
 
     # --- loss ---
 
-    def errors(self, pairs: list[Pair]) -> tuple[Tensor, Tensor]:
+    def errors(self, pairs: list[PreferencePair]) -> tuple[Tensor, Tensor]:
         """Return denoising errors [2, P] of model and base, winners first.
 
         The error is the mean over all elements of a video's latents. Winner and loser of a pair share
@@ -155,7 +155,7 @@ class DiffusionDpo(Method):
         means = {name: sum(update[name] for update in updates) / len(updates) for name in names}
         return {"reward": reward, "pairs": float(len(fresh)), **means}
 
-    def _labelled(self, videos: int) -> tuple[list[Pair], float]:
+    def _labelled(self, videos: int) -> tuple[list[PreferencePair], float]:
         """Sample and judge ``videos`` videos in batches; return the pairs and the mean score."""
         *sizes, last = self.batches(videos)
         if last == 1 and sizes:  # no pair by itself
@@ -165,7 +165,7 @@ class DiffusionDpo(Method):
         return pairs, sum(size * reward for size, _, reward in labelled) / videos
 
     @torch.no_grad()
-    def _label(self, videos: int) -> tuple[list[Pair], float]:
+    def _label(self, videos: int) -> tuple[list[PreferencePair], float]:
         """Sample and judge ``videos`` videos; return the pairs and the mean score."""
         sizes = group_sizes(videos, self.config.group_size)
         prompts = [p for p, n in zip(self.next_prompts(len(sizes)), sizes, strict=True) for _ in range(n)]
@@ -174,15 +174,15 @@ class DiffusionDpo(Method):
         with self.lora.disabled() if self.config.pairs == "offline" else nullcontext():
             latents = self.sampler.plain(noise(), encoded, unconditional, noise)
         scores = self.judge(latents, prompts, self.choose_frames()).score
-        pairs = [Pair(prompts[w], latents[w], latents[b]) for w, b in best_and_worst(scores, sizes)]
+        pairs = [PreferencePair(prompts[w], latents[w], latents[b]) for w, b in best_and_worst(scores, sizes)]
         return pairs, scores.mean().item()
 
-    def _batch(self, count: int) -> list[Pair]:
+    def _batch(self, count: int) -> list[PreferencePair]:
         """Return ``count`` of the kept pairs, in a random order."""
         order = torch.randperm(len(self._kept), generator=self.generators["dpo"])
         return [self._kept[i] for i in order[:count]]
 
-    def _update(self, pairs: list[Pair]) -> dict[str, float]:
+    def _update(self, pairs: list[PreferencePair]) -> dict[str, float]:
         size = self.config.batch_size // self.config.group_size
         seen: list[tuple[Tensor, ...]] = []
 
@@ -216,7 +216,7 @@ class DiffusionDpo(Method):
         """Take the kept pairs back."""
         device = self.bench.device
         self._kept = [
-            Pair(pair["prompt"], pair["winner"].to(device), pair["loser"].to(device))
+            PreferencePair(pair["prompt"], pair["winner"].to(device), pair["loser"].to(device))
             for pair in state["pairs"]
         ]
 

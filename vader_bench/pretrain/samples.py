@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vader_bench.backbones import Backbone
 from vader_bench.config.schema import SamplerConfig
-from vader_bench.evaluation.generate import Evaluator
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.pretrain.measure import Videos
 from vader_bench.rewards.oracle import Oracle
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vader_bench.report.agreement import Agreement, agreement_lines, compare_results
+from vader_bench.report.agreement import ReferenceAgreement, agreement_lines, compare_results
 from vader_bench.report.build import Report, build_report
 from vader_bench.report.curves import curves_frame
 from vader_bench.report.documents import summary_markdown
@@ -11,7 +11,7 @@ from vader_bench.report.summary import pairs_frame, summary_frame
 from vader_bench.report.verdicts import verdicts
 
 __all__ = [
-    "Agreement",
+    "ReferenceAgreement",
     "Report",
     "Results",
     "agreement_lines",

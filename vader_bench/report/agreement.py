@@ -13,13 +13,13 @@ from vader_bench.report.load import Results
 from vader_bench.stats import LEVEL, Estimate, Resampler
 from vader_bench.stats.aggregate import FloatArray
 
-__all__ = ["Agreement", "agreement_lines", "compare_results"]
+__all__ = ["ReferenceAgreement", "agreement_lines", "compare_results"]
 
 _MISSING = Estimate.none("missing")
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ReferenceAgreement:
     """One method on one reward, here and in the reference."""
 
     reward: str
@@ -50,7 +50,7 @@ class Agreement:
         return self.difference.low <= 0 <= self.difference.high
 
 
-def compare_results(own: Results, reference: Results) -> list[Agreement]:
+def compare_results(own: Results, reference: Results) -> list[ReferenceAgreement]:
     """Return the comparison for every reward and method of ``own``, by held-out reward."""
     pairs = [(reward, method) for reward in own.experiment.rewards for method in own.methods]
     return [
@@ -59,7 +59,7 @@ def compare_results(own: Results, reference: Results) -> list[Agreement]:
     ]
 
 
-def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
+def agreement_lines(agreements: Sequence[ReferenceAgreement]) -> list[str]:
     """Return what the comparison allows to be said."""
     compared = [a for a in agreements if a.agrees is not None]
     apart = [a for a in compared if not a.agrees]
@@ -84,18 +84,20 @@ def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
 
 def _compare(
     reward: str, method: str, own: Sequence[Record], reference: Sequence[Record], comparisons: int
-) -> Agreement:
+) -> ReferenceAgreement:
     unlike = _unlike(own, reference)
     if unlike:
-        return Agreement(reward, method, unlike=unlike)
+        return ReferenceAgreement(reward, method, unlike=unlike)
     looks = [_looks(record) for record in (*own, *reference)]
     queries = max(set.intersection(*(set(look) for look in looks)), default=0)
     if queries == 0:
-        return Agreement(reward, method, unlike="there is no number of queries after which both were judged")
+        return ReferenceAgreement(
+            reward, method, unlike="there is no number of queries after which both were judged"
+        )
     at = [_by_video(look[queries]) for look in looks]
     videos = [video for video in at[0] if all(video in scores for scores in at)]
     if not videos:
-        return Agreement(reward, method, unlike="they were judged on other videos")
+        return ReferenceAgreement(reward, method, unlike="they were judged on other videos")
     here, there = _scores(at[: len(own)], videos), _scores(at[len(own) :], videos)
     seeds = [record.seed for record in own], [record.seed for record in reference]
     prompts = tuple(dict.fromkeys(prompt for prompt, _ in videos))
@@ -105,7 +107,7 @@ def _compare(
         for side in (0, 1)
     )
     same = [(seeds[0].index(seed), seeds[1].index(seed)) for seed in seeds[0] if seed in seeds[1]]
-    return Agreement(
+    return ReferenceAgreement(
         reward,
         method,
         queries=queries,

@@ -11,7 +11,7 @@ from typing import Any
 from vader_bench.files import write_bytes, write_json
 from vader_bench.records.provenance import code_digest, git_state, package_versions
 from vader_bench.records.record import Record
-from vader_bench.report.agreement import Agreement, compare_results
+from vader_bench.report.agreement import ReferenceAgreement, compare_results
 from vader_bench.report.contact_sheet import contact_sheet
 from vader_bench.report.course_figure import draw_course
 from vader_bench.report.curves import curves_frame, frame_csv
@@ -35,7 +35,7 @@ class Report:
     results: Results
     analyses: dict[str, Analysis]
     """By reward, without rewards of which no seed is complete."""
-    agreements: list[Agreement] | None
+    agreements: list[ReferenceAgreement] | None
     """The comparison with the reference; ``None`` where none was given."""
     files: tuple[Path, ...]
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from vader_bench.config.names import BASE, HELDOUT, run_name
 from vader_bench.records.record import EXTENDED, SAMPLE_PROMPTS, Record
-from vader_bench.report.agreement import Agreement, agreement_lines
+from vader_bench.report.agreement import ReferenceAgreement, agreement_lines
 from vader_bench.report.documents import Section
 from vader_bench.report.html import render
 from vader_bench.report.load import Results
@@ -42,7 +42,7 @@ def page_html(
     said: Sequence[Section],
     *,
     drawings: tuple[bytes, bytes | None],
-    agreements: Sequence[Agreement] | None,
+    agreements: Sequence[ReferenceAgreement] | None,
     notes: Sequence[str],
     provenance: dict[str, Any],
 ) -> str:
@@ -152,7 +152,7 @@ def _records(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
     return found
 
 
-def _agreement(agreements: Sequence[Agreement]) -> dict[str, Any]:
+def _agreement(agreements: Sequence[ReferenceAgreement]) -> dict[str, Any]:
     head = ["", "queries", "here", "reference", "difference", "seeds", "agrees"]
     rows = [
         [

@@ -11,7 +11,7 @@ from vader_bench.config.names import BASE
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
 from vader_bench.report.words import Column, cells, columns, estimate_text, number, p_text
-from vader_bench.stats import Analysis, Arm, Estimate, Pair
+from vader_bench.stats import Analysis, ArmSummary, Estimate, MethodComparison
 from vader_bench.stats.aggregate import aggregate_name
 
 __all__ = [
@@ -80,7 +80,7 @@ def arm_names(results: Results, analysis: Analysis | None) -> list[str]:
 
 def statistic(analysis: Analysis | None, name: str, key: str) -> Estimate | None:
     """Return a statistic of a row: ``missing`` where its runs are; ``None`` where it has no such number."""
-    arm: Arm | None = None if analysis is None else analysis.arm(name)
+    arm: ArmSummary | None = None if analysis is None else analysis.arm(name)
     if arm is None:
         return MISSING
     return arm.statistics.get(key)
@@ -136,7 +136,7 @@ def pairs_frame(analyses: dict[str, Analysis]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
 
-def _pair_row(reward: str, pair: Pair) -> dict[str, str]:
+def _pair_row(reward: str, pair: MethodComparison) -> dict[str, str]:
     row = {"reward": reward, "first": pair.first, "second": pair.second}
     for key, estimate in (("difference", pair.difference), ("improvement", pair.improvement)):
         value, low, high = cells(estimate, "reward")
@@ -185,7 +185,7 @@ def _text(analysis: Analysis | None, name: str, column: Column) -> str:
     return "" if found is None else estimate_text(found, column.kind)
 
 
-def pairs_table(pairs: Sequence[Pair]) -> Table:
+def pairs_table(pairs: Sequence[MethodComparison]) -> Table:
     """Return the pairs for reading."""
     head = ["", "difference", "probability of improvement", "p", "p (Holm)", "ahead"]
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vader_bench.report.words import estimate_text, quantity
-from vader_bench.stats import Analysis, Arm
+from vader_bench.stats import Analysis, ArmSummary
 
 __all__ = ["verdicts"]
 
@@ -26,7 +26,7 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _comparison(analysis: Analysis, arms: list[Arm]) -> str:
+def _comparison(analysis: Analysis, arms: list[ArmSummary]) -> str:
     queries = int(analysis.panel.looks[-1])
     ranked = sorted(arms, key=lambda arm: arm.statistics["heldout_reward"].value, reverse=True)
     top = ranked[0]
@@ -48,14 +48,14 @@ def _comparison(analysis: Analysis, arms: list[Arm]) -> str:
     )
 
 
-def _highest(ranked: list[Arm]) -> str:
+def _highest(ranked: list[ArmSummary]) -> str:
     values = [arm.statistics["heldout_reward"].value for arm in ranked]
     if values[0] == values[1]:
         return "the highest methods ended equal"
     return f"{ranked[0].name} ended highest ({estimate_text(ranked[0].statistics['heldout_reward'])})"
 
 
-def _undecided(analysis: Analysis, ranked: list[Arm]) -> str:
+def _undecided(analysis: Analysis, ranked: list[ArmSummary]) -> str:
     top = ranked[0]
     open_pairs = [p for p in analysis.pairs if top.name in {p.first, p.second} and p.ahead != top.name]
     others = [p.second if p.first == top.name else p.first for p in open_pairs]
@@ -64,7 +64,7 @@ def _undecided(analysis: Analysis, ranked: list[Arm]) -> str:
     return f"the intervals do not separate {top.name} from {_list(others)}"
 
 
-def _over_base(arms: list[Arm]) -> str:
+def _over_base(arms: list[ArmSummary]) -> str:
     above = [arm.name for arm in arms if arm.statistics["gain"].above_zero]
     below = [arm.name for arm in arms if arm.statistics["gain"].below_zero]
     level = [arm.name for arm in arms if arm.name not in above + below]
@@ -73,7 +73,7 @@ def _over_base(arms: list[Arm]) -> str:
     return f"Against the base model on held-out prompts, by interval, {'; '.join(p for p in parts if p)}."
 
 
-def _threshold(analysis: Analysis, arms: list[Arm]) -> str:
+def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
     best = analysis.best_baseline
     others = [arm for arm in arms if arm.name != best]
     if best is None or not others:
@@ -91,7 +91,7 @@ def _threshold(analysis: Analysis, arms: list[Arm]) -> str:
     return " ".join(_reached(arm, best) for arm in others)
 
 
-def _reached(arm: Arm, best: str) -> str:
+def _reached(arm: ArmSummary, best: str) -> str:
     needed, ratio = arm.statistics["queries_to_threshold"], arm.statistics["queries_speed_up"]
     if quantity(ratio.value, "times") == "not reached":
         return f"{arm.name} does not reach the final reward of {best}, the best baseline."
@@ -101,7 +101,7 @@ def _reached(arm: Arm, best: str) -> str:
     )
 
 
-def _target(analysis: Analysis, arms: list[Arm]) -> str:
+def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
     """Say what the other arms need to get where the target's arm had got."""
     if analysis.target is None:
         return ""
@@ -113,7 +113,7 @@ def _target(analysis: Analysis, arms: list[Arm]) -> str:
     return " ".join(_needs(arm, reached) for arm in others)
 
 
-def _needs(arm: Arm, reached: str) -> str:
+def _needs(arm: ArmSummary, reached: str) -> str:
     queries, time = (arm.statistics[f"{axis}_to_target"] for axis in ("queries", "device_seconds"))
     if quantity(queries.value, "multiple") == "not reached":
         return f"{arm.name} does not reach {reached}."
@@ -123,7 +123,7 @@ def _needs(arm: Arm, reached: str) -> str:
     )
 
 
-def _gold(arms: list[Arm]) -> str:
+def _gold(arms: list[ArmSummary]) -> str:
     measured = [arm for arm in arms if not arm.statistics["gold_gain"].absent]
     hacked = [
         a.name for a in measured if a.statistics["gain"].above_zero and a.statistics["gold_gain"].below_zero
@@ -137,7 +137,7 @@ def _gold(arms: list[Arm]) -> str:
     return f"The oracle score, which no method trains on, {' and '.join(parts)}, by interval."
 
 
-def _best_of(analysis: Analysis, arms: list[Arm]) -> str:
+def _best_of(analysis: Analysis, arms: list[ArmSummary]) -> str:
     base = analysis.panel.base
     if base is None or not base.best_of:
         return ""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from vader_bench.stats.agreement import Agreement, Consistency, measure_agreement, measure_consistency
 from vader_bench.stats.bootstrap import LEVEL, RESAMPLES, Estimate, Resampler, Sampled
-from vader_bench.stats.compare import Pair, compare_pairs, find_winner, holm
-from vader_bench.stats.headline import BASELINES, Analysis, Arm, Band, Target, analyse
+from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, holm
+from vader_bench.stats.headline import BASELINES, Analysis, ArmSummary, Band, Target, analyse
 from vader_bench.stats.measures import Course, Drift, FrontierRow, course, drift, frontier, transfer
 from vader_bench.stats.panel import AXES, Panel, build_panel, run_curve
-from vader_bench.stats.power import Design, Plan, Variation, plan_design, responses_needed, simulate_power
+from vader_bench.stats.power import (
+    Design,
+    SampleSize,
+    Variation,
+    plan_design,
+    responses_needed,
+    simulate_power,
+)
 from vader_bench.stats.preference import Preference, Response, Share, compare_preferences, side_bias
 from vader_bench.stats.ranking import Ranking, rank_arms
 
@@ -19,7 +26,7 @@ __all__ = [
     "RESAMPLES",
     "Agreement",
     "Analysis",
-    "Arm",
+    "ArmSummary",
     "Band",
     "Consistency",
     "Course",
@@ -27,13 +34,13 @@ __all__ = [
     "Drift",
     "Estimate",
     "FrontierRow",
-    "Pair",
+    "MethodComparison",
     "Panel",
-    "Plan",
     "Preference",
     "Ranking",
     "Resampler",
     "Response",
+    "SampleSize",
     "Sampled",
     "Share",
     "Target",

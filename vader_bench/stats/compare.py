@@ -11,14 +11,14 @@ from vader_bench.stats.aggregate import probability_of_improvement
 from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
 from vader_bench.stats.panel import Panel
 
-__all__ = ["Pair", "compare_pairs", "find_winner", "holm"]
+__all__ = ["MethodComparison", "compare_pairs", "find_winner", "holm"]
 
 SIGNIFICANT = 0.05
 """A corrected p-value below it tells two methods apart."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class MethodComparison:
     """Two methods on one reward, at equal queries, on held-out prompts."""
 
     first: str
@@ -58,7 +58,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def compare_pairs(panel: Panel, resampler: Resampler) -> list[Pair]:
+def compare_pairs(panel: Panel, resampler: Resampler) -> list[MethodComparison]:
     """Return every pair of methods of ``panel`` in the experiment's order, Holm-corrected together."""
     scores = panel.splits[HELDOUT]
     final = scores.reward[:, 1]
@@ -68,7 +68,7 @@ def compare_pairs(panel: Panel, resampler: Resampler) -> list[Pair]:
     differences = [together[a] - together[b] for a, b in indices]
     p_values = [difference.p_value() for difference in differences]
     return [
-        Pair(
+        MethodComparison(
             first=panel.methods[a],
             second=panel.methods[b],
             difference=difference.estimate(),
@@ -82,7 +82,7 @@ def compare_pairs(panel: Panel, resampler: Resampler) -> list[Pair]:
     ]
 
 
-def find_winner(pairs: Sequence[Pair], gains: dict[str, Estimate], seeds: int) -> str | None:
+def find_winner(pairs: Sequence[MethodComparison], gains: dict[str, Estimate], seeds: int) -> str | None:
     """Return the method that is ahead of every other and of the base model, or ``None``.
 
     None is named from one seed, whose interval says nothing about another training run, nor where a

@@ -19,17 +19,17 @@ from vader_bench.stats.aggregate import (
     value_at,
 )
 from vader_bench.stats.bootstrap import RESAMPLES, Estimate, Resampler, Sampled
-from vader_bench.stats.compare import Pair, compare_pairs, find_winner
+from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner
 from vader_bench.stats.panel import AXES, Panel
 
-__all__ = ["BASELINES", "Analysis", "Arm", "Band", "Target", "analyse"]
+__all__ = ["BASELINES", "Analysis", "ArmSummary", "Band", "Target", "analyse"]
 
 BASELINES = ("ddpo", "diffusion-dpo")
 """The methods whose best final reward is the threshold that all are measured against."""
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmSummary:
     """One row of the summary: a method, the base model, or best-of-N of the base model."""
 
     name: str
@@ -68,10 +68,10 @@ class Analysis:
     """All that is said about one reward."""
 
     panel: Panel
-    arms: list[Arm]
+    arms: list[ArmSummary]
     """Base, best-of-N, then the methods."""
     bands: dict[str, Band]
-    pairs: list[Pair]
+    pairs: list[MethodComparison]
     winner: str | None
     best_baseline: str | None
     cuts: dict[str, float]
@@ -80,7 +80,7 @@ class Analysis:
     curve_lines: dict[str, float]
     """Reward of ``base`` and ``best-of-N`` on the prompts of the curve."""
 
-    def arm(self, name: str) -> Arm | None:
+    def arm(self, name: str) -> ArmSummary | None:
         """Return the row called ``name``, if there is one."""
         return next((arm for arm in self.arms if arm.name == name), None)
 
@@ -144,7 +144,7 @@ class _Analyst:
         spent = self.resampler.seeds(self.panel.spent[axis])
         return Sampled.of(lambda x: np.maximum.accumulate(np.maximum(x, 0.0), axis=-1), spent)
 
-    def _method(self, index: int) -> Arm:
+    def _method(self, index: int) -> ArmSummary:
         held = self.ends[HELDOUT][index]
         gains = {name: (ends[index, 1] - ends[index, 0]) for name, ends in self.ends.items()}
         statistics = {
@@ -160,7 +160,9 @@ class _Analyst:
             "diversity": self._diversity(index),
             "margin_over_best_of": self._margin(index),
         }
-        return Arm(self.panel.methods[index], len(self.panel.seeds), len(self.final.prompts), statistics)
+        return ArmSummary(
+            self.panel.methods[index], len(self.panel.seeds), len(self.final.prompts), statistics
+        )
 
     def _at_cut(self, index: int, axis: str) -> Estimate:
         cut = self.cuts[axis]
@@ -234,7 +236,7 @@ class _Analyst:
         prompts = () if base is None else base.prompts
         return self.resampler.prompts(expected_best(selector, value, count), prompts)
 
-    def _untrained(self) -> list[Arm]:
+    def _untrained(self) -> list[ArmSummary]:
         """Return the base model, measured on the videos it shares with the methods, and best-of-N."""
         start = self.resampler.seeds_and_prompts(self.final.reward[0, 0], self.final.prompts)
         statistics = {"heldout_reward": start.estimate()}
@@ -244,15 +246,15 @@ class _Analyst:
             statistics["gold"] = start.estimate()
         base = self.panel.base
         if base is None:
-            return [Arm("base", 0, len(self.final.prompts), statistics)]
+            return [ArmSummary("base", 0, len(self.final.prompts), statistics)]
         if base.diversity is not None:
             statistics["diversity"] = Estimate(base.diversity, np.nan, np.nan)
-        arms = [Arm("base", 0, len(self.final.prompts), statistics)]
+        arms = [ArmSummary("base", 0, len(self.final.prompts), statistics)]
         for count in base.best_of:
             best = {"heldout_reward": self._best_of(count, base.reward, base.reward).estimate()}
             if base.gold is not None:
                 best["gold"] = self._best_of(count, base.reward, base.gold).estimate()
-            arms.append(Arm(f"best-of-{count}", 0, len(base.prompts), best))
+            arms.append(ArmSummary(f"best-of-{count}", 0, len(base.prompts), best))
         return arms
 
     def _band(self, index: int) -> Band:

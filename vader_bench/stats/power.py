@@ -18,7 +18,7 @@ __all__ = [
     "FEW_PROMPTS",
     "MOST_OF_ONE",
     "Design",
-    "Plan",
+    "SampleSize",
     "Variation",
     "assign_raters",
     "exact_power",
@@ -76,7 +76,7 @@ class Variation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SampleSize:
     """The smallest design, in steps, that reaches the power asked for."""
 
     design: Design
@@ -188,7 +188,7 @@ def plan_design(
     power: float = POWER,
     alpha: float = ALPHA,
     root: int = 0,
-) -> Plan:
+) -> SampleSize:
     """Return the smallest design, in steps of ten prompts, whose simulated power is at least ``power``.
 
     Args:
@@ -223,7 +223,7 @@ def plan_design(
             high, found = middle, here
         else:
             low = middle + 1
-    return Plan(Design(10 * high, per_prompt, raters), share, alpha, found, independent)
+    return SampleSize(Design(10 * high, per_prompt, raters), share, alpha, found, independent)
 
 
 def _rejected_up_to(numbers: IntArray, alpha: float) -> FloatArray:

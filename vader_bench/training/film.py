@@ -11,7 +11,7 @@ from vader_bench.config.names import BASE
 from vader_bench.config.schema import RunConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.evaluation.camera import Camera
+from vader_bench.evaluation.generator import VideoGenerator
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.records.folder import read_record
 from vader_bench.records.record import Record
@@ -70,9 +70,9 @@ def film(
     backbone = load_backbone(config.suite, device)
     if record.method != BASE:
         Lora.from_file(backbone.denoiser, run / ADAPTER_NAME)
-    camera = Camera(backbone, config.suite.sampler, device, report, BATCH)
+    generator = VideoGenerator(backbone, config.suite.sampler, device, report, BATCH)
     for batch in missing:
-        for videos, _ in camera.batches([(prompts[index], sample) for index, sample in batch]):
+        for videos, _ in generator.batches([(prompts[index], sample) for index, sample in batch]):
             for place, video in zip(batch, videos, strict=True):
                 files.write_bytes(_path(out, *place), encode_mp4(video, crf=CRF))
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.backbones.lean import lean
+from vader_bench.backbones.memory import with_memory_switches
 from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
 from vader_bench.errors import UserError
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.weights.resolve import digest, resolve
 
-__all__ = ["Parts", "load_backbone", "load_parts"]
+__all__ = ["Components", "load_backbone", "load_components"]
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """All that a run works with."""
 
     backbone: Backbone
@@ -31,8 +31,8 @@ class Parts:
     """SHA-256 by name: ``weights/<name>`` and ``prompts/<split>``."""
 
 
-def load_parts(config: RunConfig, device: str) -> Parts:
-    """Return the parts of a run, frozen, on ``device``.
+def load_components(config: RunConfig, device: str) -> Components:
+    """Return the components of a run, frozen, on ``device``.
 
     Raises:
         UserError: weights or prompts are missing or faulty, or settings do not fit their family.
@@ -42,7 +42,7 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
     digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
-    return Parts(
+    return Components(
         backbone=load_backbone(suite, device),
         reward=_load_reward(suite.rewards[config.reward], device),
         gold=_load_reward(suite.gold, device) if suite.gold else None,
@@ -65,7 +65,7 @@ def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
             "backbone.settings", "has no key 'weights'", "name a folder or packaged weights there"
         )
     backbone = BACKBONES.get(suite.backbone.family).load(resolve(name), **settings)
-    return lean(backbone, suite.memory).to(device)
+    return with_memory_switches(backbone, suite.memory).to(device)
 
 
 def _load_reward(component: ComponentConfig, device: str) -> Reward:

@@ -24,15 +24,15 @@ from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.config.schema import RunConfig, config_digest
 from vader_bench.errors import UserError
 from vader_bench.evaluation.closing import extensions, frontier, sample_videos
+from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.evaluation.first_look import FirstLooks
-from vader_bench.evaluation.generate import Evaluator, Sight
 from vader_bench.evaluation.looks import Look, curve_mean, looks, video_count
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.records import provenance
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import EXTENDED, SAMPLE_PROMPTS, Evaluation, Extension, FrontierPoint, Record
-from vader_bench.training.load import Parts, load_parts
+from vader_bench.training.load import Components, load_components
 from vader_bench.training.progress import Progress
 from vader_bench.training.workbench import make_method
 
@@ -69,7 +69,7 @@ def execute(
     with RunFolder(folder).open(config) as run:
         if run.finished:
             return run.load_record()
-        session = _Session(config, run, load_parts(config, device), device, report)
+        session = _Session(config, run, load_components(config, device), device, report)
         session.resume()
         session.work()
         return session.finish()
@@ -88,29 +88,34 @@ class _Session:
     """A run at work: looks at the model at fixed numbers of queries, steps of the method in between."""
 
     def __init__(
-        self, config: RunConfig, run: RunFolder, parts: Parts, device: str, report: Callable[[Progress], None]
+        self,
+        config: RunConfig,
+        run: RunFolder,
+        components: Components,
+        device: str,
+        report: Callable[[Progress], None],
     ) -> None:
         self.config = config
         self.run = run
-        self.parts = parts
+        self.components = components
         self.report = report
         synchronise = partial(torch.cuda.synchronize, device) if device != "cpu" else lambda: None
         self.meter = Meter(Budget(reward_queries=config.reward_queries), synchronise)
-        self.prompts = prompt_stream(parts.prompts.split("train"), config.seed)
+        self.prompts = prompt_stream(components.prompts.split("train"), config.seed)
         base = config.method == BASE
-        self.method = None if base else make_method(config, parts, self.meter, self.prompts, device)
+        self.method = None if base else make_method(config, components, self.meter, self.prompts, device)
         self.evaluator = Evaluator(
-            backbone=parts.backbone,
+            backbone=components.backbone,
             sampler=config.suite.sampler,
-            reward=parts.reward,
-            gold=parts.gold,
+            reward=components.reward,
+            gold=components.gold,
             device=device,
             sampled=self._count_videos,
-            judges=parts.judges,
+            judges=components.judges,
         )
         self.evaluations: list[Evaluation] = []
         shared = run.path.parent / FIRST_LOOKS_FOLDER
-        self._first_looks = FirstLooks(shared, config, parts.digests, device)
+        self._first_looks = FirstLooks(shared, config, components.digests, device)
         self._looks = looks(config)
         self._looked = 0
         self._peak_bytes: int | None = None
@@ -175,19 +180,19 @@ class _Session:
     def _look(self, look: Look) -> None:
         prompts = self._prompts(look.split)[: look.prompts]
         take = partial(self.evaluator.look, prompts, look.samples)
-        sight = self._first_looks.get(look, take) if look.queries == 0 else take()
+        result = self._first_looks.get(look, take) if look.queries == 0 else take()
         moved = self._path_kl(prompts) if look.split == HELDOUT else None
-        evaluation = self._evaluation(look.split, sight, moved)
+        evaluation = self._evaluation(look.split, result, moved)
         self.evaluations.append(evaluation)
         self._looked = sum(len(evaluation.scores) for evaluation in self.evaluations)
         means = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
         self.run.append_metrics({"kind": "evaluation", "split": look.split, **self._spent(), **means})
         self._tell()
 
-    def _evaluation(self, split: str, sight: Sight, moved: float | None = None) -> Evaluation:
+    def _evaluation(self, split: str, result: EvaluationResult, moved: float | None = None) -> Evaluation:
         ledger = self.meter.ledger
         spent = {"queries": self.queries, "flops": ledger.flops, "device_seconds": ledger.device_seconds}
-        return Evaluation(split=split, **spent, **sight._asdict(), path_kl=moved)
+        return Evaluation(split=split, **spent, **result._asdict(), path_kl=moved)
 
     def _path_kl(self, prompts: Sequence[str]) -> float | None:
         if not self.config.evaluation.measure.path_kl:
@@ -199,8 +204,8 @@ class _Session:
             return
         prompts = self._prompts(HELDOUT)[: self.config.evaluation.final_prompts]
         scales = self.config.evaluation.measure.lora_scales
-        for scale, sight in frontier(self.evaluator, self.method.lora, scales, prompts):
-            yield FrontierPoint(scale=scale, look=self._evaluation(HELDOUT, sight))
+        for scale, result in frontier(self.evaluator, self.method.lora, scales, prompts):
+            yield FrontierPoint(scale=scale, look=self._evaluation(HELDOUT, result))
 
     def _extensions(self) -> Iterator[Extension]:
         chunks = self.config.evaluation.measure.chunks
@@ -213,7 +218,7 @@ class _Session:
             yield found
 
     def _prompts(self, split: str) -> list[str]:
-        return list(self.parts.prompts.split(split))
+        return list(self.components.prompts.split(split))
 
     def _write_video(self, kind: str, index: int, video: Tensor) -> None:
         files.write_bytes(self.run.path / SAMPLES_FOLDER / f"{kind}-{index}.mp4", encode_mp4(video))
@@ -268,7 +273,7 @@ class _Session:
             config_digest=config_digest(config),
             ledger=self.meter.ledger.as_dict(),
             evaluations=self.evaluations,
-            digests=self.parts.digests | {"code": provenance.code_digest()},
+            digests=self.components.digests | {"code": provenance.code_digest()},
             packages=provenance.package_versions(),
             machine=provenance.machine(),
             git=provenance.git_state(),
@@ -281,7 +286,7 @@ class _Session:
         self._tell()
 
     def _tell(self) -> None:
-        available = self.parts.prompts.splits
+        available = self.components.prompts.splits
         looked = sum(video_count(look, len(available[look.split])) for look in self._looks)
         total = self.config.reward_queries + looked + self._closing_videos(available)
         note = f"{self.queries} queries"

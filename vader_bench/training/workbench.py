@@ -10,17 +10,19 @@ from vader_bench.budget.metering import MeteredBackbone, MeteredReward
 from vader_bench.config.schema import RunConfig
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.seeding import torch_stream
-from vader_bench.training.load import Parts
+from vader_bench.training.load import Components
 
 __all__ = ["make_method"]
 
 
-def make_method(config: RunConfig, parts: Parts, meter: Meter, prompts: Iterator[str], device: str) -> Method:
+def make_method(
+    config: RunConfig, components: Components, meter: Meter, prompts: Iterator[str], device: str
+) -> Method:
     """Return the method of ``config``, ready to spend; all it can spend is charged to ``meter``."""
     kind, sampler = METHODS.get(config.method), config.suite.sampler
     bench = Workbench(
-        backbone=MeteredBackbone(parts.backbone, meter),
-        reward=MeteredReward(parts.reward, meter),
+        backbone=MeteredBackbone(components.backbone, meter),
+        reward=MeteredReward(components.reward, meter),
         prompts=prompts,
         steps=sampler.steps,
         eta=sampler.eta,

@@ -13,12 +13,12 @@ from vader_bench.files import read_json
 from vader_bench.weights.hub import HUB_PREFIX, parse_hub_name
 from vader_bench.weights.resolve import resolve
 
-__all__ = ["Sizes", "local_folder", "read_sizes", "released_names", "sizes_in"]
+__all__ = ["Sizes", "known_names", "local_folder", "read_sizes", "sizes_in"]
 
 Sizes = dict[str, dict[str, Any]]
 """What the configuration of each part says."""
 
-_RELEASED = Path(__file__).with_name("sizes.yaml")
+_SIZES = Path(__file__).with_name("sizes.yaml")
 
 
 def local_folder(weights: str) -> Path | None:
@@ -27,7 +27,7 @@ def local_folder(weights: str) -> Path | None:
     Raises:
         UserError: the weights are not here, or a single file, and nobody knows their sizes.
     """
-    known = _repository(weights) in _released()
+    known = _repository(weights) in _table()
     try:
         folder = resolve(weights)
     except UserError:
@@ -55,7 +55,7 @@ def read_sizes(weights: str, files: Mapping[str, str], optional: Sequence[str] =
     """
     folder = local_folder(weights)
     if folder is None:
-        return _released()[_repository(weights)]
+        return _table()[_repository(weights)]
     return sizes_in(folder, files, optional)
 
 
@@ -77,9 +77,9 @@ def sizes_in(folder: Path, files: Mapping[str, str], optional: Sequence[str] = (
     return sizes
 
 
-def released_names() -> list[str]:
+def known_names() -> list[str]:
     """Return the names on the hub whose sizes are known, sorted."""
-    return sorted(_released())
+    return sorted(_table())
 
 
 def _repository(weights: str) -> str:
@@ -87,7 +87,7 @@ def _repository(weights: str) -> str:
 
 
 @cache
-def _released() -> dict[str, Sizes]:
-    data, faults = read_mapping(_RELEASED)
-    raise_faults(str(_RELEASED), faults)
+def _table() -> dict[str, Sizes]:
+    data, faults = read_mapping(_SIZES)
+    raise_faults(str(_SIZES), faults)
     return data

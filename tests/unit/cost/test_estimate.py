@@ -15,13 +15,13 @@ from vader_bench.budget import metering
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.budget.memory import LiveBytes
 from vader_bench.config.schema import RunConfig
-from vader_bench.cost.estimate import RESERVE, UTILISATION, Estimate, Memory, estimate, rehearse
+from vader_bench.cost.estimate import RESERVE, UTILISATION, CostEstimate, Memory, estimate, rehearse
 from vader_bench.cost.gpus import GPUS
-from vader_bench.cost.skeletons import Fakes
+from vader_bench.cost.skeletons import Skeletons
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.prompts.sets import prompt_stream
-from vader_bench.training.load import load_parts
+from vader_bench.training.load import load_components
 from vader_bench.training.workbench import make_method
 
 METHODS = ["vader", "ddpo", "diffusion-dpo"]
@@ -49,25 +49,27 @@ def pocket_runs(**memory: Any) -> dict[tuple[str, str], RunConfig]:
 
 
 @pytest.fixture(scope="module")
-def pocket_networks() -> Callable[..., Fakes]:
+def pocket_networks() -> Callable[..., Skeletons]:
     """Return the networks of the runs with settings of ``memory``, each made once."""
     return cache(
-        lambda **memory: Fakes(pocket_runs(**memory)["vader", "action"].suite, ["aesthetic", "action"], 16)
+        lambda **memory: Skeletons(
+            pocket_runs(**memory)["vader", "action"].suite, ["aesthetic", "action"], 16
+        )
     )
 
 
 def spent(run: RunConfig) -> tuple[int, int]:
     """Return the FLOPs of the ledger, scaled to the whole run, and the most bytes alive in one interval."""
-    parts, meter = load_parts(run, "cpu"), Meter(Budget(reward_queries=run.evaluation.every))
-    prompts = prompt_stream(parts.prompts.split("train"), run.seed)
-    method = make_method(run, parts, meter, prompts, "cpu")
+    components, meter = load_components(run, "cpu"), Meter(Budget(reward_queries=run.evaluation.every))
+    prompts = prompt_stream(components.prompts.split("train"), run.seed)
+    method = make_method(run, components, meter, prompts, "cpu")
     with LiveBytes() as bytes_:
         while meter.queries_left:
             method.step(meter.queries_left)
     return meter.ledger.flops * run.reward_queries // run.evaluation.every, bytes_.peak
 
 
-def bytes_of(found: Estimate, networks: Fakes) -> int:
+def bytes_of(found: CostEstimate, networks: Skeletons) -> int:
     """Return the bytes without the networks and adapters, which are there before a run's are counted."""
     return found.memory.total - found.memory.weights - networks.adapters
 
@@ -76,7 +78,7 @@ def bytes_of(found: Estimate, networks: Fakes) -> int:
 @pytest.mark.parametrize("reward", ["aesthetic", "action"])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_pocket_suite_is_estimated_as_it_runs(
-    method: str, reward: str, pocket_networks: Callable[..., Fakes]
+    method: str, reward: str, pocket_networks: Callable[..., Skeletons]
 ) -> None:
     run, networks = pocket_runs()[method, reward], pocket_networks()
     found, (flops, peak) = estimate(run, networks), spent(run)
@@ -91,7 +93,7 @@ def test_the_pocket_suite_is_estimated_as_it_runs(
     ids=lambda memory: next(iter(memory)),
 )
 def test_switches_are_estimated_as_they_run(
-    memory: dict[str, Any], pocket_networks: Callable[..., Fakes], monkeypatch: pytest.MonkeyPatch
+    memory: dict[str, Any], pocket_networks: Callable[..., Skeletons], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, networks = pocket_runs(**memory)["vader", "action"], pocket_networks(**memory)
     found = estimate(run, networks)
@@ -106,13 +108,13 @@ def test_a_rehearsal_spends_what_the_method_spends(method: str, guidance: float,
     run = tiny_run(tiny_pipeline, method=method)
     sampler = run.suite.sampler.model_copy(update={"guidance": guidance})
     run = run.model_copy(update={"suite": run.suite.model_copy(update={"sampler": sampler})})
-    flops, made = rehearse(run, Fakes(run.suite, ["red"], 2))
+    flops, made = rehearse(run, Skeletons(run.suite, ["red"], 2))
     assert flops == spent(run)[0]
     assert max(one.videos for one in made if one.call.name == "denoise") >= 2 * (guidance != 1) + 2
 
 
 def test_open_calls_are_those_whose_backward_is_to_come(tiny_pipeline: Path) -> None:
-    networks = Fakes(tiny_run(tiny_pipeline).suite, ["red"], 2)
+    networks = Skeletons(tiny_run(tiny_pipeline).suite, ["red"], 2)
     for k in (1, 2):
         _, made = rehearse(tiny_run(tiny_pipeline, settings={"k": k}), networks)
         assert max(one.open for one in made) == 2 * k
@@ -121,7 +123,7 @@ def test_open_calls_are_those_whose_backward_is_to_come(tiny_pipeline: Path) -> 
 
 def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline)
-    networks = Fakes(run.suite, ["red"], 2)
+    networks = Skeletons(run.suite, ["red"], 2)
     torch.manual_seed(0)
     first = rehearse(run, networks)
     torch.manual_seed(1)
@@ -130,7 +132,7 @@ def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path)
 
 def test_time_is_work_over_an_assumed_share_of_the_peak_rate() -> None:
     memory = Memory(1, 2, 3, 4)
-    found = Estimate("vader", "red", 8, int(1e15), memory)
+    found = CostEstimate("vader", "red", 8, int(1e15), memory)
     assert memory.total == 10
     assert found.seconds(GPUS["h100"], "fp32") == pytest.approx(1e15 / 67e12 / UTILISATION)
 

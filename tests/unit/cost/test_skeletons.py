@@ -11,7 +11,7 @@ from torch.nn import functional
 from tests.support.configs import tiny_run
 from vader_bench.backbones import BackboneFactory
 from vader_bench.backbones.modelscope import ModelScopeFactory
-from vader_bench.cost.skeletons import Call, Fakes
+from vader_bench.cost.skeletons import Call, Skeletons
 from vader_bench.errors import UserError
 
 FORWARD = Call("denoise", 0, graph=False, input_grad=False, trainable=True)
@@ -19,13 +19,13 @@ TRAINED = Call("denoise", 0, graph=True, input_grad=False, trainable=True)
 DECODED = Call("decode", 4, graph=True, input_grad=True, trainable=False)
 
 
-def fakes(pipeline: Path, **memory: Any) -> Fakes:
+def skeletons(pipeline: Path, **memory: Any) -> Skeletons:
     suite = tiny_run(pipeline).suite
-    return Fakes(suite.model_copy(update={"memory": suite.memory.model_copy(update=memory)}), ["red"], 2)
+    return Skeletons(suite.model_copy(update={"memory": suite.memory.model_copy(update=memory)}), ["red"], 2)
 
 
 def test_a_graph_keeps_bytes_and_a_call_without_one_only_its_result(tiny_pipeline: Path) -> None:
-    networks = fakes(tiny_pipeline)
+    networks = skeletons(tiny_pipeline)
     channels, frames, height, width = networks.backbone.latent_shape
     without, trained = networks.cost(FORWARD, "red"), networks.cost(TRAINED, "red")
     assert without.kept == 4 * channels * frames * height * width < without.peak
@@ -34,31 +34,31 @@ def test_a_graph_keeps_bytes_and_a_call_without_one_only_its_result(tiny_pipelin
 
 
 def test_half_precision_halves_weights_and_shrinks_what_is_kept(tiny_pipeline: Path) -> None:
-    full, half = fakes(tiny_pipeline), fakes(tiny_pipeline, frozen_weights="bfloat16")
+    full, half = skeletons(tiny_pipeline), skeletons(tiny_pipeline, frozen_weights="bfloat16")
     assert 0.5 * full.weights("red") <= half.weights("red") < 0.8 * full.weights("red")  # encoders stay
     assert half.adapters == full.adapters
     assert half.cost(TRAINED, "red").kept < 0.9 * full.cost(TRAINED, "red").kept
     assert half.cost(TRAINED, "red").forward == full.cost(TRAINED, "red").forward
-    assert fakes(tiny_pipeline, frozen_weights="float16").weights("red") == half.weights("red")
+    assert skeletons(tiny_pipeline, frozen_weights="float16").weights("red") == half.weights("red")
 
 
 def test_checkpointing_keeps_less_and_computes_more(tiny_pipeline: Path) -> None:
-    plain = fakes(tiny_pipeline).cost(TRAINED, "red")
-    saving = fakes(tiny_pipeline, checkpointing=True).cost(TRAINED, "red")
+    plain = skeletons(tiny_pipeline).cost(TRAINED, "red")
+    saving = skeletons(tiny_pipeline, checkpointing=True).cost(TRAINED, "red")
     assert saving.kept < 0.6 * plain.kept
     assert saving.backward > plain.backward
     assert saving.forward == plain.forward
 
 
 def test_slices_are_decoded_one_after_the_other(tiny_pipeline: Path) -> None:
-    plain = fakes(tiny_pipeline).cost(DECODED, "red")
-    sliced = fakes(tiny_pipeline, slicing=True).cost(DECODED, "red")
+    plain = skeletons(tiny_pipeline).cost(DECODED, "red")
+    sliced = skeletons(tiny_pipeline, slicing=True).cost(DECODED, "red")
     assert sliced.kept < 0.5 * plain.kept
     assert sliced.peak < 0.6 * plain.peak
 
 
 def test_what_waits_on_the_cpu_is_not_kept(tiny_pipeline: Path) -> None:
-    plain, away = fakes(tiny_pipeline), fakes(tiny_pipeline, offload_activations=True)
+    plain, away = skeletons(tiny_pipeline), skeletons(tiny_pipeline, offload_activations=True)
     assert away.cost(TRAINED, "red").kept == plain.cost(FORWARD, "red").kept
     assert away.cost(TRAINED, "red").peak < 0.8 * plain.cost(TRAINED, "red").peak
     assert away.cost(TRAINED, "red").backward == plain.cost(TRAINED, "red").backward
@@ -66,13 +66,13 @@ def test_what_waits_on_the_cpu_is_not_kept(tiny_pipeline: Path) -> None:
 
 
 def test_moments_in_8_bits_take_a_quarter(tiny_pipeline: Path) -> None:
-    plain, small = fakes(tiny_pipeline), fakes(tiny_pipeline, optimizer="adamw8bit")
+    plain, small = skeletons(tiny_pipeline), skeletons(tiny_pipeline, optimizer="adamw8bit")
     assert plain.training == 4 * plain.adapters
     assert small.training == 2.5 * small.adapters
 
 
 def test_flops_count_adapters_and_backward_passes(tiny_pipeline: Path) -> None:
-    networks = fakes(tiny_pipeline)
+    networks = skeletons(tiny_pipeline)
     base = networks.cost(FORWARD._replace(trainable=False), "red")
     forward, trained = networks.cost(FORWARD, "red"), networks.cost(TRAINED, "red")
     assert 0 < base.forward < forward.forward == trained.forward
@@ -81,7 +81,7 @@ def test_flops_count_adapters_and_backward_passes(tiny_pipeline: Path) -> None:
 
 def test_attention_is_its_own_again(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = functional.scaled_dot_product_attention
-    networks = fakes(tiny_pipeline)
+    networks = skeletons(tiny_pipeline)
     networks.cost(FORWARD, "red")
     assert functional.scaled_dot_product_attention is plain
     monkeypatch.setattr(networks, "_input", lambda _: None)
@@ -95,4 +95,4 @@ def test_a_family_that_cannot_be_built_without_weights_is_told(
 ) -> None:
     monkeypatch.setattr(ModelScopeFactory, "skeleton", BackboneFactory.skeleton)
     with pytest.raises(UserError, match="cannot be estimated without a run; give the family a `skeleton`"):
-        fakes(tiny_pipeline)
+        skeletons(tiny_pipeline)

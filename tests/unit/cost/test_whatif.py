@@ -35,9 +35,9 @@ def test_an_arm_is_estimated_once_whatever_its_seeds(tiny_pipeline: Path) -> Non
 
 def test_arms_may_differ_in_their_suites(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline)
-    lean = Changes(memory={"checkpointing": True}).of(run).model_copy(update={"arm": "lean"})
-    plain, saving = plan_arms([run, lean], Changes())
-    assert (plain.estimate.method, saving.estimate.method) == ("vader", "lean")
+    checkpointed = Changes(memory={"checkpointing": True}).of(run).model_copy(update={"arm": "checkpointed"})
+    plain, saving = plan_arms([run, checkpointed], Changes())
+    assert (plain.estimate.method, saving.estimate.method) == ("vader", "checkpointed")
     assert saving.estimate.memory.kept < 0.8 * plain.estimate.memory.kept
 
 

@@ -14,8 +14,8 @@ from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.evaluation.closing import extensions, frontier, sample_videos
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.evaluation.extend import extend
-from vader_bench.evaluation.generate import Evaluator
 from vader_bench.rewards.closed_form import Brightness, Redness
 
 SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=1.0)
@@ -45,7 +45,7 @@ def test_a_frontier_goes_from_the_base_model_through_the_trained_one(evaluator: 
     lora = trained(evaluator)
     whole = rewards(evaluator)
     found = dict(frontier(evaluator, lora, [0.0, 0.5, 1.0], PROMPTS))
-    by_scale = {scale: [score.reward for score in sight.scores] for scale, sight in found.items()}
+    by_scale = {scale: [score.reward for score in result.scores] for scale, result in found.items()}
     assert by_scale[0.0] == base
     assert by_scale[1.0] == whole != base
     assert by_scale[0.5] not in (base, whole)

@@ -5,12 +5,12 @@ import torch
 
 from tests.support.svd import write_model
 from vader_bench.backbones import BACKBONES, ImageBackbone
-from vader_bench.backbones.lean import lean
+from vader_bench.backbones.memory import with_memory_switches
 from vader_bench.config.schema import MemoryConfig, SamplerConfig
 from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import UserError
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.evaluation.extend import chunk_names, chunk_noise, extend
-from vader_bench.evaluation.generate import Evaluator
 from vader_bench.rewards.closed_form import Redness
 
 SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=2.0)
@@ -57,7 +57,7 @@ def test_every_chunk_has_noise_of_its_own(backbone: ImageBackbone) -> None:
 
 
 def test_a_model_that_saves_memory_is_extended_too(backbone: ImageBackbone) -> None:
-    saving = lean(backbone, MemoryConfig(slicing=True, offload_activations=True))
+    saving = with_memory_switches(backbone, MemoryConfig(slicing=True, offload_activations=True))
     assert isinstance(saving, ImageBackbone)
     expected = extend(backbone, SAMPLER, PROMPTS, 2)
     torch.testing.assert_close(extend(saving, SAMPLER, PROMPTS, 2), expected, atol=1e-5, rtol=1e-5)

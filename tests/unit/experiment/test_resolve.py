@@ -9,7 +9,7 @@ import yaml
 
 from tests.unit.cli.conftest import write_project
 from vader_bench.errors import UserError
-from vader_bench.experiment.resolve import make_plan
+from vader_bench.experiment.resolve import resolve_experiment
 from vader_bench.methods import optimizers
 
 
@@ -17,15 +17,15 @@ from vader_bench.methods import optimizers
 def test_more_seeds_go_on_where_those_of_the_file_end(
     count: int | None, seeds: list[int], tmp_path: Path, tiny_pipeline: Path
 ) -> None:
-    plan = make_plan(write_project(tmp_path, tiny_pipeline), seeds=count)
-    assert plan.experiment.seeds == seeds
-    assert sorted({run.seed for run in plan.runs}) == seeds
-    assert len(plan.runs) == 1 + 2 * len(seeds)
+    resolved = resolve_experiment(write_project(tmp_path, tiny_pipeline), seeds=count)
+    assert resolved.experiment.seeds == seeds
+    assert sorted({run.seed for run in resolved.runs}) == seeds
+    assert len(resolved.runs) == 1 + 2 * len(seeds)
 
 
 def test_the_runs_of_fewer_seeds_are_among_those_of_more(tmp_path: Path, tiny_pipeline: Path) -> None:
     path = write_project(tmp_path, tiny_pipeline)
-    few, many = make_plan(path, seeds=2), make_plan(path, seeds=4)
+    few, many = resolve_experiment(path, seeds=2), resolve_experiment(path, seeds=4)
     assert few.folder(tmp_path) == many.folder(tmp_path)
     assert [run for run in many.runs if run.seed <= 2] == few.runs
 
@@ -40,8 +40,8 @@ def test_an_optimiser_whose_package_is_missing_is_told_before_any_run(
         yaml.safe_dump(suite | {"memory": {"optimizer": "adamw8bit"}}), "utf-8"
     )
     with pytest.raises(UserError, match="needs bitsandbytes"):
-        make_plan(path)
-    assert make_plan(path, with_weights=False).suite.memory.optimizer == "adamw8bit"
+        resolve_experiment(path)
+    assert resolve_experiment(path, with_weights=False).suite.memory.optimizer == "adamw8bit"
 
 
 ARMS = {
@@ -59,7 +59,7 @@ def test_on_another_suite_arms_keep_only_what_is_compared(tmp_path: Path, tiny_p
     other.write_text(
         yaml.safe_dump(suite | {"suite": "other", "methods": {"vader": {"learning_rate": 0.25}}}), "utf-8"
     )
-    own, moved = make_plan(path), make_plan(path, str(other))
+    own, moved = resolve_experiment(path), resolve_experiment(path, str(other))
     assert (own.moved, moved.moved) == (False, True)
     settings = {run.label: run.settings for run in moved.runs if run.method != "base"}
     assert {arm: found["k"] for arm, found in settings.items()} == {"few": 1, "more": 2}
@@ -70,7 +70,7 @@ def test_on_another_suite_arms_keep_only_what_is_compared(tmp_path: Path, tiny_p
 
 def test_what_was_tuned_on_pocket_is_not_used_on_another_suite() -> None:
     path = Path(__file__).parents[3] / "experiments" / "fig7.yaml"
-    plan = make_plan(path, "modelscope", with_weights=False)
-    assert plan.experiment.tuning is None
-    assert {run.settings["learning_rate"] for run in plan.runs if run.method == "vader"} == {2e-4}
-    assert make_plan(path, "pocket", with_weights=False).experiment.tuning is not None
+    resolved = resolve_experiment(path, "modelscope", with_weights=False)
+    assert resolved.experiment.tuning is None
+    assert {run.settings["learning_rate"] for run in resolved.runs if run.method == "vader"} == {2e-4}
+    assert resolve_experiment(path, "pocket", with_weights=False).experiment.tuning is not None

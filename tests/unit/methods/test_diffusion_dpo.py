@@ -13,7 +13,7 @@ from vader_bench.errors import UserError
 from vader_bench.methods.diffusion_dpo import (
     DiffusionDpo,
     DiffusionDpoConfig,
-    Pair,
+    PreferencePair,
     best_and_worst,
     denoising_error,
     dpo_loss,
@@ -76,7 +76,7 @@ def test_errors_are_taken_in_float32() -> None:
 def test_winner_and_loser_share_noise_and_timestep(make_bench: MakeBench) -> None:
     method = make(make_bench)
     same = torch.randn(2, 4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    model, reference = method.errors([Pair("a", x, x) for x in same])
+    model, reference = method.errors([PreferencePair("a", x, x) for x in same])
     assert torch.equal(model[0], model[1])
     assert torch.equal(model, reference)
     assert model[0, 0] != model[0, 1]
@@ -84,7 +84,7 @@ def test_winner_and_loser_share_noise_and_timestep(make_bench: MakeBench) -> Non
 
 def test_the_reference_is_the_base_model_and_has_no_gradient(make_bench: MakeBench) -> None:
     method = make(make_bench)
-    pair = Pair("a", *torch.randn(2, 4, 4, 4, 4, generator=torch.Generator().manual_seed(0)))
+    pair = PreferencePair("a", *torch.randn(2, 4, 4, 4, 4, generator=torch.Generator().manual_seed(0)))
     generator = method.generators["dpo"]
     start = generator.get_state()
     _, before = method.errors([pair])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.support.results import Invented, write_results
-from vader_bench.report.agreement import Agreement, agreement_lines, compare_results
+from vader_bench.report.agreement import ReferenceAgreement, agreement_lines, compare_results
 from vader_bench.report.load import Results, load_results
 
 REFERENCE = Invented(rewards=("red",), seeds=range(5))
 
-Compare = Callable[..., dict[str, Agreement]]
+Compare = Callable[..., dict[str, ReferenceAgreement]]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture
 def compare(tmp_path: Path, reference: Results) -> Compare:
-    def compared(world: Invented, skip: tuple[str, ...] = ()) -> dict[str, Agreement]:
+    def compared(world: Invented, skip: tuple[str, ...] = ()) -> dict[str, ReferenceAgreement]:
         own = load_results(write_results(tmp_path, world, skip=skip), allow_missing=True)
         return {a.method: a for a in compare_results(own, reference)}
 

@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 
 from tests.support.results import Invented, make_record
 from vader_bench.stats.bootstrap import Estimate, Resampler
-from vader_bench.stats.compare import Pair, compare_pairs, find_winner, holm
+from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, holm
 from vader_bench.stats.panel import build_panel
 
 UP, LEVEL = Estimate(0.2, 0.1, 0.3), Estimate(0.0, -0.1, 0.1)
 
 
-def _pairs(world: Invented) -> list[Pair]:
+def _pairs(world: Invented) -> list[MethodComparison]:
     records = [make_record(world, m, "red", seed) for m in world.methods for seed in world.seeds]
     panel = build_panel(records, world.methods, world.seeds)
     assert panel is not None
     return compare_pairs(panel, Resampler(world.seeds, resamples=2000))
 
 
-def _pair(first: str, second: str, difference: Estimate, p_holm: float) -> Pair:
-    return Pair(first, second, difference, Estimate.none("needs two seeds"), p_holm, p_holm)
+def _pair(first: str, second: str, difference: Estimate, p_holm: float) -> MethodComparison:
+    return MethodComparison(first, second, difference, Estimate.none("needs two seeds"), p_holm, p_holm)
 
 
 def test_holm_by_hand() -> None:

@@ -9,7 +9,7 @@ from vader_bench.errors import UserError
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.power import (
     Design,
-    Plan,
+    SampleSize,
     Variation,
     assign_raters,
     exact_power,
@@ -115,7 +115,7 @@ def test_a_plan_is_the_smallest_that_reaches_its_power() -> None:
     smaller = Design(plan.design.prompts - 10, 2, 30)
     assert simulate_power(smaller, 0.65, Variation()) < 0.8
     assert not plan.too_few_prompts
-    assert Plan(Design(20, 5, 30), 0.65, 0.05, 0.8, 97).too_few_prompts
+    assert SampleSize(Design(20, 5, 30), 0.65, 0.05, 0.8, 97).too_few_prompts
 
 
 def test_more_responses_do_not_make_up_for_few_raters_who_differ() -> None:

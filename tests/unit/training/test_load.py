@@ -9,7 +9,7 @@ import torch
 
 from tests.support.configs import run_config, tiny_run
 from vader_bench.errors import UserError
-from vader_bench.training.load import load_parts
+from vader_bench.training.load import load_components
 
 
 def test_weights_are_the_settings_with_a_slash() -> None:
@@ -24,29 +24,29 @@ def test_weights_are_the_settings_with_a_slash() -> None:
 
 
 def test_the_parts_of_a_run_are_loaded_with_their_digests(tiny_pipeline: Path) -> None:
-    parts = load_parts(tiny_run(tiny_pipeline), "cpu")
-    assert parts.backbone.latent_shape == (4, 4, 4, 4)
-    assert parts.reward.name == "redness"
-    assert parts.gold is not None
-    assert parts.gold.name == "brightness"
-    assert len(parts.prompts.split("train")) == 5
+    components = load_components(tiny_run(tiny_pipeline), "cpu")
+    assert components.backbone.latent_shape == (4, 4, 4, 4)
+    assert components.reward.name == "redness"
+    assert components.gold is not None
+    assert components.gold.name == "brightness"
+    assert len(components.prompts.split("train")) == 5
     names = {f"prompts/{split}" for split in ("train", "heldout", "dev_train", "dev_heldout")}
-    assert parts.digests.keys() == {f"weights/{tiny_pipeline}", *names}
+    assert components.digests.keys() == {f"weights/{tiny_pipeline}", *names}
 
 
 def test_a_suite_may_have_no_gold_reward(tiny_pipeline: Path) -> None:
     suite = tiny_run(tiny_pipeline).suite.model_dump() | {"gold": None}
-    assert load_parts(tiny_run(tiny_pipeline, suite=suite), "cpu").gold is None
+    assert load_components(tiny_run(tiny_pipeline, suite=suite), "cpu").gold is None
 
 
 def test_missing_weights_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="are neither a folder nor a file here"):
-        load_parts(tiny_run(tmp_path / "nowhere"), "cpu")
+        load_components(tiny_run(tmp_path / "nowhere"), "cpu")
 
 
 def test_the_memory_of_the_suite_reaches_the_backbone(tiny_pipeline: Path) -> None:
     suite = tiny_run(tiny_pipeline).suite.model_dump()
     suite["memory"] = {"frozen_weights": "bfloat16", "slicing": True}
-    backbone = load_parts(tiny_run(tiny_pipeline, suite=suite), "cpu").backbone
+    backbone = load_components(tiny_run(tiny_pipeline, suite=suite), "cpu").backbone
     assert {weight.dtype for weight in backbone.denoiser.parameters()} == {torch.bfloat16}
     assert backbone.decode(torch.zeros(1, *backbone.latent_shape)).dtype == torch.float32

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.support.configs import tiny_run
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.evaluation.generate import Evaluator
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.methods import METHODS
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.rewards import REWARDS

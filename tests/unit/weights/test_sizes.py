@@ -11,7 +11,7 @@ from vader_bench.backbones import BACKBONES
 from vader_bench.errors import UserError
 from vader_bench.experiment.load import load_suite, suite_names
 from vader_bench.weights.hub import HUB_PREFIX
-from vader_bench.weights.sizes import local_folder, read_sizes, released_names, sizes_in
+from vader_bench.weights.sizes import known_names, local_folder, read_sizes, sizes_in
 
 MILLIONS: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     "damo-vilab/text-to-video-ms-1.7b": ("modelscope", {}, [1413, 340, 83.7]),
@@ -48,7 +48,7 @@ def test_the_weights_of_packaged_suites_are_known(name: str) -> None:
     suite = load_suite(name)
     backbone = suite.backbone.settings
     assert all(
-        value.removeprefix(HUB_PREFIX) in released_names()
+        value.removeprefix(HUB_PREFIX) in known_names()
         for key, value in backbone.items()
         if key in {"weights", "vae", "text_encoder"}
     )

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from vader_bench.human.analysis.estimates import Outcome, StudyAnalysis
 from vader_bench.human.analysis.tables import PAPER_MODELS, PaperShare, paper_share
 from vader_bench.human.analysis.words import percent, quoted, stamped
-from vader_bench.human.plan import Plan
+from vader_bench.human.plan import StudyPlan
 from vader_bench.report.style import GREY, LIGHT_GREY, drawing, rendered
 from vader_bench.stats.bootstrap import Estimate
 
@@ -26,13 +26,13 @@ LONGEST_TEXT: Final = 80
 LONGEST_LABEL: Final = 28
 
 
-def draw_forest(analysis: StudyAnalysis, plan: Plan) -> dict[str, bytes]:
+def draw_forest(analysis: StudyAnalysis, plan: StudyPlan) -> dict[str, bytes]:
     """Return the forest plot as ``png`` and ``svg``, the same bytes for the same numbers."""
     with drawing():
         return rendered(forest_figure(analysis, plan), stamped(analysis, f"{analysis.study}: forest plot"))
 
 
-def forest_figure(analysis: StudyAnalysis, plan: Plan) -> Figure:
+def forest_figure(analysis: StudyAnalysis, plan: StudyPlan) -> Figure:
     """Return the figure.
 
     By question one row a pair of arms, blue where a preference is shown, and one of the paper's: the share

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vader_bench.errors import UserError
-from vader_bench.human.plan import AnalysisPlan, Plan
+from vader_bench.human.plan import AnalysisPlan, StudyPlan
 from vader_bench.stats.bootstrap import LEVEL
 from vader_bench.stats.preference import ALPHA, CLUSTERED, CORRECTION, EXACT, MIN_CLUSTERS, TIE
 
@@ -34,7 +34,7 @@ def analysis_plan(tests: int) -> AnalysisPlan:
     )
 
 
-def check_method(plan: Plan) -> None:
+def check_method(plan: StudyPlan) -> None:
     """Refuse a plan that fixes another analysis than this version does.
 
     Raises:

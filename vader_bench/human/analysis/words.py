@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vader_bench.human.analysis.estimates import EXPLORATORY, Outcome, StudyAnalysis
-from vader_bench.human.plan import Plan
+from vader_bench.human.plan import StudyPlan
 from vader_bench.human.responses import REJECTED, SIMULATED, rejection_warning
 from vader_bench.report.words import p_text
 from vader_bench.stats.bootstrap import Estimate
@@ -52,7 +52,7 @@ def percent(estimate: Estimate) -> str:
     return f"{value} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def findings(analysis: StudyAnalysis, plan: Plan) -> list[str]:
+def findings(analysis: StudyAnalysis, plan: StudyPlan) -> list[str]:
     """Return one sentence for each question and pair, those of the primary question first."""
     texts = {question.id: question.text for question in plan.questions}
     order = sorted(analysis.outcomes, key=lambda one: one.question != analysis.primary)
@@ -64,7 +64,7 @@ def warnings(analysis: StudyAnalysis) -> list[str]:
     return [*banner(analysis), *_warnings(analysis)]
 
 
-def rules(plan: Plan) -> list[str]:
+def rules(plan: StudyPlan) -> list[str]:
     """Return the rules by which blocks and answers were left out, as they stand in the plan."""
     limits = plan.exclusion
     return [

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final, Literal
 
 from vader_bench.human.config import GoldKind
-from vader_bench.human.plan import Key, Plan, Role
+from vader_bench.human.plan import Key, Role, StudyPlan
 from vader_bench.human.responses import REJECTED, Choice, ItemAnswers, Submission
 from vader_bench.stats.preference import exact_p_value
 
@@ -57,7 +57,7 @@ class _Verdict:
 
 
 def judge(
-    submissions: Sequence[Submission], blind: Blind, plan: Plan, rejected: Collection[str] = ()
+    submissions: Sequence[Submission], blind: Blind, plan: StudyPlan, rejected: Collection[str] = ()
 ) -> list[Submission]:
     """Return ``submissions`` with the reasons why some are not paid or not used.
 
@@ -128,7 +128,7 @@ def _nothing_done(submission: Submission) -> list[str]:
     return ["nothing was answered and no video was played, though none failed"]
 
 
-def _block_faults(submission: Submission, pairs: Sequence[BlindItem], plan: Plan) -> list[str]:
+def _block_faults(submission: Submission, pairs: Sequence[BlindItem], plan: StudyPlan) -> list[str]:
     """Return why a block by itself is not used."""
     answered = _answered(submission)
     if not answered:
@@ -154,7 +154,7 @@ def _block_faults(submission: Submission, pairs: Sequence[BlindItem], plan: Plan
 
 
 def _golds(
-    answers: Mapping[str, Mapping[str, Choice | None]], pairs: Sequence[BlindItem], plan: Plan
+    answers: Mapping[str, Mapping[str, Choice | None]], pairs: Sequence[BlindItem], plan: StudyPlan
 ) -> Iterator[bool]:
     """Yield whether each gold question was answered right; a gold pair tests the questions of its kind."""
     for pair in pairs:
@@ -176,7 +176,7 @@ def _repeats(
                 yield before == _SWAPPED[again]
 
 
-def _inconsistent(submissions: Sequence[Submission], blind: Blind, plan: Plan) -> list[str]:
+def _inconsistent(submissions: Sequence[Submission], blind: Blind, plan: StudyPlan) -> list[str]:
     """Return why a person who answers repeats otherwise too often is not used, on all blocks together."""
     rules = plan.exclusion
     same = [
@@ -191,7 +191,7 @@ def _inconsistent(submissions: Sequence[Submission], blind: Blind, plan: Plan) -
     ]
 
 
-def _one_sided(submissions: Sequence[Submission], plan: Plan) -> list[str]:
+def _one_sided(submissions: Sequence[Submission], plan: StudyPlan) -> list[str]:
     """Return why a person who takes one side too often is not used, on all blocks together.
 
     Each question is tested by itself, as answers to two questions on one pair go together. Sides of pairs,

@@ -26,7 +26,7 @@ __all__ = [
     "PRIVATE",
     "REFUSED",
     "SALT",
-    "Outcome",
+    "IngestResult",
     "ingest",
     "load_salt",
     "pseudonym",
@@ -43,7 +43,7 @@ _STATUSES: Final = ("Submitted", "Approved", "Rejected")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class IngestResult:
     """What the results files of a study give."""
 
     ingested: Ingested
@@ -75,7 +75,7 @@ def pseudonym(salt: bytes, platform: str, account: str) -> str:
     return hmac.new(salt, text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def ingest(built: Built, results: Sequence[ResultsFile], salt: bytes) -> Outcome:
+def ingest(built: Built, results: Sequence[ResultsFile], salt: bytes) -> IngestResult:
     """Return what ``results``, all files of the study, say.
 
     A row is a whole answer to one block of the study or refused. An assignment that is told twice, in one
@@ -111,10 +111,10 @@ def ingest(built: Built, results: Sequence[ResultsFile], salt: bytes) -> Outcome
         submissions=judged,
         refused=refused,
     )
-    return Outcome(found, {_review_name(table): review_file(table, unpaid) for table in results})
+    return IngestResult(found, {_review_name(table): review_file(table, unpaid) for table in results})
 
 
-def write_outcome(folder: Path, outcome: Outcome) -> list[Path]:
+def write_outcome(folder: Path, outcome: IngestResult) -> list[Path]:
     """Write the requester's files, the refusals and the answers of a study in place of those before.
 
     Returns:

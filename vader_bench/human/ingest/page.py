@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from vader_bench.config.schema import Strict
 from vader_bench.human.ingest.strict_json import UnreadableError, strict_json
-from vader_bench.human.plan import Plan
+from vader_bench.human.plan import StudyPlan
 from vader_bench.human.responses import Consent, ItemAnswers
 
 __all__ = ["BlockAnswers", "read_answers"]
@@ -65,7 +65,7 @@ class BlockAnswers(Strict):
     """In the order of the key."""
 
 
-def read_answers(text: str, plan: Plan, ids: Sequence[str]) -> BlockAnswers:
+def read_answers(text: str, plan: StudyPlan, ids: Sequence[str]) -> BlockAnswers:
     """Return the answers in the field ``answers_json``, version 1.
 
     Args:
@@ -149,7 +149,7 @@ def _is_time(text: str) -> bool:
     return True
 
 
-def _item(item: _Item, place: int, plan: Plan) -> ItemAnswers:
+def _item(item: _Item, place: int, plan: StudyPlan) -> ItemAnswers:
     questions = [question.id for question in plan.questions]
     if set(item.a) != set(questions):
         raise UnreadableError(f"pair {place}: its answers are not to the questions of the plan")

@@ -8,7 +8,7 @@ from math import comb
 from typing import Final
 
 from vader_bench.human.config import LONG_SEED, StudyConfig
-from vader_bench.human.package.design import Design
+from vader_bench.human.package.design import StudyDesign
 from vader_bench.human.package.sources import Scene
 from vader_bench.stats.power import FEW_PROMPTS, MOST_OF_ONE
 
@@ -19,7 +19,7 @@ MOST_LOST: Final = 0.05
 _NEW_SEED: Final = 'python3 -c "import secrets; print(secrets.randbits(128))"'
 
 
-def answers_lost(design: Design, per_rater: int) -> float:
+def answers_lost(design: StudyDesign, per_rater: int) -> float:
     """Return how many answers a question are expected not to count, as their rater has given them before.
 
     Blocks are dealt at random to as few people as there can be, ``per_rater`` each and the last one the rest.
@@ -45,7 +45,7 @@ def answers_lost(design: Design, per_rater: int) -> float:
     return shown.total() - counted
 
 
-def doubts(study: StudyConfig, design: Design, scenes: Sequence[Scene]) -> Iterator[str]:
+def doubts(study: StudyConfig, design: StudyDesign, scenes: Sequence[Scene]) -> Iterator[str]:
     """Yield a sentence for everything that its maker should know before the study is served.
 
     Args:

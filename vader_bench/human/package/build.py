@@ -16,22 +16,32 @@ from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
 from vader_bench.human.package.advice import doubts
-from vader_bench.human.package.design import Clip, Design, Item, draw_design, opaque
+from vader_bench.human.package.design import Item, StudyDesign, StudyVideo, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
 from vader_bench.human.package.sources import Scene, find_clips
 from vader_bench.human.package.template import FIELDS, encode_cell, fragment, page_data, question_xml
-from vader_bench.human.plan import KEY, PACKAGE, BlockPlan, ItemKey, Key, Plan, PromptSet, VideoKey, VideoPlan
+from vader_bench.human.plan import (
+    KEY,
+    PACKAGE,
+    BlockPlan,
+    ItemKey,
+    Key,
+    StudyPlan,
+    StudyPrompts,
+    VideoKey,
+    VideoPlan,
+)
 from vader_bench.seeding import numpy_stream
 from vader_bench.videos import Shape, read_video
 
-__all__ = ["Report", "build_package", "seal"]
+__all__ = ["BuiltPackage", "build_package", "seal"]
 
 
-class Report(NamedTuple):
+class BuiltPackage(NamedTuple):
     """What was built."""
 
     folder: Path
-    plan: Plan
+    plan: StudyPlan
     """Publish its digest before the first answer."""
     blocks: int
     answers: int
@@ -45,7 +55,7 @@ class Report(NamedTuple):
     warnings: list[str]
 
 
-def build_package(study: StudyConfig, out: Path) -> Report:
+def build_package(study: StudyConfig, out: Path) -> BuiltPackage:
     """Write the package of ``study`` and its key to ``out/<study>/``.
 
     The same study and videos give the same pages, plan and key, and videos that show the same. A package that
@@ -85,15 +95,15 @@ def build_package(study: StudyConfig, out: Path) -> Report:
     return _built(study, design, folder, plan, scenes)
 
 
-def _file_name(study: StudyConfig, clip: Clip) -> str:
+def _file_name(study: StudyConfig, clip: StudyVideo) -> str:
     return opaque(study.seed, "video", clip.arm, *clip.scene, int(clip.spoiled)) + ".mp4"
 
 
-def _longest(design: Design) -> int:
+def _longest(design: StudyDesign) -> int:
     return max(len(block.items) for block in design.blocks)
 
 
-def _pages(study: StudyConfig, design: Design, names: Mapping[Clip, str]) -> dict[str, str]:
+def _pages(study: StudyConfig, design: StudyDesign, names: Mapping[StudyVideo, str]) -> dict[str, str]:
     """Return the template, the input file and one question a block, by file name."""
     pairs = _longest(design)
     pages = {"template.html": fragment(study, pairs)}
@@ -116,8 +126,12 @@ def _codes(study: StudyConfig) -> dict[str, str]:
 
 
 def seal(
-    study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Shape, digests: Mapping[Clip, str]
-) -> tuple[Plan, Key]:
+    study: StudyConfig,
+    design: StudyDesign,
+    scenes: Sequence[Scene],
+    shape: Shape,
+    digests: Mapping[StudyVideo, str],
+) -> tuple[StudyPlan, Key]:
     """Return what is fixed before the first answer.
 
     Args:
@@ -139,7 +153,7 @@ def seal(
     return _plan(study, design, scenes, shape, key.digest), key
 
 
-def _video_key(clip: Clip, digest: str) -> VideoKey:
+def _video_key(clip: StudyVideo, digest: str) -> VideoKey:
     prompt, sample = clip.scene
     return VideoKey(arm=clip.arm, prompt=prompt, sample=sample, spoiled=clip.spoiled, source_sha256=digest)
 
@@ -158,10 +172,12 @@ def _item_key(item: Item) -> ItemKey:
     )
 
 
-def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Shape, key_digest: str) -> Plan:
+def _plan(
+    study: StudyConfig, design: StudyDesign, scenes: Sequence[Scene], shape: Shape, key_digest: str
+) -> StudyPlan:
     codes = _codes(study)
     prompts = list(dict.fromkeys(scene.prompt for scene in scenes))
-    return Plan(
+    return StudyPlan(
         title=study.title,
         questions=study.questions,
         primary=study.primary,
@@ -169,7 +185,7 @@ def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Sh
         ties=study.ties,
         comparisons=[sorted((codes[first], codes[second])) for first, second in study.pairs],
         responses_per_comparison=study.responses_wanted,
-        prompts=PromptSet(count=len(prompts), sha256=files.sha256_text("\n".join(prompts))),
+        prompts=StudyPrompts(count=len(prompts), sha256=files.sha256_text("\n".join(prompts))),
         scenes=len(scenes),
         blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
         exclusion=study.exclusion,
@@ -208,10 +224,12 @@ def _json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
-def _built(study: StudyConfig, design: Design, folder: Path, plan: Plan, scenes: list[Scene]) -> Report:
+def _built(
+    study: StudyConfig, design: StudyDesign, folder: Path, plan: StudyPlan, scenes: list[Scene]
+) -> BuiltPackage:
     blocks = len(design.blocks)
     hourly, _ = block_cost(study, _longest(design))
-    return Report(
+    return BuiltPackage(
         folder=folder,
         plan=plan,
         blocks=blocks,

@@ -22,10 +22,10 @@ from vader_bench.human.package.sources import Scene
 from vader_bench.human.plan import Role
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["Block", "Clip", "Design", "Item", "draw_design", "opaque"]
+__all__ = ["Block", "Item", "StudyDesign", "StudyVideo", "draw_design", "opaque"]
 
 
-class Clip(NamedTuple):
+class StudyVideo(NamedTuple):
     """One video of the package."""
 
     arm: str
@@ -41,8 +41,8 @@ class Item:
     id: str
     role: Role
     prompt: str
-    left: Clip
-    right: Clip
+    left: StudyVideo
+    right: StudyVideo
     gold: GoldKind | None = None
     right_answer: Literal["L", "R"] | None = None
     """Of a gold item: the answer to every question with this kind of gold."""
@@ -59,13 +59,13 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Design:
+class StudyDesign:
     """All blocks of a study."""
 
     blocks: tuple[Block, ...]
 
     @property
-    def clips(self) -> list[Clip]:
+    def clips(self) -> list[StudyVideo]:
         """Return the videos that are shown, sorted."""
         return sorted(
             {clip for block in self.blocks for item in block.items for clip in (item.left, item.right)}
@@ -91,7 +91,7 @@ def opaque(seed: int, *names: str | int) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:20]
 
 
-def draw_design(study: StudyConfig, scenes: Sequence[Scene]) -> Design:
+def draw_design(study: StudyConfig, scenes: Sequence[Scene]) -> StudyDesign:
     """Return the blocks of ``study`` on ``scenes``.
 
     Raises:
@@ -111,7 +111,7 @@ def draw_design(study: StudyConfig, scenes: Sequence[Scene]) -> Design:
         for gold in _golds(study, number, main, scenes):
             items.insert(int(rng.integers(1, len(items) + 1)), gold)
         drawn.append(Block(opaque(study.seed, "block", number), tuple(items)))
-    return Design(tuple(drawn))
+    return StudyDesign(tuple(drawn))
 
 
 def _showings(study: StudyConfig, pair: tuple[str, str], scenes: Sequence[Scene]) -> list[_Showing]:
@@ -191,7 +191,7 @@ def _halves(edges: Sequence[tuple[Hashable, Hashable]]) -> list[bool]:
 
 def _main(seed: int, showing: _Showing, flipped: bool) -> Item:
     arms = showing.pair[::-1] if flipped else showing.pair
-    left, right = (Clip(arm, showing.scene) for arm in arms)
+    left, right = (StudyVideo(arm, showing.scene) for arm in arms)
     name = opaque(seed, "item", *showing.pair, *showing.scene, showing.turn)
     return Item(name, "main", showing.scene.prompt, left, right)
 
@@ -219,12 +219,12 @@ def _golds(study: StudyConfig, number: int, main: Sequence[Item], scenes: Sequen
         kind = study.gold_kinds[(number * study.blocks.gold + turn) % len(study.gold_kinds)]
         assert study.gold_arm is not None
         scene = chosen[turn % len(chosen)]
-        good = Clip(study.gold_arm, scene)
+        good = StudyVideo(study.gold_arm, scene)
         if kind == "degraded":
             bad = good._replace(spoiled=True)
         else:
             others = [other for other in scenes if other.prompt != scene.prompt]
-            bad = Clip(study.gold_arm, others[int(rng.integers(len(others)))])
+            bad = StudyVideo(study.gold_arm, others[int(rng.integers(len(others)))])
         left = bool(rng.integers(2))
         pair = (good, bad) if left else (bad, good)
         name = opaque(study.seed, "gold", number, turn)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from vader_bench import files
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.human.manifest import changed_files
-from vader_bench.human.plan import Built, Plan
+from vader_bench.human.plan import Built, StudyPlan
 from vader_bench.human.serving.accounts import ADMIN, kept_accounts
 from vader_bench.human.serving.again import blocks_again
 from vader_bench.human.serving.child import Server, Site
@@ -223,7 +223,7 @@ def _configure(built: Built, offer: Offer, folder: Path) -> None:
     files.write_private(path, json.dumps(site, indent=2) + "\n")
 
 
-def _minutes(plan: Plan) -> int:
+def _minutes(plan: StudyPlan) -> int:
     """Return how long a block is kept for who has begun it: three times as long as it is meant to take."""
     seconds = plan.blocks.longest * plan.pay.seconds_per_item
     return max(SHORTEST_MINUTES, math.ceil(3 * seconds / 60))

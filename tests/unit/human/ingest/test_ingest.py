@@ -18,7 +18,7 @@ from vader_bench.human.ingest.ingest import (
     PRIVATE,
     REFUSED,
     SALT,
-    Outcome,
+    IngestResult,
     ingest,
     load_salt,
     pseudonym,
@@ -36,7 +36,7 @@ def built(tmp_path: Path) -> Built:
     return invented_study(tmp_path)
 
 
-def taken(built: Built, *parts: list[Sheet], shape: str = "plain") -> Outcome:
+def taken(built: Built, *parts: list[Sheet], shape: str = "plain") -> IngestResult:
     tables = [parse_results(f"{'abc'[n]}.csv", results_file(shape, part)) for n, part in enumerate(parts)]
     return ingest(built, tables, KEY)
 

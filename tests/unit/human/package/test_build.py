@@ -18,8 +18,8 @@ from tests.support.studies import PROMPTS, write_clip, write_study
 from vader_bench.errors import UserError
 from vader_bench.files import sha256_file, sha256_text
 from vader_bench.human.config import load_study
-from vader_bench.human.package.build import Report, build_package
-from vader_bench.human.plan import KEY, PACKAGE, Plan, load_built
+from vader_bench.human.package.build import BuiltPackage, build_package
+from vader_bench.human.plan import KEY, PACKAGE, StudyPlan, load_built
 from vader_bench.videos import read_video
 
 HOSTILE = "</script><script>alert(1)</script> ${block_id} 'x' \"y\" & שלום 🚀 " + "z" * 400
@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(source: Path) -> Report:
+def built(source: Path) -> BuiltPackage:
     return build_package(load_study(source), source.parent / "out")
 
 
@@ -43,12 +43,12 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
-def rows(built: Report) -> list[dict[str, str]]:
+def rows(built: BuiltPackage) -> list[dict[str, str]]:
     with (built.folder / PACKAGE / "batch.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def test_no_byte_of_the_package_names_an_arm_its_folder_or_the_study(built: Report) -> None:
+def test_no_byte_of_the_package_names_an_arm_its_folder_or_the_study(built: BuiltPackage) -> None:
     found = contents(built.folder / PACKAGE)
     assert len(found) > 20
     for name, data in found.items():
@@ -57,7 +57,7 @@ def test_no_byte_of_the_package_names_an_arm_its_folder_or_the_study(built: Repo
             assert word not in data.lower(), (name, word)
 
 
-def test_the_key_lies_outside_and_is_its_owners(built: Report) -> None:
+def test_the_key_lies_outside_and_is_its_owners(built: BuiltPackage) -> None:
     path = built.folder / KEY
     assert not path.is_relative_to(built.folder / PACKAGE)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -65,7 +65,7 @@ def test_the_key_lies_outside_and_is_its_owners(built: Report) -> None:
     assert set(read(path)["arms"].values()) == {"unrefined", "refinedarm"}
 
 
-def test_the_input_file_is_what_the_platforms_take(built: Report) -> None:
+def test_the_input_file_is_what_the_platforms_take(built: BuiltPackage) -> None:
     data = (built.folder / PACKAGE / "batch.csv").read_bytes()
     assert data.startswith(b'"block_id","block_json"\n')
     assert b"\r" not in data
@@ -74,7 +74,7 @@ def test_the_input_file_is_what_the_platforms_take(built: Report) -> None:
     assert len(rows(built)) == built.blocks
 
 
-def test_key_and_input_file_tell_of_the_same_items(built: Report) -> None:
+def test_key_and_input_file_tell_of_the_same_items(built: BuiltPackage) -> None:
     key = read(built.folder / KEY)
     prompts = set()
     for row in rows(built):
@@ -88,14 +88,14 @@ def test_key_and_input_file_tell_of_the_same_items(built: Report) -> None:
     assert prompts == {*PROMPTS, HOSTILE}
 
 
-def test_every_file_is_in_the_manifest_with_its_digest(built: Report) -> None:
+def test_every_file_is_in_the_manifest_with_its_digest(built: BuiltPackage) -> None:
     folder = built.folder / PACKAGE
     digests = read(folder / "manifest.json")["sha256"]
     assert {*digests, "manifest.json"} == set(contents(folder))
     assert all(sha256_file(folder / name) == digest for name, digest in digests.items())
 
 
-def test_every_video_is_of_one_make_and_opaque(built: Report) -> None:
+def test_every_video_is_of_one_make_and_opaque(built: BuiltPackage) -> None:
     names = [path.name for path in (built.folder / PACKAGE / "videos").iterdir()]
     assert len(names) == built.videos
     makes = set()
@@ -108,15 +108,15 @@ def test_every_video_is_of_one_make_and_opaque(built: Report) -> None:
     assert len(makes) == 1
 
 
-def test_the_order_in_which_videos_were_written_does_not_group_them_by_arm(built: Report) -> None:
+def test_the_order_in_which_videos_were_written_does_not_group_them_by_arm(built: BuiltPackage) -> None:
     videos = (built.folder / PACKAGE / "videos").iterdir()
     by_time = sorted(videos, key=lambda path: (path.stat().st_mtime_ns, path.name))
     assert by_time == sorted(by_time)
 
 
-def test_the_plan_is_hashed_and_commits_to_the_key(built: Report) -> None:
+def test_the_plan_is_hashed_and_commits_to_the_key(built: BuiltPackage) -> None:
     stored = read(built.folder / PACKAGE / "plan.json")
-    assert stored["sha256"] == Plan.model_validate(stored["plan"]).digest == built.plan.digest
+    assert stored["sha256"] == StudyPlan.model_validate(stored["plan"]).digest == built.plan.digest
     key = read(built.folder / KEY)
     canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
     assert stored["plan"]["key_sha256"] == sha256_text(canonical)
@@ -124,7 +124,7 @@ def test_the_plan_is_hashed_and_commits_to_the_key(built: Report) -> None:
     assert "seed" not in stored["plan"], "names of files could be worked out from it"
 
 
-def test_each_block_is_a_question_too(built: Report) -> None:
+def test_each_block_is_a_question_too(built: BuiltPackage) -> None:
     for row in rows(built):
         root = ET.parse(built.folder / PACKAGE / "questions" / f"{row['block_id']}.xml").getroot()
         assert row["block_json"] in str(root[0].text)
@@ -134,7 +134,7 @@ def shown(folder: Path) -> dict[str, Any]:
     return {path.name: read_video(path).pictures.astype(int) for path in folder.glob("package/videos/*")}
 
 
-def test_the_same_study_gives_the_same_package(source: Path, built: Report, tmp_path: Path) -> None:
+def test_the_same_study_gives_the_same_package(source: Path, built: BuiltPackage, tmp_path: Path) -> None:
     again = build_package(load_study(source), tmp_path)
     one, two = (contents(one.folder) for one in (again, built))
     assert set(one) == set(two)
@@ -158,7 +158,7 @@ def test_what_is_broken_is_made_again_and_what_is_whole_stays(source: Path, tmp_
     assert read_video(names[0]).shape.frames == 4
 
 
-def test_another_plan_never_replaces_one(source: Path, built: Report) -> None:
+def test_another_plan_never_replaces_one(source: Path, built: BuiltPackage) -> None:
     before = contents(built.folder)
     build_package(load_study(source), built.folder.parent)
     with pytest.raises(UserError, match=r"plan\.json: is another plan; answers may have been given"):
@@ -166,7 +166,7 @@ def test_another_plan_never_replaces_one(source: Path, built: Report) -> None:
     assert contents(built.folder) == before
 
 
-def test_the_cost_and_the_raters_are_told(built: Report) -> None:
+def test_the_cost_and_the_raters_are_told(built: BuiltPackage) -> None:
     assert built.blocks == 7
     assert built.raters == 3
     assert built.cost == 7.0

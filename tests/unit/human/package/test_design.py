@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.studies import study_data
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
-from vader_bench.human.package.design import Design, Item, draw_design, opaque
+from vader_bench.human.package.design import Item, StudyDesign, draw_design, opaque
 from vader_bench.human.package.sources import Scene
 
 ARMS = {"unrefined": "one", "refinedarm": "two", "third": "three"}
@@ -26,7 +26,7 @@ def config(**changes: object) -> StudyConfig:
     return StudyConfig.model_validate(study_data(**changes))
 
 
-def main_items(design: Design) -> list[Item]:
+def main_items(design: StudyDesign) -> list[Item]:
     return [item for block in design.blocks for item in block.items if item.role == "main"]
 
 
@@ -71,7 +71,7 @@ def test_any_design_is_balanced(
     _check_blocks(design, size)
 
 
-def _check_blocks(design: Design, size: int) -> None:
+def _check_blocks(design: StudyDesign, size: int) -> None:
     sizes = set()
     for block in design.blocks:
         main = [item for item in block.items if item.role == "main"]

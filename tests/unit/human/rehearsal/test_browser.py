@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.human.plan import Built, Key, Plan
+from vader_bench.human.plan import Built, Key, StudyPlan
 from vader_bench.human.rehearsal import browser
 from vader_bench.human.rehearsal.browser import Rehearsed, rehearse, started_browser
 from vader_bench.human.serving.server import Exported, Running
@@ -22,7 +22,7 @@ def go(raters: list[str], *, answered: int = 0) -> Rehearsed:
     """Rehearse a study of five blocks, two a rater."""
     plan = SimpleNamespace(blocks=SimpleNamespace(per_rater=2), video=SimpleNamespace(seconds=1.0))
     key = SimpleNamespace(blocks=dict.fromkeys("abcde"))
-    built = Built(Path("study"), cast("Plan", plan), cast("Key", key))
+    built = Built(Path("study"), cast("StudyPlan", plan), cast("Key", key))
     running = SimpleNamespace(
         accounts=dict.fromkeys([*NAMES, "rater-1"], "secret"), export=lambda: Exported(Path("x"), answered)
     )

@@ -8,7 +8,7 @@ import torch
 from vader_bench.backbones import Backbone
 from vader_bench.config.schema import SamplerConfig
 from vader_bench.errors import UserError
-from vader_bench.evaluation.generate import Evaluator
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.rewards.closed_form import Redness
 
 SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=1.0)

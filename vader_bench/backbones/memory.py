@@ -15,12 +15,12 @@ from vader_bench.backbones.base import Backbone, ImageBackbone
 from vader_bench.backbones.precision import lower_precision
 from vader_bench.config.schema import MemoryConfig
 
-__all__ = ["lean", "offloaded"]
+__all__ = ["offloaded", "with_memory_switches"]
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def lean(backbone: Backbone, memory: MemoryConfig) -> Backbone:
+def with_memory_switches(backbone: Backbone, memory: MemoryConfig) -> Backbone:
     """Return ``backbone`` with the switches of ``memory`` on; it is changed in place and still on the CPU."""
     if memory.checkpointing:
         backbone.enable_checkpointing()
@@ -29,7 +29,7 @@ def lean(backbone: Backbone, memory: MemoryConfig) -> Backbone:
             lower_precision(network, _DTYPES[memory.frozen_weights])
     if not (memory.slicing or memory.offload_activations):
         return backbone
-    kind = _LeanImage if isinstance(backbone, ImageBackbone) else _Lean
+    kind = _MemorySavingImage if isinstance(backbone, ImageBackbone) else _MemorySaving
     return kind(backbone, memory)
 
 
@@ -61,7 +61,7 @@ def _offloadable(tensor: Tensor) -> bool:
     return tensor.device.type not in {"cpu", "meta"}
 
 
-class _Lean(Backbone):
+class _MemorySaving(Backbone):
     """A backbone with sliced decoding or activations on the CPU; the numbers are the inner one's."""
 
     def __init__(self, inner: Backbone, memory: MemoryConfig) -> None:
@@ -129,7 +129,7 @@ class _Lean(Backbone):
             yield
 
 
-class _LeanImage(_Lean, ImageBackbone):
+class _MemorySavingImage(_MemorySaving, ImageBackbone):
     """The same of a model that is given its first picture."""
 
     _inner: ImageBackbone

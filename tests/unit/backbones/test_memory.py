@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.support.benches import make_stand
 from vader_bench.backbones import Backbone
-from vader_bench.backbones import lean as lean_module
-from vader_bench.backbones.lean import lean, offloaded
+from vader_bench.backbones import memory as module
+from vader_bench.backbones.memory import offloaded, with_memory_switches
 from vader_bench.budget import metering
 from vader_bench.config.schema import MemoryConfig
 
@@ -51,7 +51,7 @@ def kept_by(call: Callable[[], Tensor]) -> int:
 
 
 def test_with_nothing_set_it_is_the_model_itself(tiny_backbone: Backbone) -> None:
-    assert lean(tiny_backbone, MemoryConfig()) is tiny_backbone
+    assert with_memory_switches(tiny_backbone, MemoryConfig()) is tiny_backbone
 
 
 @pytest.mark.parametrize("frames", [None, [2, 0]])
@@ -61,7 +61,7 @@ def test_videos_and_frames_are_decoded_one_by_one(
     latents = start(tiny_backbone, 2)
     expected = tiny_backbone.decode(latents, frames)
     decoded.clear()
-    torch.testing.assert_close(lean(tiny_backbone, SLICED).decode(latents, frames), expected)
+    torch.testing.assert_close(with_memory_switches(tiny_backbone, SLICED).decode(latents, frames), expected)
     assert decoded == [(1, [frame]) for _ in range(2) for frame in frames or range(4)]
 
 
@@ -69,21 +69,21 @@ def test_frames_stay_together_where_the_decoder_needs_their_neighbours(
     tiny_backbone: Backbone, decoded: list[tuple[int, list[int] | None]]
 ) -> None:
     tiny_backbone.decodes_frame_by_frame = False
-    lean(tiny_backbone, SLICED).decode(start(tiny_backbone, 2), [1, 3])
+    with_memory_switches(tiny_backbone, SLICED).decode(start(tiny_backbone, 2), [1, 3])
     assert decoded == [(1, [1, 3])] * 2
 
 
 def test_slices_keep_nothing_but_their_latents(tiny_backbone: Backbone) -> None:
     latents = start(tiny_backbone, 2).requires_grad_()
     whole = kept_by(lambda: tiny_backbone.decode(latents))
-    sliced = kept_by(lambda: lean(tiny_backbone, SLICED).decode(latents))
+    sliced = kept_by(lambda: with_memory_switches(tiny_backbone, SLICED).decode(latents))
     assert sliced < whole / 10
 
 
 def test_a_decode_costs_the_same_in_the_ledger(tiny_backbone: Backbone) -> None:
     """But for the activations that are made again on the way back."""
     found = []
-    for backbone in (tiny_backbone, lean(tiny_backbone, SLICED)):
+    for backbone in (tiny_backbone, with_memory_switches(tiny_backbone, SLICED)):
         stand = make_stand(backbone)
         latents = start(tiny_backbone, 2).requires_grad_()
         video = stand.bench.backbone.decode(latents, [0, 2])
@@ -111,7 +111,7 @@ def test_what_a_graph_keeps_is_copied_but_for_the_weights(monkeypatch: pytest.Mo
     with offloaded([layer]):
         layer(x)
     assert copies == [], "what lies on the CPU stays where it is"
-    monkeypatch.setattr(lean_module, "_offloadable", lambda _: True)
+    monkeypatch.setattr(module, "_offloadable", lambda _: True)
     with offloaded([layer]):
         loss = layer(x).square().sum()
     assert copies == [(2, 3), (2, 3)], "input and output, not the weight"
@@ -125,8 +125,8 @@ def test_nothing_is_copied_where_no_gradient_is_wanted(
     def fail(_: Tensor) -> bool:
         raise AssertionError("something was kept")
 
-    monkeypatch.setattr(lean_module, "_offloadable", fail)
-    backbone = lean(tiny_backbone, MemoryConfig(offload_activations=True))
+    monkeypatch.setattr(module, "_offloadable", fail)
+    backbone = with_memory_switches(tiny_backbone, MemoryConfig(offload_activations=True))
     latents = start(backbone, 1)
     with torch.no_grad():
         backbone.decode(backbone.denoise(latents, torch.tensor([500]), backbone.encode(["a cat"])))
@@ -137,7 +137,7 @@ def test_methods_train_on_half_precision(
     name: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
-    stand = make_stand(lean(tiny_backbone, MemoryConfig(frozen_weights="float16")))
+    stand = make_stand(with_memory_switches(tiny_backbone, MemoryConfig(frozen_weights="float16")))
     method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3)
     before = method.adapter()
     metrics = method.step(4)
@@ -163,4 +163,4 @@ def test_less_memory_of_the_gpu_is_taken(memory: MemoryConfig, tiny_backbone: Ba
     plain = tiny_backbone.to("cuda")
     peak(plain)  # libraries take their workspace once
     expected = peak(plain)
-    assert peak(lean(plain, memory)) < 0.8 * expected
+    assert peak(with_memory_switches(plain, memory)) < 0.8 * expected

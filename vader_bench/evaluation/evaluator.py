@@ -16,17 +16,17 @@ from vader_bench.budget.metering import refuse_non_finite
 from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Sampler, draw_noise
-from vader_bench.evaluation.camera import Camera, Shot
+from vader_bench.evaluation.generator import PromptSample, VideoGenerator
 from vader_bench.evaluation.metrics import diversity, features, motion
 from vader_bench.evaluation.path_kl import path_kl
 from vader_bench.records.record import VideoScore
 from vader_bench.rewards.base import Reward
 from vader_bench.seeding import torch_stream
 
-__all__ = ["Evaluator", "Sight"]
+__all__ = ["EvaluationResult", "Evaluator"]
 
 
-class Sight(NamedTuple):
+class EvaluationResult(NamedTuple):
     """What a look at a model shows."""
 
     scores: list[VideoScore]
@@ -39,7 +39,7 @@ class Sight(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Looks at a model, at videos that a ``Camera`` makes, without spending anything."""
+    """Looks at a model, at videos that a ``VideoGenerator`` makes, without spending anything."""
 
     backbone: Backbone
     """With the adapters of the method under test in its denoiser."""
@@ -56,39 +56,39 @@ class Evaluator:
     judges: Mapping[str, Reward] = field(default_factory=dict)
     """Other rewards that score every video, by name."""
 
-    def look(self, prompts: Sequence[str], samples: int) -> Sight:
+    def look(self, prompts: Sequence[str], samples: int) -> EvaluationResult:
         """Return what is seen of ``samples`` videos of each prompt.
 
         Raises:
             UserError: a score is not finite.
         """
-        shots = [(prompt, sample) for sample in range(samples) for prompt in prompts]
+        asked = [(prompt, sample) for sample in range(samples) for prompt in prompts]
         scores: list[VideoScore] = []
         vectors, motions = [], []
-        for video, batch in self._camera.batches(shots):
+        for video, batch in self._generator.batches(asked):
             scores += self.judge(video, batch)
             vectors.append(features(video).cpu())
             motions += motion(video).tolist()
-        spread = diversity(torch.cat(vectors), [prompt for prompt, _ in shots])
-        return Sight(sorted(scores, key=lambda s: prompts.index(s.prompt)), spread, fmean(motions))
+        spread = diversity(torch.cat(vectors), [prompt for prompt, _ in asked])
+        return EvaluationResult(sorted(scores, key=lambda s: prompts.index(s.prompt)), spread, fmean(motions))
 
-    def videos(self, shots: Sequence[Shot]) -> Tensor:
-        """Return the videos [N, F, 3, H, W] in [0, 1] of N shots."""
-        return torch.cat([video for video, _ in self._camera.batches(shots)])
+    def videos(self, asked: Sequence[PromptSample]) -> Tensor:
+        """Return the videos [N, F, 3, H, W] in [0, 1] that N pairs of prompt and sample ask for."""
+        return torch.cat([video for video, _ in self._generator.batches(asked)])
 
     @property
-    def _camera(self) -> Camera:
-        return Camera(self.backbone, self.sampler, self.device, self.sampled, self.batch)
+    def _generator(self) -> VideoGenerator:
+        return VideoGenerator(self.backbone, self.sampler, self.device, self.sampled, self.batch)
 
-    def judge(self, video: Tensor, shots: Sequence[Shot]) -> list[VideoScore]:
-        """Return the scores of ``video`` [B, F, 3, H, W] in [0, 1], which shows B shots.
+    def judge(self, video: Tensor, asked: Sequence[PromptSample]) -> list[VideoScore]:
+        """Return the scores of ``video`` [B, F, 3, H, W] in [0, 1], in the order of ``asked``.
 
         Raises:
             UserError: a score is not finite.
         """
-        prompts = [prompt for prompt, _ in shots]
+        prompts = [prompt for prompt, _ in asked]
         rewards = _scores(self.reward, video, prompts)
-        golds = _scores(self.gold, video, prompts) if self.gold else [None] * len(shots)
+        golds = _scores(self.gold, video, prompts) if self.gold else [None] * len(asked)
         others = {name: _scores(judge, video, prompts) for name, judge in self.judges.items()}
         return [
             VideoScore(
@@ -98,7 +98,7 @@ class Evaluator:
                 gold=golds[index],
                 others={name: scores[index] for name, scores in others.items()},
             )
-            for index, (prompt, sample) in enumerate(shots)
+            for index, (prompt, sample) in enumerate(asked)
         ]
 
     def path_kl(self, prompts: Sequence[str], lora: Lora) -> float:

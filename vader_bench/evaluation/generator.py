@@ -14,14 +14,14 @@ from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.sampler import Sampler, draw_noise
 from vader_bench.seeding import torch_stream
 
-__all__ = ["Camera", "Shot"]
+__all__ = ["PromptSample", "VideoGenerator"]
 
-Shot = tuple[str, int]
+PromptSample = tuple[str, int]
 """A prompt and the index of its evaluation noise: together they fix a model's video."""
 
 
 @dataclass(frozen=True)
-class Camera:
+class VideoGenerator:
     """Makes videos of a model without spending anything.
 
     The sampler is DDIM with eta 0. Noise depends on prompt and sample index alone, so that all
@@ -37,13 +37,13 @@ class Camera:
     batch: int = 8
     """Videos sampled at a time."""
 
-    def batches(self, shots: Sequence[Shot]) -> Iterator[tuple[Tensor, Sequence[Shot]]]:
-        """Yield videos [B, F, 3, H, W] in [0, 1] with their shots, in the order of ``shots``.
+    def batches(self, asked: Sequence[PromptSample]) -> Iterator[tuple[Tensor, Sequence[PromptSample]]]:
+        """Yield videos [B, F, 3, H, W] in [0, 1] with what they show, in the order asked for.
 
-        Only shots of one sample index share a batch, so that more samples or more prompts make the same
+        Only videos of one sample index share a batch, so that more samples or more prompts make the same
         batches first, and the videos are the same to the last bit.
         """
-        for _, group in groupby(shots, key=lambda shot: shot[1]):
+        for _, group in groupby(asked, key=lambda pair: pair[1]):
             alike = list(group)
             for first in range(0, len(alike), self.batch):
                 batch = alike[first : first + self.batch]
@@ -51,9 +51,9 @@ class Camera:
                 self.sampled(len(batch))
 
     @torch.no_grad()
-    def _generate(self, shots: Sequence[Shot]) -> Tensor:
-        start = torch.cat([self._noise(prompt, sample) for prompt, sample in shots])
-        encoded = self.backbone.encode([prompt for prompt, _ in shots])
+    def _generate(self, asked: Sequence[PromptSample]) -> Tensor:
+        start = torch.cat([self._noise(prompt, sample) for prompt, sample in asked])
+        encoded = self.backbone.encode([prompt for prompt, _ in asked])
         given = self.sampler
         sampler = Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, 0.0, given.guidance)
         latents = sampler.plain(start, encoded, self.backbone.unconditional(encoded))
