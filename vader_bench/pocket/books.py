@@ -25,7 +25,7 @@ from vader_bench.pocket.world import (
 
 __all__ = ["book_likeness", "shows_book"]
 
-_ENOUGH, _ENOUGH_ON_A_BUS = 0.3, 0.45
+_ENOUGH, _ENOUGH_ON_A_BUS = 0.34, 0.45
 """Likeness from which on there is a book. Two windows of a bus are like the pages of a small one."""
 _PALE, _FULL = 0.3, 0.7
 """Saturations that count as none and as full: scenes and pages are below, covers above."""
@@ -49,7 +49,9 @@ class _Templates(NamedTuple):
 def shows_book(video: Field) -> NDArray[np.bool_]:
     """Return for each frame of ``video`` [F, H, W, 3] in [0, 1] whether a book is in it: [F].
 
-    RATES
+    Measured on 160 drawn clips of each kind: where a book rests beside the actor, 99.5 % of the frames are
+    seen to show one; where the actor is a book, 96 %, most of the others while it spins or flaps. Without a
+    book one is seen in 0.1 % of the frames, beside a cup in 0.3 %, on a bus in none.
     """
     enough = _ENOUGH_ON_A_BUS if look(video).noun == "bus" else _ENOUGH
     return book_likeness(video) >= enough
@@ -64,13 +66,15 @@ def book_likeness(video: Field) -> Field:
     """
     high, low = brightest(video), -brightest(-video)
     saturation = (high - low) / np.maximum(high, 1e-6)
-    coloured = np.clip((saturation - _PALE) / (_FULL - _PALE), 0, 1) * (high > VISIBLE)
+    coloured: Field = np.clip((saturation - _PALE) / (_FULL - _PALE), 0, 1).astype(np.float32)
+    coloured *= high > VISIBLE
     templates = _templates()
     where = _best_places(coloured, templates.spectra)
 
     def within(picture: Field, part: Field) -> Field:
         """Return the mean [F, T] of ``picture`` [F, H, W] over ``part`` of the templates at their places."""
-        return np.einsum("fthw,thw->ft", _windows(picture, where), part)
+        mean: Field = np.einsum("fthw,thw->ft", _windows(picture, where), part)
+        return mean
 
     cover = within(coloured, templates.cover)
     bare = (1 - within(coloured, templates.pages)) * (1 - within(coloured, templates.margin))
@@ -103,11 +107,13 @@ def _templates() -> _Templates:
     where = _template_poses()
     whole, cover = (draw("book", ACTOR_RADIUS, where) for draw in (render_silhouette, render_mask))
     margin = maximum_filter(whole, (0, 2 * _MARGIN + 1, 2 * _MARGIN + 1)) - whole
-    parts = [part / part.sum(axis=(1, 2), keepdims=True) for part in (cover, whole - cover, margin)]
-    wanted = parts[0] - 0.5 * parts[1] - 0.5 * parts[2]
+    cover, pages, margin = (
+        part / part.sum(axis=(1, 2), keepdims=True) for part in (cover, whole - cover, margin)
+    )
+    wanted = cover - 0.5 * pages - 0.5 * margin
     # so wide that a template at one edge of the picture does not meet what is at the other
     side = next_fast_len(SIZE + SIZE // 2, real=True)
-    return _Templates(*parts, np.conj(rfft2(wanted.astype(np.float32), (side, side))))
+    return _Templates(cover, pages, margin, np.conj(rfft2(wanted.astype(np.float32), (side, side))))
 
 
 def _template_poses() -> list[Pose]:

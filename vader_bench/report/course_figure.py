@@ -86,7 +86,8 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
                 _draw_trade(ax, trade, scaled, analyses.get(reward), results)
             if trades:
                 axes[-1, column].set_xlabel("reward, adapters scaled (open: 0, large: 1)")
-        for row_axes, title in zip(axes, [row.title for row in (*rows, *trades)], strict=True):
+        titles = [row.title for row in rows] + [trade.title for trade in trades]
+        for row_axes, title in zip(axes, titles, strict=True):
             row_axes[0].set_ylabel(title)
         figure.align_ylabels()
         handles = [_handle(arm, results.methods) for arm in results.methods]
