@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from vader_bench.experiment.load import load_suite
 from vader_bench.prompts.packaged import PACKAGED, write_packaged
 from vader_bench.prompts.sets import SETS_FOLDER, leaks, load_prompts, normalise, packaged_names
 
@@ -30,3 +32,15 @@ def test_no_split_leaks_into_another(name: str) -> None:
     # the same again without the code under test: all splits together hold no form twice
     forms = [normalise(prompt) for members in prompts.splits.values() for prompt in members]
     assert len(forms) == len(set(forms))
+
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_no_experiment_asks_for_more_held_out_prompts_than_there_are(path: Path) -> None:
+    asked = yaml.safe_load(path.read_text())
+    suite = load_suite(asked["suite"])
+    for reward in asked["rewards"]:
+        there = len(load_prompts(suite.prompts_for(reward)).split("heldout"))
+        assert max(asked["evaluation"][key] for key in ("prompts", "final_prompts")) <= there, reward

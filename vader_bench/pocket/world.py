@@ -16,12 +16,14 @@ from vader_bench.pocket.shapes import BODY, DARK, LIGHT, SHAPES, Field
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption
 
 __all__ = [
+    "ACTOR_RADIUS",
     "FRAMES",
     "PALETTE",
     "PROP_RADIUS",
     "SIZE",
     "Clip",
     "Pose",
+    "distinct_poses",
     "draw_clip",
     "poses",
     "prop_pose",
@@ -35,6 +37,8 @@ SIZE = 64
 """Width and height of a frame in pixels."""
 FRAMES = 8
 """Frames of a clip."""
+ACTOR_RADIUS = 15.5
+"""Half the size of an actor in pixels, on average and before its action changes it."""
 PROP_RADIUS = 9.0
 """Half the size of a resting prop in pixels."""
 
@@ -97,7 +101,7 @@ def draw_clip(
         caption=caption or _draw_caption(rng, prop_share),
         x=about(SIZE / 2, 4),
         y=about(SIZE / 2 + 4, 3),
-        radius=about(15.5, 1.5),
+        radius=about(ACTOR_RADIUS, 1.5),
         tone=about(0.99, 0.05),
         horizon=about(SIZE * 0.55, 2),
     )
@@ -142,6 +146,18 @@ def _pose(clip: Clip, frame: int) -> Pose:
         case "blinking":
             return Pose(x, y, brightness=0.7 + 0.3 * wave)
     raise ValueError(f"no motion for action {clip.caption.action!r}")
+
+
+def distinct_poses() -> list[Pose]:
+    """Return the sizes and angles that actors are drawn in, each once, in the middle of the picture."""
+    middle = SIZE / 2
+    found: dict[tuple[float, ...], Pose] = {}
+    for action in ACTIONS:
+        caption = Caption(COLOURS[0], NOUNS[0], action, SCENES[0])
+        for pose in poses(Clip(caption, middle, middle, ACTOR_RADIUS, tone=1.0, horizon=middle)):
+            key = (round(pose.scale_x, 3), round(pose.scale_y, 3), round(pose.angle, 3))
+            found.setdefault(key, Pose(middle, middle, pose.scale_x, pose.scale_y, pose.angle))
+    return list(found.values())
 
 
 def prop_pose(clip: Clip) -> Pose:

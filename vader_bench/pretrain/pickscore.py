@@ -1,8 +1,9 @@
 """PickScore: CLIP fine-tuned on the choices of single judges, who care for the prompt above all.
 
 The audience that ``hps`` learns from is one of raters: it never errs, and looks count as much as words.
-These judges are users with a wish of their own: a missed word weighs three times as much against looks,
-colour and noun weigh more than the scene, and each choice is one person's, drawn and sometimes odd.
+These judges are users with a wish of their own (``pocket.taste.appeal``): a missed word weighs three times as
+much against looks, colour and noun weigh more than the scene, and each choice is one person's, drawn and
+sometimes odd.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 from transformers import CLIPModel, CLIPTokenizer
 
-from vader_bench.pocket.taste import rate
-from vader_bench.pocket.vocabulary import Caption, format_caption
+from vader_bench.pocket.taste import LOOKS, WORDS, appeal, rate
+from vader_bench.pocket.vocabulary import format_caption
 from vader_bench.pocket.world import draw_clip
 from vader_bench.pretrain.clips import ROOT_SEED
 from vader_bench.pretrain.fit import fit
@@ -28,12 +29,8 @@ from vader_bench.rewards.pickscore import pick_score
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Normalise
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["NOISE", "TIE", "WORDS", "Choices", "Told", "appeal", "draw_choices", "tell", "train"]
+__all__ = ["LOOKS", "NOISE", "TIE", "WORDS", "Choices", "Told", "appeal", "draw_choices", "tell", "train"]
 
-WORDS = {"colour": 3.0, "noun": 4.0, "scene": 2.0}
-"""What a word that is met is worth to a judge."""
-LOOKS = 0.5
-"""What a point of rating is worth to a judge."""
 NOISE = 0.7
 """Temperature of a choice: it is drawn with the odds exp(difference of appeals / NOISE)."""
 TIE = 0.4
@@ -63,12 +60,6 @@ class Told(NamedTuple):
     """Told by the other model that is compared."""
     alike: float
     """Correlation of the two models' margins between the pictures of a pair."""
-
-
-def appeal(shown: Caption, asked: Caption, rating: float) -> float:
-    """Return how much a judge likes a picture of ``shown``, rated ``rating``, as an answer to ``asked``."""
-    met = sum(worth for word, worth in WORDS.items() if getattr(shown, word) == getattr(asked, word))
-    return met + LOOKS * rating
 
 
 def draw_choices(rng: np.random.Generator, count: int) -> Choices:
