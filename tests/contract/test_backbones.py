@@ -320,6 +320,28 @@ def test_a_switch_of_memory_changes_no_number_of_a_step(
     assert found.ledger == plain.ledger
 
 
+def test_with_checkpointing_a_call_keeps_little_but_what_goes_between_layers(model: Model) -> None:
+    sizes = []
+    for checkpointing in (False, True):
+        backbone = lean(model.load(), MemoryConfig(checkpointing=checkpointing))
+        Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+        weights = {weight.untyped_storage().data_ptr() for weight in backbone.denoiser.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, weights: set[int] = weights, kept: dict[int, int] = kept) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        latents, encoded = start(backbone, 2).requires_grad_(), backbone.encode(PROMPTS[:2])
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            prediction = backbone.denoise(latents, backbone.schedule.timesteps(3)[[0, 2]], encoded)
+        assert prediction.requires_grad
+        sizes.append(sum(kept.values()))
+    assert sizes[1] < sizes[0] / 5
+
+
 @pytest.mark.usefixtures("flops_made_up")
 def test_all_switches_together(model: Model, plain: Step) -> None:
     found = step_of(

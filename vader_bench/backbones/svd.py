@@ -25,6 +25,7 @@ from vader_bench.backbones.pipeline_folder import (
     require_equal,
     require_parts,
 )
+from vader_bench.backbones.recompute import recompute
 from vader_bench.diffusion.edm import EdmSchedule
 from vader_bench.diffusion.sampler import draw_noise
 from vader_bench.released import read_sizes
@@ -188,6 +189,10 @@ class Svd(ImageBackbone):
     def enable_checkpointing(self) -> None:
         """Make denoiser and decoder, which takes all frames at once, compute activations again."""
         self._networks.unet.enable_gradient_checkpointing()
+        for name, layer in self._networks.unet.named_modules():
+            # diffusers checkpoints the blocks over space and leaves out those over time
+            if name.rpartition(".")[0].endswith("temporal_transformer_blocks"):
+                recompute(layer)
         self._networks.vae.enable_gradient_checkpointing()
 
     def modules(self) -> list[nn.Module]:
