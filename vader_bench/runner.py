@@ -97,6 +97,8 @@ def settle_torch(device: str) -> None:
     """Make torch give the same numbers every time; on the CPU a run has one thread, to share it fairly."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU is first used
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    # deterministic mode fills fresh memory with NaN to show reads before writes: a tenth of a step, and no number
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.allow_tf32 = False
     if device == "cpu":
         torch.set_num_threads(1)

@@ -77,6 +77,22 @@ def test_a_run_spends_exactly_its_budget(method: str, whole: Whole) -> None:
     assert record.ledger["device_seconds"] > 0
 
 
+@pytest.mark.parametrize("method", TRAINED)
+def test_fresh_memory_is_not_filled_and_no_number_needs_it(
+    method: str, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = runner.settle_torch
+
+    def settle_and_fill(device: str) -> None:
+        settle(device)
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+
+    monkeypatch.setattr(runner, "settle_torch", settle_and_fill)
+    execute(make(method), tmp_path / "run")
+    assert comparable(tmp_path / "run") == comparable(whole(method))
+
+
 def test_looks_come_at_fixed_queries_and_cost_nothing(whole: Whole) -> None:
     record = read_record(whole("vader") / "record.json")
     assert [(e.queries, e.split, len(e.scores)) for e in record.evaluations] == [
