@@ -401,6 +401,23 @@ def test_an_adapter_from_a_file_gives_the_same_prediction_bit_for_bit(model: Mod
     lora.save(tmp_path / "lora.safetensors")
     latents, encoded = start(backbone, 2), backbone.encode(PROMPTS[:2])
     given = latents, backbone.schedule.timesteps(3)[[0, 2]], encoded
+@torch.no_grad()
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_merged_adapters_predict_the_same(weights: str, model: Model) -> None:
+    backbone = lean(model.load(), MemoryConfig.model_validate({"frozen_weights": weights}))
+    lora = Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+    lora.load(trained(lora.state()))
+    given = start(backbone, 2), backbone.schedule.timesteps(3)[[0, 2]], backbone.encode(PROMPTS[:2])
+    apart, frozen = backbone.denoise(*given), frozen_weights(backbone)
+    with lora.merged():
+        together = backbone.denoise(*given)
+    assert difference(together, apart) < (1e-5 if weights == "float32" else 1e-30)
+    assert same(frozen, frozen_weights(backbone))
+    assert torch.equal(backbone.denoise(*given), apart)
+    with lora.disabled():
+        assert difference(backbone.denoise(*given), apart) > 1e-3
+
+
     base = fresh.denoise(*given)
     loaded = Lora.from_file(fresh.denoiser, tmp_path / "lora.safetensors")
     assert same(loaded.state(), lora.state())

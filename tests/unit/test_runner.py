@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.configs import tiny_run
 from vader_bench import runner
 from vader_bench.config import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.evaluation.generate import Evaluator
+from vader_bench.evaluation.generate import Evaluator, Sight
 from vader_bench.methods import METHODS
 from vader_bench.progress import Progress
 from vader_bench.rewards import REWARDS
@@ -91,6 +91,21 @@ def test_fresh_memory_is_not_filled_and_no_number_needs_it(
     monkeypatch.setattr(runner, "settle_torch", settle_and_fill)
     execute(make(method), tmp_path / "run")
     assert comparable(tmp_path / "run") == comparable(whole(method))
+
+
+def test_every_look_is_at_merged_adapters(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, seen = Evaluator.look, []
+
+    def spy(evaluator: Evaluator, prompts: Sequence[str], samples: int) -> Sight:
+        seen.append(any(weight.requires_grad for weight in evaluator.backbone.denoiser.parameters()))
+        return look(evaluator, prompts, samples)
+
+    monkeypatch.setattr(Evaluator, "look", spy)
+    execute(make("vader"), tmp_path / "run")
+    assert seen
+    assert not any(seen)
 
 
 def test_looks_come_at_fixed_queries_and_cost_nothing(whole: Whole) -> None:

@@ -1,4 +1,4 @@
-"""Layers that compute their activations again in the backward pass, for networks whose own switch leaves some out."""
+"""Activations computed again in the backward pass, for networks whose own switch leaves layers out."""
 
 from __future__ import annotations
 

@@ -130,6 +130,7 @@ def test_without_noise_there_is_no_policy(make_bench: MakeBench) -> None:
 
 def test_a_fraction_below_one_step_is_refused(make_bench: MakeBench) -> None:
     with pytest.raises(
+    """But for rounding: samples are drawn with merged adapters."""
         UserError, match=r"timestep_fraction = 0.2: is no whole step of 4; choose at least 0.25"
     ):
         make_bench().method("ddpo", timestep_fraction=0.2)
