@@ -352,6 +352,14 @@ def test_all_switches_together(model: Model, plain: Step) -> None:
     assert found.ledger == plain.ledger
 
 
+def test_in_the_form_for_the_cpu_it_is_the_same_model(model: Model) -> None:
+    plain, quick = model.load(), model.load().to("cpu")
+    assert [shapes(module) for module in quick.modules()] == [shapes(module) for module in plain.modules()]
+    expected = passes(plain)
+    for name, value in passes(quick).items():
+        assert difference(value, expected[name]) < 1e-4, name
+
+
 ROUNDING = {"bfloat16": (0.05, 0.85), "float16": (0.007, 0.995)}
 """Most difference, and least cosine of gradients, from float32: numbers have 8 and 11 binary digits. The
 gradient of Wan's tiny decoder loses most; of others 0.99 is left in bfloat16."""
@@ -394,14 +402,6 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 @torch.no_grad()
-def test_an_adapter_from_a_file_gives_the_same_prediction_bit_for_bit(model: Model, tmp_path: Path) -> None:
-    backbone, fresh = model.load(), model.load()
-    lora = Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
-    lora.load(trained(lora.state()))
-    lora.save(tmp_path / "lora.safetensors")
-    latents, encoded = start(backbone, 2), backbone.encode(PROMPTS[:2])
-    given = latents, backbone.schedule.timesteps(3)[[0, 2]], encoded
-@torch.no_grad()
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
 def test_merged_adapters_predict_the_same(weights: str, model: Model) -> None:
     backbone = lean(model.load(), MemoryConfig.model_validate({"frozen_weights": weights}))
@@ -418,6 +418,14 @@ def test_merged_adapters_predict_the_same(weights: str, model: Model) -> None:
         assert difference(backbone.denoise(*given), apart) > 1e-3
 
 
+@torch.no_grad()
+def test_an_adapter_from_a_file_gives_the_same_prediction_bit_for_bit(model: Model, tmp_path: Path) -> None:
+    backbone, fresh = model.load(), model.load()
+    lora = Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+    lora.load(trained(lora.state()))
+    lora.save(tmp_path / "lora.safetensors")
+    latents, encoded = start(backbone, 2), backbone.encode(PROMPTS[:2])
+    given = latents, backbone.schedule.timesteps(3)[[0, 2]], encoded
     base = fresh.denoise(*given)
     loaded = Lora.from_file(fresh.denoiser, tmp_path / "lora.safetensors")
     assert same(loaded.state(), lora.state())
