@@ -28,7 +28,7 @@ from vader_bench.evaluation.looks import BASE, HELDOUT, Look, curve_mean, looks,
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.ledger import Budget, Ledger, Meter
 from vader_bench.live_bytes import LiveBytes
-from vader_bench.metering import MeteredBackbone, MeteredReward
+from vader_bench.metering import FlopTable, MeteredBackbone, MeteredReward
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.parts import Parts, load_parts
 from vader_bench.progress import Progress
@@ -78,9 +78,10 @@ def execute(
 def make_method(config: RunConfig, parts: Parts, meter: Meter, prompts: Iterator[str], device: str) -> Method:
     """Return the method of ``config``, ready to spend; all it can spend is charged to ``meter``."""
     kind, sampler = METHODS.get(config.method), config.suite.sampler
+    flops = FlopTable(meter, _networks(config, parts))
     bench = Workbench(
-        backbone=MeteredBackbone(parts.backbone, meter),
-        reward=MeteredReward(parts.reward, meter),
+        backbone=MeteredBackbone(parts.backbone, meter, flops),
+        reward=MeteredReward(parts.reward, meter, flops),
         prompts=prompts,
         steps=sampler.steps,
         eta=sampler.eta,
@@ -91,6 +92,14 @@ def make_method(config: RunConfig, parts: Parts, meter: Meter, prompts: Iterator
         optimizer=config.suite.memory.optimizer,
     )
     return kind(kind.Config(**config.settings), bench)
+
+
+def _networks(config: RunConfig, parts: Parts) -> str:
+    """Return what the FLOPs of a run's calls depend on: its networks and how they are run."""
+    suite = config.suite.model_dump(mode="json", include={"backbone", "memory"})
+    reward = config.suite.rewards[config.reward].model_dump(mode="json")
+    rank = config.settings["lora_rank"]
+    return files.canonical_json({**suite, "reward": reward, "rank": rank, "digests": parts.digests})
 
 
 def settle_torch(device: str) -> None:

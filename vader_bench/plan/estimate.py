@@ -224,6 +224,12 @@ class _Dummy(Backbone):
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
         """Return a prediction [B, 1, F, 1, 1]."""
         del timesteps, encoded
+    def judged(
+        self, kind: Hashable, call: Callable[[], Judgement], video: Tensor
+    ) -> tuple[Judgement, tuple[int, int]]:
+        """Return what ``call`` returns and the FLOPs of judging as many videos at full size."""
+        return call(), self.cost(kind, lambda some: some, video)
+
         prediction: Tensor = self.denoiser(latents)
         return prediction
 
