@@ -135,6 +135,7 @@ class _Session:
             gold=parts.gold,
             device=device,
             sampled=self._count_videos,
+            batch=config.suite.evaluation_batch,
             judges=parts.judges,
         )
         self.evaluations: list[Evaluation] = []
@@ -213,6 +214,10 @@ class _Session:
         self.run.append_metrics({"kind": "evaluation", "split": look.split, **self._spent(), **means})
         self._tell()
 
+    def _frozen(self) -> AbstractContextManager[None]:
+        """Merge the adapters inside, where nothing trains."""
+        return nullcontext() if self.method is None else self.method.lora.merged()
+
     def _evaluation(self, split: str, sight: Sight, moved: float | None = None) -> Evaluation:
         ledger = self.meter.ledger
         spent = {"queries": self.queries, "flops": ledger.flops, "device_seconds": ledger.device_seconds}
@@ -222,10 +227,6 @@ class _Session:
         if not self.config.evaluation.measure.path_kl:
             return None
         return 0.0 if self.method is None else self.evaluator.path_kl(prompts[:KL_PROMPTS], self.method.lora)
-
-    def _frozen(self) -> AbstractContextManager[None]:
-        """Merge the adapters inside, where nothing trains."""
-        return nullcontext() if self.method is None else self.method.lora.merged()
 
     def _frontier(self) -> Iterator[FrontierPoint]:
         if self.method is None:

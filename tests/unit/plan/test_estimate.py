@@ -14,6 +14,8 @@ from tests.support.configs import tiny_run
 from vader_bench import metering
 from vader_bench.config import RunConfig, expand, load_experiment, load_suite
 from vader_bench.data.prompts import prompt_stream
+from vader_bench.diffusion.lora import Lora
+from vader_bench.evaluation.generate import Evaluator
 from vader_bench.ledger import Budget, Meter
 from vader_bench.live_bytes import LiveBytes
 from vader_bench.parts import load_parts
@@ -21,6 +23,7 @@ from vader_bench.plan.estimate import RESERVE, UTILISATION, Estimate, Memory, es
 from vader_bench.plan.fakes import Fakes
 from vader_bench.plan.gpus import GPUS
 from vader_bench.runner import make_method
+from vader_bench.seeding import torch_stream
 
 METHODS = ["vader", "ddpo", "diffusion-dpo"]
 SMALL: dict[str, dict[str, Any]] = {
@@ -109,6 +112,26 @@ def test_a_rehearsal_spends_what_the_method_spends(method: str, guidance: float,
     assert max(one.videos for one in made if one.call.name == "denoise") >= 2 * (guidance != 1) + 2
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_look_is_estimated_as_it_runs(guidance: float, tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline)
+    sampler = run.suite.sampler.model_copy(update={"guidance": guidance})
+    found = {}
+    for videos in (4, 8):
+        suite = run.suite.model_copy(update={"sampler": sampler, "evaluation_batch": videos})
+        one = run.model_copy(update={"suite": suite})
+        networks = Fakes(suite, ["red"], 2)
+        parts = load_parts(one, "cpu")
+        lora = Lora(parts.backbone.denoiser, parts.backbone.lora_targets, 2, torch_stream(0, "lora"))
+        evaluator = Evaluator(parts.backbone, sampler, parts.reward, None, "cpu", batch=videos)
+        with LiveBytes() as live, lora.merged():
+            evaluator.look([f"prompt {index}" for index in range(8)], 1)
+        found[videos] = estimate(one, networks)
+        assert found[videos].look.passing == pytest.approx(live.peak, rel=0.15)
+    assert found[8].look.passing > 1.5 * found[4].look.passing
+    assert found[8].most == found[8].look, "batches of training have two videos"
+
+
 def test_open_calls_are_those_whose_backward_is_to_come(tiny_pipeline: Path) -> None:
     networks = Fakes(tiny_run(tiny_pipeline).suite, ["red"], 2)
     for k in (1, 2):
@@ -128,7 +151,7 @@ def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path)
 
 def test_time_is_work_over_an_assumed_share_of_the_peak_rate() -> None:
     memory = Memory(1, 2, 3, 4)
-    found = Estimate("vader", "red", 8, int(1e15), memory)
+    found = Estimate("vader", "red", 8, int(1e15), memory, memory)
     assert memory.total == 10
     assert found.seconds(GPUS["h100"], "fp32") == pytest.approx(1e15 / 67e12 / UTILISATION)
 
