@@ -65,7 +65,7 @@ class Side:
     def seconds(self) -> float:
         """Return the CPU time of the work."""
         torch.use_deterministic_algorithms(self.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = self.filling
+        torch.utils.deterministic.fill_uninitialized_memory = self.filling  # type: ignore[attr-defined]
         start = process_time()
         self.work()
         return process_time() - start
@@ -91,7 +91,7 @@ def shipped(parts: Parts) -> tuple[Backbone, int]:
 
     As long as the shipped model is of 0.1.0's shape, random weights of the shape that is to come.
     """
-    heads = parts.backbone.denoiser.config["attention_head_dim"]  # type: ignore[index,union-attr]
+    heads = parts.backbone.denoiser.config["attention_head_dim"]  # type: ignore[index]
     if heads == OLD_HEADS:
         say("the shipped model has the shape of 0.1.0: measured with random weights of the shape to come")
         return rivals.smaller_heads(), NEW_STEPS

@@ -155,7 +155,6 @@ def test_a_counted_judgement_has_the_gradient_of_any_other(make_bench: MakeBench
     for _ in range(2):
         source = torch.rand(3, 4, 3, 8, 8, generator=torch_stream(0, "video")).requires_grad_()
         judgement = stand.bench.reward.judge(source * 0.5, PROMPTS)
-        assert source.grad is None
         judgement.objective.sum().backward()
         found.append((judgement.score.detach(), source.grad))
     assert torch.equal(found[0][0], found[1][0])

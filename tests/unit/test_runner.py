@@ -85,7 +85,7 @@ def test_fresh_memory_is_not_filled_and_no_number_needs_it(
 
     def settle_and_fill(device: str) -> None:
         settle(device)
-        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
 
     monkeypatch.setattr(runner, "settle_torch", settle_and_fill)

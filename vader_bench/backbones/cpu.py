@@ -26,11 +26,11 @@ def quicken(network: nn.Module) -> None:
     """Change ``network``, which is on the CPU, in place; names, shapes and values of its weights stay."""
     decodes = hasattr(network, "decode")
     for layer in network.modules():
-        if isinstance(layer, nn.Conv3d) and _is_over_time(layer):
+        if type(layer) is nn.Conv3d and _is_over_time(layer):  # a causal one, for example, pads by itself
             layer.forward = partial(_convolve_over_time, layer)  # type: ignore[method-assign] # of this one
         elif isinstance(layer, nn.Conv2d) and decodes:
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # lacking in torch's types
-        elif isinstance(layer, Attention) and _is_plain(layer):
+        elif type(layer) is Attention and _is_plain(layer):
             layer.set_processor(PackedAttention())
 
 

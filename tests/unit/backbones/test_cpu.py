@@ -104,9 +104,17 @@ def test_a_convolution_over_time_is_one_over_frames_and_pixels(
     assert set(layer.state_dict()) == names
 
 
+class Causal(nn.Conv3d):
+    """A convolution that looks back only."""
+
+    def forward(self, videos: Tensor) -> Tensor:
+        return super().forward(functional.pad(videos, (0, 0, 0, 0, 2, 0)))
+
+
 @pytest.mark.parametrize(
     "layer",
     [
+        Causal(2, 2, (3, 1, 1)),
         nn.Conv3d(2, 2, 3, padding=1),
         nn.Conv3d(2, 2, (3, 1, 1), padding=(1, 0, 0), stride=(2, 1, 1)),
         nn.Conv3d(2, 2, (3, 1, 1), padding="same"),

@@ -58,7 +58,7 @@ def test_videos_are_sampled_and_differentiated_in_batches_of_their_own(
 
     monkeypatch.setattr(stand.backbone, "denoise", spy)
     settings = SMALL | {"update_batch_size": 8, "updates_per_round": 2}
-    stand.method("ddpo", **settings).step(64)  # type: ignore[arg-type]
+    stand.method("ddpo", **settings).step(64)
     assert calls == [(4, False)] * 4 + [(8, True)] * 2  # two videos, four steps each
 
 
