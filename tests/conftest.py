@@ -129,6 +129,12 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find the FLOPs that another one counted, or made up."""
+    monkeypatch.setattr(metering, "_COUNTED", {})
+
+
 @pytest.fixture
 def make_bench(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
     """Returns a workbench on a fresh copy of the tiny model; see ``make_stand`` for its arguments.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from vader_bench.backbones.cpu import quicken
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 from vader_bench.registry import Registry
@@ -73,9 +74,11 @@ class Backbone(ABC):
         """
 
     def to(self, device: str) -> Backbone:
-        """Move every network of the model to ``device`` and return the model."""
+        """Move every network of the model to ``device``, in the form that is fast there; return the model."""
         for module in self.modules():
             module.to(device)
+            if device == "cpu":
+                quicken(module)
         return self
 
     @abstractmethod

@@ -5,8 +5,7 @@ The real 1.7B model and the pocket model load through the same code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.recompute import recompute
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError
@@ -167,17 +166,12 @@ def checkpoint_layers(unet: UNet3DConditionModel) -> None:
 
     diffusers does so for its other networks but not for this one.
     """
-    blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
-    for block in blocks:
+    layers = [unet.transformer_in]  # has the full resolution, so that it would keep most
+    for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks]:
         for kind in ("resnets", "temp_convs", "attentions", "temp_attentions"):
-            for layer in getattr(block, kind, None) or []:
-                layer.forward = partial(_recomputed, layer.forward)
-
-
-def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if not torch.is_grad_enabled():
-        return forward(*args, **kwargs)
-    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+            layers += getattr(block, kind, None) or []
+    for layer in layers:
+        recompute(layer)
 
 
 def _settings(settings: dict[str, object]) -> ModelScopeSettings:

@@ -18,6 +18,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone
 from vader_bench.backbones.pictures import PictureSource, blurred_square, picture_source
+from vader_bench.backbones.recompute import recompute
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.edm import EdmSchedule
 from vader_bench.diffusion.sampler import draw_noise
@@ -188,6 +189,10 @@ class Svd(ImageBackbone):
     def enable_checkpointing(self) -> None:
         """Make denoiser and decoder, which takes all frames at once, compute activations again."""
         self._networks.unet.enable_gradient_checkpointing()
+        for name, layer in self._networks.unet.named_modules():
+            # diffusers checkpoints the blocks over space and leaves out those over time
+            if name.rpartition(".")[0].endswith("temporal_transformer_blocks"):
+                recompute(layer)
         self._networks.vae.enable_gradient_checkpointing()
 
     def modules(self) -> list[nn.Module]:

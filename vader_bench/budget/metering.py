@@ -18,19 +18,28 @@ from vader_bench.budget.ledger import Meter
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import Judgement, Reward
 
-__all__ = ["FlopTable", "MeteredBackbone", "MeteredReward", "count_flops"]
+__all__ = ["PLAIN_ATTENTION", "FlopTable", "MeteredBackbone", "MeteredReward", "count_flops"]
+
+
+_COUNTED: dict[str, dict[Hashable, tuple[int, int]]] = {}
+"""What has been counted in this process, by what was at work: runs after the first one look it up."""
 
 
 class FlopTable:
-    """FLOPs of each kind of call for one video, counted once and then looked up.
+    """FLOPs of each kind of call, counted once and then looked up.
 
     Attention is counted in its plain form, so that the count is the same on every machine whichever
     kernel runs.
+
+    Args:
+        meter: its clock stands still while FLOPs are counted.
+        networks: tells the networks apart from all others in this process; counts are kept under it. If it
+            is empty they are kept nowhere else.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, networks: str = "") -> None:
         self._meter = meter
-        self._costs: dict[Hashable, tuple[int, int]] = {}
+        self._costs = _COUNTED.setdefault(networks, {}) if networks else {}
 
     def cost(self, kind: Hashable, call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[int, int]:
         """Return (forward, backward) FLOPs of ``call`` for all of ``batch`` [B, ...].
@@ -45,6 +54,66 @@ class FlopTable:
                 self._costs[kind] = count_flops(call, batch[:1])
         forward, backward = self._costs[kind]
         return forward * len(batch), backward * len(batch)
+
+    def judged(
+        self, kind: Hashable, call: Callable[[], Judgement], video: Tensor
+    ) -> tuple[Judgement, tuple[int, int]]:
+        """Return what ``call`` returns and the (forward, backward) FLOPs of judging ``video`` [B, ...].
+
+        ``call`` is made once, whether it is counted or not: a reward may cost money, or remember. The first
+        call of a kind and a batch size takes the counter's time too.
+
+        Args:
+            kind: calls of one kind with as many videos cost the same.
+            call: judges all videos.
+            video: what it judges.
+        """
+        key = (kind, len(video))
+        if key in self._costs:
+            return call(), self._costs[key]
+        with FlopCounterMode(display=False, custom_mapping=PLAIN_ATTENTION) as forward:
+            judgement = call()
+        backward = 0
+        if judgement.objective.requires_grad and video.requires_grad:
+            with self._meter.paused():
+                backward = _count_backward(judgement.objective, video)
+        self._costs[key] = (forward.get_total_flops(), backward)
+        return judgement, self._costs[key]
+
+
+def _count_backward(objective: Tensor, video: Tensor) -> int:
+    """Return the FLOPs of the way back from ``objective`` [B] to ``video``; the graph is there afterwards."""
+    with FlopCounterMode(display=False, custom_mapping=PLAIN_ATTENTION) as counter:
+        torch.autograd.grad(objective.sum(), video, retain_graph=True, allow_unused=True)
+    return int(counter.get_total_flops())
+
+
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
+    """Return the FLOPs of the two products of attention: [..., L, E] by [..., S, E], then by [..., S, V]."""
+    pairs = query.numel() // query.shape[-1] * key.shape[-2]
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
+
+
+def _attention_backward_flops(_: Tensor, *inputs: Any, **__: object) -> int:
+    """Return the FLOPs of the backward pass: each product has two, and none is computed again."""
+    return 2 * _attention_flops(*inputs)
+
+
+def _by_tensors(formula: Callable[..., int]) -> Callable[..., int]:
+    formula._get_raw = True  # type: ignore[attr-defined] # noqa: SLF001 - so PyTorch's counter is told
+    return formula
+
+
+_ATEN: Any = torch.ops.aten
+_FUSED = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")
+PLAIN_ATTENTION: dict[Any, Callable[..., int]] = {
+    getattr(_ATEN, f"_scaled_dot_product_{name}{end}"): _by_tensors(formula)
+    for name in _FUSED
+    for end, formula in (("", _attention_flops), ("_backward", _attention_backward_flops))
+}
+"""FLOPs of the fused kernels of attention as those of its plain form, by operator, from tensors.
+
+PyTorch's own formulas lack the kernel of the CPU, and add what the others compute again."""
 
 
 def count_flops(call: Callable[[Tensor], Tensor], video: Tensor) -> tuple[int, int]:
@@ -157,8 +226,7 @@ class MeteredReward:
         gradient = torch.is_grad_enabled() and video.requires_grad
         self._meter.charge_queries(video.shape[0], frames=video.shape[0] * video.shape[1], gradient=gradient)
         kind = ("judge", video.shape[1:], gradient)
-        cost = self._flops.cost(kind, lambda first: self._reward.judge(first, prompts[:1]).objective, video)
-        judgement = self._reward.judge(video, prompts)
+        judgement, cost = self._flops.judged(kind, lambda: self._reward.judge(video, prompts), video)
         refuse_non_finite(self.name, judgement.score, prompts)
         refuse_non_finite(self.name, judgement.objective, prompts)
         return judgement._replace(objective=_charge_flops(self._meter, judgement.objective, cost))

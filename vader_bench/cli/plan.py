@@ -74,7 +74,11 @@ def _lines(
     rates = dict.fromkeys(f"{card.rate(one.precision) / 1e12:g}" for one in planned)
     rate = " or ".join(rates)
     yield f"hours: training alone, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
-    yield f"GiB: most at once while training; fits if {RESERVE / _GIB:g} GiB of the card are left"
+    videos = " or ".join(dict.fromkeys(str(one.run.suite.evaluation_batch) for one in planned))
+    yield (
+        f"GiB: most at once while training; look: at looks, {videos} videos at a time; "
+        f"fits if {RESERVE / _GIB:g} GiB of the card are left"
+    )
     for name, size in cards.items():
         yield from _advice(planned, name, size)
 
@@ -91,7 +95,7 @@ def _told(one: Planned) -> str:
 
 
 def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list[str]:
-    words = "method reward batch k decoded queries TFLOP hours GiB weights kept"
+    words = "method reward batch k decoded queries TFLOP hours GiB weights kept look"
     heads = [*words.split(), *cards]
     rows = [heads]
     for one in planned:
@@ -107,8 +111,11 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
                 str(found.queries),
                 f"{found.flops / 1e12:.4g}",
                 f"{found.seconds(card, one.precision) / 3600:.3g}",
-                *(f"{part / _GIB:.2f}" for part in (memory.total, memory.weights, memory.kept)),
-                *("fits" if memory.fits(size) else "no" for size in cards.values()),
+                *(
+                    f"{part / _GIB:.2f}"
+                    for part in (memory.total, memory.weights, memory.kept, found.look.total)
+                ),
+                *("fits" if found.most.fits(size) else "no" for size in cards.values()),
             ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
@@ -125,7 +132,7 @@ def _advice(planned: Sequence[Planned], name: str, card: Gpu) -> Iterator[str]:
     """Yield what would make each arm fit ``card``, or that all do."""
     from vader_bench.cost.whatif import switches
 
-    large = [one for one in planned if not one.estimate.memory.fits(card)]
+    large = [one for one in planned if not one.estimate.most.fits(card)]
     if not large:
         yield f"fits {name}: every arm"
         return

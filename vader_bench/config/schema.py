@@ -123,6 +123,8 @@ class SuiteConfig(Strict):
     """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
     wants a fixed number overrides it. Evaluation judges all frames."""
     sampler: SamplerConfig
+    evaluation_batch: int = Field(default=16, ge=1)
+    """Videos sampled, decoded and judged at a time at looks; ``plan`` counts the memory that they need."""
     methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
     """Settings by method name, where an experiment does not say otherwise. Left out of what is written where
     there are none, as ``memory``."""

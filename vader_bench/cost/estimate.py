@@ -25,7 +25,18 @@ from vader_bench.methods import METHODS, Workbench
 from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream
 
-__all__ = ["RESERVE", "UTILISATION", "CostEstimate", "Made", "Memory", "estimate", "memory_of", "rehearse"]
+__all__ = [
+    "RESERVE",
+    "UTILISATION",
+    "CostEstimate",
+    "Made",
+    "Memory",
+    "estimate",
+    "larger",
+    "memory_of",
+    "memory_of_looks",
+    "rehearse",
+]
 
 UTILISATION = 0.35
 """Assumed share of a card's peak rate that training reaches. An assumption, not a measurement."""
@@ -68,7 +79,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What one run would spend and need. Evaluation is left out, as in a run's ledger."""
+    """What one run would spend and need. What evaluation spends is left out, as in a run's ledger."""
 
     method: str
     """Or the arm, where it is called otherwise."""
@@ -76,6 +87,14 @@ class CostEstimate:
     queries: int
     flops: int
     memory: Memory
+    """While training."""
+    look: Memory
+    """While evaluating."""
+
+    @property
+    def most(self) -> Memory:
+        """Return the memory of whatever takes more, training or looks."""
+        return larger(self.memory, self.look)
 
     def seconds(self, gpu: Gpu, precision: str) -> float:
         """Return the device time on ``gpu`` at ``UTILISATION`` of its peak rate."""
@@ -89,9 +108,8 @@ def estimate(run: RunConfig, networks: Skeletons) -> CostEstimate:
         UserError: a setting does not fit its method or the suite.
     """
     flops, made = rehearse(run, networks)
-    return CostEstimate(
-        run.label, run.reward, run.reward_queries, flops, memory_of(made, networks, run.reward)
-    )
+    memory, look = memory_of(made, networks, run.reward), memory_of_looks(run, networks)
+    return CostEstimate(run.label, run.reward, run.reward_queries, flops, memory, look)
 
 
 def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
@@ -117,6 +135,11 @@ def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
     return meter.ledger.flops * run.reward_queries // interval, table.made
 
 
+def larger(first: Memory, second: Memory) -> Memory:
+    """Return the one with more bytes in all."""
+    return max(first, second, key=lambda memory: memory.total)
+
+
 def memory_of(made: Sequence[Made], networks: Skeletons, reward: str) -> Memory:
     """Return the most bytes at once for the calls ``made``.
 
@@ -131,8 +154,32 @@ def memory_of(made: Sequence[Made], networks: Skeletons, reward: str) -> Memory:
         piled += cost.kept * videos
         kept = piled
     for one in _largest(one for one in made if not one.call.differentiated):
-        passing = max(passing, networks.cost(one.call, reward).peak * one.videos)
+        passing = max(passing, _passing(one.call, one.videos, networks, reward))
     return Memory(networks.weights(reward), networks.training, kept, max(0, passing - kept))
+
+
+def memory_of_looks(run: RunConfig, networks: Skeletons) -> Memory:
+    """Return the most bytes at once at a look of ``run``: its calls take whole batches and have no graph."""
+    videos, merged = run.suite.evaluation_batch, networks.merged > 0
+    shown = networks.rewards[run.reward].frames or networks.backbone.frames
+    height, width = networks.backbone.picture_size
+    pictures = 4 * 3 * networks.backbone.frames * height * width * videos
+    doubled = 1 if run.suite.sampler.guidance == 1 else 2
+    denoise = Call("denoise", 0, graph=False, input_grad=False, trainable=not merged)
+    decode = Call("decode", networks.backbone.frames, graph=False, input_grad=False, trainable=False)
+    judge = Call("judge", shown, graph=False, input_grad=False, trainable=False)
+    passing = max(
+        _passing(denoise, doubled * videos, networks, run.reward),
+        networks.merged + _passing(decode, videos, networks, run.reward),
+        networks.merged + pictures + _passing(judge, videos, networks, run.reward),
+    )
+    return Memory(networks.weights(run.reward), networks.training, 0, passing)
+
+
+def _passing(call: Call, videos: int, networks: Skeletons, reward: str) -> int:
+    """Return the most bytes of ``call``, which has no graph: the adapters of a denoiser are merged then."""
+    merged = networks.merged if call.name == "denoise" and not call.trainable else 0
+    return networks.cost(call, reward).peak * videos + merged
 
 
 def _graph(made: Sequence[Made]) -> Iterator[tuple[Call, int]]:
@@ -176,6 +223,12 @@ class _Recorder(FlopTable):
         self.made.append(Made(asked, len(batch), self._opened - self._meter.ledger.denoiser_backwards))
         cost = self._networks.cost(asked, self._reward)
         return cost.forward * len(batch), cost.backward * len(batch)
+
+    def judged(
+        self, kind: Hashable, call: Callable[[], Judgement], video: Tensor
+    ) -> tuple[Judgement, tuple[int, int]]:
+        """Return what ``call`` returns and the FLOPs of judging as many videos at full size."""
+        return call(), self.cost(kind, lambda some: some, video)
 
 
 def _call_of(kind: Hashable) -> Call:

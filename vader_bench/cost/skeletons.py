@@ -15,6 +15,7 @@ from torch.utils.flop_counter import flop_registry
 from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.memory import with_memory_switches
 from vader_bench.budget.memory import LiveBytes
+from vader_bench.budget.metering import PLAIN_ATTENTION
 from vader_bench.config.schema import MemoryConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
@@ -61,7 +62,6 @@ class _Counter(LiveBytes):
 
 
 _FUSED: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - has no public name
-_FUSED_BACKWARD: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
 
 
 @contextmanager
@@ -84,22 +84,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object)
     return attended
 
 
-def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
-    """Return the FLOPs of the two products of attention: [..., L, E] by [..., S, E], then by [..., S, V]."""
-    pairs = query.numel() // query.shape[-1] * key.shape[-2]
-    return 2 * pairs * (query.shape[-1] + value.shape[-1])
-
-
-def _attention_backward_flops(_: Tensor, *inputs: Any, **__: object) -> int:
-    """Return the FLOPs of the backward pass: each product has two, and none is computed again."""
-    return 2 * _attention_flops(*inputs)
-
-
-_FORMULAS: dict[Any, Callable[..., int]] = {
-    **flop_registry,
-    _FUSED: _attention_flops,
-    _FUSED_BACKWARD: _attention_backward_flops,
-}
+_FORMULAS: dict[Any, Callable[..., int]] = {**flop_registry, **PLAIN_ATTENTION}
 
 
 class Cost(NamedTuple):
@@ -160,6 +145,8 @@ class Skeletons:
         self.rewards = self._judges.rewards
         with torch.device("meta"):
             self.lora = Lora(self.backbone.denoiser, self.backbone.lora_targets, rank, torch.Generator())
+        self.merged = self.lora.merged_bytes
+        """Bytes of the weights that the adapters are merged into where nothing trains."""
         self.adapters = sum(weight.numel() * weight.element_size() for weight in self.lora.parameters())
         """Bytes of the trainable weights, which are float32."""
         self._costs: dict[Call, Cost] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from vader_bench.config.schema import RunConfig, SuiteConfig
-from vader_bench.cost.estimate import CostEstimate, Made, Memory, memory_of, rehearse
+from vader_bench.cost.estimate import CostEstimate, Made, Memory, larger, memory_of, memory_of_looks, rehearse
 from vader_bench.cost.gpus import Gpu
 from vader_bench.cost.skeletons import Skeletons
 from vader_bench.errors import UserError
@@ -129,8 +129,8 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
     for run in arms:
         full_size = networks.of(run)
         flops, made = rehearse(run, full_size)
-        memory = memory_of(made, full_size, run.reward)
-        found = CostEstimate(run.label, run.reward, run.reward_queries, flops, memory)
+        memory, look = memory_of(made, full_size, run.reward), memory_of_looks(run, full_size)
+        found = CostEstimate(run.label, run.reward, run.reward_queries, flops, memory, look)
         planned.append(Planned(run, found, made, networks))
     return planned
 
@@ -138,15 +138,17 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
 def switches(planned: Planned, gpu: Gpu) -> Iterator[Switched]:
     """Yield the memory of ``planned`` with one switch on top of the other, until it fits ``gpu``.
 
-    A switch that is on already, or that saves nothing, is left out. The order is that of what they
-    cost: a smaller batch and fewer frames change what is trained on, half precision the numbers, the others
-    only time.
+    A switch that is on already, or that saves nothing, is left out; looks take one video at a time
+    throughout, which costs nothing but time. The order is that of what they cost: a smaller batch and fewer
+    frames change what is trained on, half precision the numbers, the others only time.
     """
-    before, made, changes = planned.estimate.memory.total, planned.made, dict[str, Any]()
+    before, made, changes = planned.estimate.most.total, planned.made, dict[str, Any]()
+    suite = planned.run.suite.model_copy(update={"evaluation_batch": 1})
     for name, fewer, change in _steps(planned):
         made = made if fewer is None else fewer
-        networks = planned.networks.of(Changes(memory=changes | change).of(planned.run))
-        memory = memory_of(made, networks, planned.run.reward)
+        run = Changes(memory=changes | change).of(planned.run.model_copy(update={"suite": suite}))
+        networks = planned.networks.of(run)
+        memory = larger(memory_of(made, networks, run.reward), memory_of_looks(run, networks))
         if memory.total > before - _WORTH * before:
             continue
         before, changes = memory.total, changes | change
@@ -157,6 +159,7 @@ def switches(planned: Planned, gpu: Gpu) -> Iterator[Switched]:
 
 def _steps(planned: Planned) -> Iterator[tuple[str, list[Made] | None, dict[str, Any]]]:
     """Yield the name of each switch that is not on, the calls with it, and what it sets in ``memory``."""
+    yield "one video at a look", None, {}
     fewer = _fewer_videos(planned)
     if fewer != planned.made:
         yield "smallest batch", fewer, {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,6 +52,8 @@ class Sampler:
     """Noise level: 0 is deterministic; what 1 means is the schedule's matter (DDIM: the variance of DDPM)."""
     guidance: float
     """Guidance scale; 1 is none."""
+    frozen: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered around steps without a graph: ``Lora.merged`` makes them cheaper."""
 
     def plain(self, start: Tensor, encoded: Tensor, unconditional: Tensor, noise: Noise = no_noise) -> Tensor:
         """Return clean latents [B, C, F, h, w] without a graph.
@@ -73,10 +76,13 @@ class Sampler:
         both branches of the guidance and from step to step through the latents.
         """
         latents = self.schedule.start_scale * start
-        for index, (now, following) in enumerate(self.ladder(start)):
-            with torch.set_grad_enabled(index >= self.steps - last):
-                mean, std = self.step(latents, encoded, unconditional, now, following)
-                latents = mean + std * noise() if self.eta > 0 else mean
+        ladder = list(self.ladder(start))
+        parts = [(False, ladder[: self.steps - last]), (True, ladder[self.steps - last :])]
+        for graph, part in parts:
+            with torch.set_grad_enabled(graph), nullcontext() if graph else self.frozen():
+                for now, following in part:
+                    mean, std = self.step(latents, encoded, unconditional, now, following)
+                    latents = mean + std * noise() if self.eta > 0 else mean
         return latents
 
     @torch.no_grad()
@@ -92,10 +98,11 @@ class Sampler:
         """
         self.require_density()
         states, log_probs = [self.schedule.start_scale * start], []
-        for now, following in self.ladder(start):
-            mean, std = self.step(states[-1], encoded, unconditional, now, following)
-            states.append(mean + std * noise())
-            log_probs.append(gaussian_log_prob(states[-1], mean, std))
+        with self.frozen():
+            for now, following in self.ladder(start):
+                mean, std = self.step(states[-1], encoded, unconditional, now, following)
+                states.append(mean + std * noise())
+                log_probs.append(gaussian_log_prob(states[-1], mean, std))
         return Trajectory(torch.stack(states, 1), torch.stack(log_probs, 1))
 
     def log_prob(self, prediction: Tensor, latents: Tensor, timesteps: Tensor, reached: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def frontier(
     try:
         for scale in scales:
             lora.set_scale(scale)
-            yield scale, evaluator.look(prompts, 1)
+            with lora.merged():
+                result = evaluator.look(prompts, 1)
+            yield scale, result
     finally:
         lora.set_scale(1.0)
 

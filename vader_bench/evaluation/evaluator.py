@@ -51,7 +51,7 @@ class Evaluator:
     device: str
     sampled: Callable[[int], None] = lambda _: None
     """Called with the number of videos whenever some are ready."""
-    batch: int = 8
+    batch: int = 16
     """Videos sampled at a time."""
     judges: Mapping[str, Reward] = field(default_factory=dict)
     """Other rewards that score every video, by name."""

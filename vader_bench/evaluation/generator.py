@@ -34,7 +34,7 @@ class VideoGenerator:
     device: str
     sampled: Callable[[int], None] = lambda _: None
     """Called with the number of videos whenever some are ready."""
-    batch: int = 8
+    batch: int = 16
     """Videos sampled at a time."""
 
     def batches(self, asked: Sequence[PromptSample]) -> Iterator[tuple[Tensor, Sequence[PromptSample]]]:

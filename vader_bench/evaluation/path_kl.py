@@ -36,7 +36,8 @@ def path_kl(
     total = torch.zeros(len(start), device=start.device)
     latents = sampler.schedule.start_scale * start
     for now, following in sampler.ladder(start):
-        mean, std = sampler.step(latents, encoded, unconditional, now, following)
+        with lora.merged():
+            mean, std = sampler.step(latents, encoded, unconditional, now, following)
         with lora.disabled():
             base, _ = sampler.step(latents, encoded, unconditional, now, following)
         total += ((mean - base).square() / (2 * std.square())).flatten(1).sum(dim=1)

@@ -90,7 +90,9 @@ class Method(ABC):
         self.optimizer = make_optimizer(
             bench.optimizer, self.lora.parameters(), config.learning_rate, bench.device
         )
-        self.sampler = Sampler(backbone.denoise, backbone.schedule, bench.steps, bench.eta, bench.guidance)
+        self.sampler = Sampler(
+            backbone.denoise, backbone.schedule, bench.steps, bench.eta, bench.guidance, self.lora.merged
+        )
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
         self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
 

@@ -26,6 +26,9 @@ class DdpoConfig(MethodConfig):
     """Hyper-parameters of DDPO; defaults of its authors' code where they apply."""
 
     learning_rate: float = Field(default=3e-4, gt=0)
+    update_batch_size: int | None = Field(default=None, ge=1)
+    """Steps of videos differentiated at once, of one video or of several, while ``batch_size`` videos are
+    sampled at once; as many as ``batch_size`` if ``None``. It changes no gradient."""
     prompts_per_round: int = Field(default=4, ge=1)
     """Prompts sampled between two rounds of updates."""
     samples_per_prompt: int = Field(default=4, ge=1)
@@ -136,7 +139,10 @@ class Ddpo(Method):
         prompts = self.next_prompts(-(-videos // config.samples_per_prompt))
         self._queue = [p for p in prompts for _ in range(config.samples_per_prompt)][:videos]
         self._frames = self.choose_frames()
-        size = RoundSize.of(videos, config.batch_size, config.updates_per_round)
+        rows = config.update_batch_size or config.batch_size
+        size = RoundSize.of(
+            videos, config.updates_per_round, config.batch_size, rows, self._trainer.timesteps
+        )
         seed = int(torch.randint(2**62, (), generator=self.generators["ddpo"]))
         self._updates = self._trainer.round(self._round, self._updates, size, seed)
         self._round += 1

@@ -19,7 +19,7 @@ from trl.trainer.ddpo_trainer import DDPOTrainer
 from vader_bench.budget.metering import MeteredBackbone
 from vader_bench.diffusion.sampler import Noise, Sampler
 
-__all__ = ["Log", "RoundSize", "VideoPipeline", "VideoTrainer"]
+__all__ = ["Log", "RoundSize", "VideoPipeline", "VideoTrainer", "steps_as_rows"]
 
 
 class VideoPipeline(DDPOStableDiffusionPipeline):  # type: ignore[misc] # trl is taken as untyped
@@ -142,6 +142,7 @@ class VideoTrainer(DDPOTrainer):  # type: ignore[misc] # trl is taken as untyped
         check_norm: Callable[[Tensor], float],
     ) -> None:
         self._optimizer = optimizer
+        self._steps_together = 1
         self.log = Log()
         config.log_with = [self.log]
         with warnings.catch_warnings(), _seeded(config.seed):
@@ -161,6 +162,8 @@ class VideoTrainer(DDPOTrainer):  # type: ignore[misc] # trl is taken as untyped
             self.log.log({"grad_norm": check_norm(clip(parameters, limit))})
 
         self.accelerator.clip_grad_norm_ = clip_and_log
+        self.timesteps: int = self.num_train_timesteps
+        """Steps of each video that are trained on."""
 
     def round(self, epoch: int, global_step: int, size: RoundSize, seed: int) -> int:
         """Sample the videos of a round and train on them.
@@ -174,10 +177,13 @@ class VideoTrainer(DDPOTrainer):  # type: ignore[misc] # trl is taken as untyped
         Returns:
             Optimiser steps after the round.
         """
-        self.config.sample_batch_size = self.config.train_batch_size = size.batch
-        self.config.sample_num_batches_per_epoch = size.batches
+        self.config.sample_batch_size, self.config.train_batch_size = size.sampled, size.trained
+        self.config.sample_num_batches_per_epoch = size.videos // size.sampled
+        self._steps_together = size.steps
+        self.num_train_timesteps = self.timesteps // size.steps
         self.accelerator.step = 0
-        self.accelerator.gradient_accumulation_steps = size.batches // size.updates * self.num_train_timesteps
+        batches = size.videos // size.updates // size.trained
+        self.accelerator.gradient_accumulation_steps = batches * self.num_train_timesteps
         with _seeded(seed, self.accelerator.device):
             return int(self.step(epoch, global_step))
 
@@ -195,22 +201,58 @@ class VideoTrainer(DDPOTrainer):  # type: ignore[misc] # trl is taken as untyped
     ) -> int:
         advantages = torch.cat([sample["advantages"] for sample in batched_samples])
         self.log.log({"advantage_std": advantages.std(correction=0)})
-        return int(super()._train_batched_samples(inner_epoch, epoch, global_step, batched_samples))
+        rows = [steps_as_rows(batch, self.timesteps, self._steps_together) for batch in batched_samples]
+        return int(super()._train_batched_samples(inner_epoch, epoch, global_step, rows))
 
 
 class RoundSize(NamedTuple):
-    """How a round is cut up: ``batches`` of ``batch`` videos, an equal number of batches for each update."""
+    """How a round is cut up, without a remainder."""
 
-    batch: int
-    batches: int
+    videos: int
     updates: int
+    """Each on as many videos as the others."""
+    sampled: int
+    """Videos sampled at once."""
+    trained: int
+    """Videos whose steps are differentiated at once."""
+    steps: int
+    """Steps of each of them that are differentiated at once."""
 
     @classmethod
-    def of(cls, videos: int, batch: int, updates: int) -> RoundSize:
-        """Return the cut of ``videos`` videos with at most ``batch`` and ``updates``, without a remainder."""
+    def of(cls, videos: int, updates: int, sampled: int, rows: int, timesteps: int) -> RoundSize:
+        """Return the cut of a round with at most so many updates and videos sampled at once.
+
+        Args:
+            videos: of the round.
+            updates: most updates.
+            sampled: most videos sampled at once.
+            rows: most steps of videos differentiated at once.
+            timesteps: steps of each video that are trained on.
+        """
         updates = _largest_divisor(videos, updates)
-        batch = _largest_divisor(videos // updates, batch)
-        return cls(batch, videos // batch, updates)
+        trained = _largest_divisor(videos // updates, rows)
+        steps = _largest_divisor(timesteps, rows // trained)
+        return cls(videos, updates, _largest_divisor(videos, sampled), trained, steps)
+
+
+def steps_as_rows(samples: dict[str, Tensor], timesteps: int, together: int) -> dict[str, Tensor]:
+    """Return ``samples`` of B videos as ``B * together`` rows with ``timesteps / together`` steps each.
+
+    trl's loop makes one call for each step of its samples, and takes the mean over them: the mean over all
+    steps of all videos is the same, however many of them share a call.
+
+    Args:
+        samples: trl's, by name; the first axis is that of the videos, the second of some that of the steps.
+        timesteps: how many of the steps are trained on, the first ones.
+        together: divides ``timesteps``.
+    """
+    over_time = {"timesteps", "latents", "next_latents", "log_probs"}
+    return {
+        name: value[:, :timesteps].unflatten(1, (together, -1)).flatten(0, 1)
+        if name in over_time
+        else value.repeat_interleave(together, 0)
+        for name, value in samples.items()
+    }
 
 
 class Log(GeneralTracker):  # type: ignore[misc] # accelerate is taken as untyped

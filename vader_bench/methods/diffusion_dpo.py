@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
@@ -12,8 +13,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from trl.trainer.dpo_config import FDivergenceType
-from trl.trainer.dpo_trainer import DPOTrainer
 
 from vader_bench.errors import UserError
 from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
@@ -95,6 +94,7 @@ class DiffusionDpo(Method):
     def __init__(self, config: DiffusionDpoConfig, bench: Workbench) -> None:
         """Set up."""
         super().__init__(config, bench)
+        _trl_loss()  # not while the device is timed
         self._kept: list[PreferencePair] = []
 
     # --- loss ---
@@ -229,13 +229,24 @@ class _LossSettings:
     accelerator: SimpleNamespace
     reference_free: bool = False
     label_smoothing: float = 0.0
-    f_divergence_type: str = FDivergenceType.REVERSE_KL.value
+    f_divergence_type: str = "reverse_kl"
     f_divergence_params: None = None
 
 
 def denoising_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Return the mean squared error [B] over all elements of a video's latents [B, ...], in float32."""
     return (prediction.float() - target.float()).square().flatten(1).mean(1)
+
+
+@cache
+def _trl_loss() -> Any:
+    """Return trl's loss, a method of a trainer that would load a language model: called without one.
+
+    What it imports takes seconds (datasets, MLflow), which workers with another method are spared.
+    """
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    return DPOTrainer.dpo_loss
 
 
 def dpo_loss(model: Tensor, reference: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -246,8 +257,7 @@ def dpo_loss(model: Tensor, reference: Tensor, beta: float) -> tuple[Tensor, Ten
     with ``logps = -error`` and half of beta.
     """
     settings = _LossSettings(beta / 2, SimpleNamespace(device=model.device))
-    # the loss is a method of a trainer that would load a language model: called without one
-    losses, chosen, rejected = DPOTrainer.dpo_loss(
+    losses, chosen, rejected = _trl_loss()(
         settings, -model[0], -model[1], -reference[0], -reference[1], loss_type="sigmoid"
     )
     return losses, chosen - rejected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ MADE_FROM = "footage.json"
 """In the folder of the videos, written first: what they are made from."""
 CRF = 8
 """Nearly lossless: a study encodes the videos again."""
-BATCH = 8
-"""Videos made at a time, all or none of which are kept when it is interrupted."""
 
 
 def film(
@@ -57,10 +56,11 @@ def film(
     record = read_record(run / "record.json")
     config = RunConfig.model_validate(record.config)
     _begin(out, _made_from(run, record, config, prompts, samples))
+    size = config.suite.evaluation_batch  # as at the looks, to the last bit; whole batches are kept
     batches = [
-        [(index, sample) for index in range(first, min(first + BATCH, len(prompts)))]
+        [(index, sample) for index in range(first, min(first + size, len(prompts)))]
         for sample in range(samples)
-        for first in range(0, len(prompts), BATCH)
+        for first in range(0, len(prompts), size)
     ]
     missing = [batch for batch in batches if not all(_path(out, *place).exists() for place in batch)]
     report(sum(map(len, batches)) - sum(map(len, missing)))
@@ -68,13 +68,14 @@ def film(
         return
     settle_torch(device)
     backbone = load_backbone(config.suite, device)
-    if record.method != BASE:
-        Lora.from_file(backbone.denoiser, run / ADAPTER_NAME)
-    generator = VideoGenerator(backbone, config.suite.sampler, device, report, BATCH)
-    for batch in missing:
-        for videos, _ in generator.batches([(prompts[index], sample) for index, sample in batch]):
-            for place, video in zip(batch, videos, strict=True):
-                files.write_bytes(_path(out, *place), encode_mp4(video, crf=CRF))
+    base = record.method == BASE
+    lora = None if base else Lora.from_file(backbone.denoiser, run / ADAPTER_NAME)
+    generator = VideoGenerator(backbone, config.suite.sampler, device, report, size)
+    with nullcontext() if lora is None else lora.merged():
+        for batch in missing:
+            for videos, _ in generator.batches([(prompts[index], sample) for index, sample in batch]):
+                for place, video in zip(batch, videos, strict=True):
+                    files.write_bytes(_path(out, *place), encode_mp4(video, crf=CRF))
 
 
 def _path(out: Path, index: int, sample: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from io import BytesIO
 from itertools import groupby
@@ -79,6 +79,8 @@ def settle_torch(device: str) -> None:
     """Make torch give the same numbers every time; on the CPU a run has one thread, to share it fairly."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU is first used
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    # it shows reads before writes, takes a tenth of a step and changes no number
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # made at import
     torch.backends.cudnn.allow_tf32 = False
     if device == "cpu":
         torch.set_num_threads(1)
@@ -112,6 +114,7 @@ class _Session:
             prompt_share=components.prompt_share,
             device=device,
             sampled=self._count_videos,
+            batch=config.suite.evaluation_batch,
             judges=components.judges,
         )
         self.evaluations: list[Evaluation] = []
@@ -155,12 +158,11 @@ class _Session:
         assert self.queries == self.config.reward_queries, "a run spends exactly its budget"
         if self.method is not None:
             self.method.lora.save(self.run.path / ADAPTER_NAME)
-        samples = self._prompts(HELDOUT)[:SAMPLE_PROMPTS]
-        record = self._record(
-            samples=sample_videos(self.evaluator, samples, partial(self._write_video, HELDOUT)),
-            frontier=list(self._frontier()),
-            extensions=list(self._extensions()),
-        )
+        with self._frozen():
+            prompts = self._prompts(HELDOUT)[:SAMPLE_PROMPTS]
+            samples = sample_videos(self.evaluator, prompts, partial(self._write_video, HELDOUT))
+            longer = list(self._extensions())
+        record = self._record(samples=samples, frontier=list(self._frontier()), extensions=longer)
         self.run.write_record(record)
         return record
 
@@ -181,7 +183,8 @@ class _Session:
     def _look(self, look: Look) -> None:
         prompts = self._prompts(look.split)[: look.prompts]
         take = partial(self.evaluator.look, prompts, look.samples)
-        result = self._first_looks.get(look, take) if look.queries == 0 else take()
+        with self._frozen():
+            result = self._first_looks.get(look, take) if look.queries == 0 else take()
         moved = self._path_kl(prompts) if look.split == HELDOUT else None
         evaluation = self._evaluation(look.split, result, moved)
         self.evaluations.append(evaluation)
@@ -189,6 +192,10 @@ class _Session:
         means = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
         self.run.append_metrics({"kind": "evaluation", "split": look.split, **self._spent(), **means})
         self._tell()
+
+    def _frozen(self) -> AbstractContextManager[None]:
+        """Merge the adapters inside, where nothing trains."""
+        return nullcontext() if self.method is None else self.method.lora.merged()
 
     def _evaluation(self, split: str, result: EvaluationResult, moved: float | None = None) -> Evaluation:
         ledger = self.meter.ledger

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from vader_bench import files
 from vader_bench.budget.ledger import Meter
-from vader_bench.budget.metering import MeteredBackbone, MeteredReward
+from vader_bench.budget.metering import FlopTable, MeteredBackbone, MeteredReward
 from vader_bench.config.schema import RunConfig
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.seeding import torch_stream
@@ -20,9 +21,10 @@ def make_method(
 ) -> Method:
     """Return the method of ``config``, ready to spend; all it can spend is charged to ``meter``."""
     kind, sampler = METHODS.get(config.method), config.suite.sampler
+    flops = FlopTable(meter, _networks(config, components))
     bench = Workbench(
-        backbone=MeteredBackbone(components.backbone, meter),
-        reward=MeteredReward(components.reward, meter),
+        backbone=MeteredBackbone(components.backbone, meter, flops),
+        reward=MeteredReward(components.reward, meter, flops),
         prompts=prompts,
         steps=sampler.steps,
         eta=sampler.eta,
@@ -33,3 +35,11 @@ def make_method(
         optimizer=config.suite.memory.optimizer,
     )
     return kind(kind.Config(**config.settings), bench)
+
+
+def _networks(config: RunConfig, components: Components) -> str:
+    """Return what the FLOPs of a run's calls depend on: its networks and how they are run."""
+    suite = config.suite.model_dump(mode="json", include={"backbone", "memory"})
+    reward = config.suite.rewards[config.reward].model_dump(mode="json")
+    rank = config.settings["lora_rank"]
+    return files.canonical_json({**suite, "reward": reward, "rank": rank, "digests": components.digests})

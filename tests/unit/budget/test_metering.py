@@ -9,8 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.benches import MakeBench, RedReward
-from vader_bench.budget import ledger
-from vader_bench.budget.ledger import BudgetExceededError
+from vader_bench.budget import ledger, metering
+from vader_bench.budget.ledger import Budget, BudgetExceededError, Meter
+from vader_bench.budget.metering import PLAIN_ATTENTION, FlopTable
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import Judgement
@@ -123,6 +124,70 @@ def test_counting_is_neither_charged_nor_timed(
     assert calls == [1, 3, 3]  # one video to count, then the method's calls
     assert stand.meter.ledger.denoiser_forwards == 6
     assert stand.meter.ledger.device_seconds == 2.0
+
+
+class Remembering(Linear):
+    """A reward that notices every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[int, list[str]]] = []
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        self.calls.append((len(video), list(prompts)))
+        return super().judge(video, prompts)
+
+
+def test_a_reward_is_called_by_nobody_but_the_method(make_bench: MakeBench) -> None:
+    reward = Remembering()
+    stand = make_bench(reward, count_flops=True)
+    video = torch.rand(3, 4, 3, 8, 8, generator=torch_stream(0, "video"))
+    for gradient in (False, True):
+        stand.bench.reward.judge(video.clone().requires_grad_(gradient), PROMPTS)
+    assert reward.calls == [(3, PROMPTS)] * 2
+    product = 2 * 3 * 4 * (3 * 8 * 8) * 2  # multiplications and additions of 12 rows of 192 by two columns
+    assert stand.meter.ledger.flops == 2 * product
+
+
+def test_a_counted_judgement_has_the_gradient_of_any_other(make_bench: MakeBench) -> None:
+    stand = make_bench(Linear(), count_flops=True)
+    found = []
+    for _ in range(2):
+        source = torch.rand(3, 4, 3, 8, 8, generator=torch_stream(0, "video")).requires_grad_()
+        judgement = stand.bench.reward.judge(source * 0.5, PROMPTS)
+        judgement.objective.sum().backward()
+        found.append((judgement.score.detach(), source.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1] is not None
+    assert found[1][1] is not None
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_fused_attention_is_counted_as_the_plain_form() -> None:
+    given = torch.rand(3, 2, 4, 5, 8, generator=torch_stream(0, "attention")).requires_grad_()
+    counts = []
+    for backend in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION):
+        with sdpa_kernel(backend), FlopCounterMode(display=False, custom_mapping=PLAIN_ATTENTION) as counter:
+            found = torch.nn.functional.scaled_dot_product_attention(*given)
+            forward = counter.get_total_flops()
+            torch.autograd.grad(found.sum(), given)
+        counts.append((forward, counter.get_total_flops() - forward))
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 2 * 2 * 2 * 4 * 5 * 5 * 8
+
+
+def test_what_was_counted_in_a_process_is_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    def count(*_: object) -> tuple[int, int]:
+        counts.append(1)
+        return 2, 3
+
+    monkeypatch.setattr(metering, "count_flops", count)
+    for networks, known in (("one", 1), ("one", 1), ("other", 2), ("", 3), ("", 4)):
+        table = FlopTable(Meter(Budget(reward_queries=1)), networks)
+        assert table.cost("kind", lambda batch: batch, LATENTS) == (6, 9)
+        assert len(counts) == known
 
 
 def test_a_judgement_without_gradient_is_no_gradient_query(make_bench: MakeBench) -> None:

@@ -20,7 +20,7 @@ def test_every_arm_is_told_with_what_it_takes(capsys: pytest.CaptureFixture[str]
     assert lines[1] == "4 frames of 8 x 8, 2 steps, guidance 1, frozen weights float32, no switch on"
     assert lines[2].split() == [
         "method", "reward", "batch", "k", "decoded", "queries", "TFLOP", "hours", "GiB", "weights", "kept",
-        "rtx-4080",
+        "look", "rtx-4080",
     ]  # fmt: skip
     assert lines[3].split()[:6] == ["vader", "red", "2", "1", "4", "8"]
     assert lines[4].split()[:5] == ["diffusion-dpo", "red", "2", "4", "8"]
@@ -41,7 +41,7 @@ def test_what_would_make_it_fit_is_told(
     )
     said = capsys.readouterr().out
     assert "does not fit rtx-4080; GiB with one switch on top of the other:" in said
-    assert "  vader on red: smallest batch 0.0, one decoded frame 0.0" in said
+    assert "  vader on red: one video at a look 0.0, one decoded frame 0.0" in said
     assert said.endswith(": does not fit\n")
 
 

@@ -18,9 +18,12 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.cost.estimate import RESERVE, UTILISATION, CostEstimate, Memory, estimate, rehearse
 from vader_bench.cost.gpus import GPUS
 from vader_bench.cost.skeletons import Skeletons
+from vader_bench.diffusion.lora import Lora
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.prompts.sets import prompt_stream
+from vader_bench.seeding import torch_stream
 from vader_bench.training.load import load_components
 from vader_bench.training.workbench import make_method
 
@@ -113,6 +116,28 @@ def test_a_rehearsal_spends_what_the_method_spends(method: str, guidance: float,
     assert max(one.videos for one in made if one.call.name == "denoise") >= 2 * (guidance != 1) + 2
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_look_is_estimated_as_it_runs(guidance: float, tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline)
+    sampler = run.suite.sampler.model_copy(update={"guidance": guidance})
+    found = {}
+    for videos in (4, 8):
+        suite = run.suite.model_copy(update={"sampler": sampler, "evaluation_batch": videos})
+        one = run.model_copy(update={"suite": suite})
+        networks = Skeletons(suite, ["red"], 2)
+        components = load_components(one, "cpu")
+        lora = Lora(
+            components.backbone.denoiser, components.backbone.lora_targets, 2, torch_stream(0, "lora")
+        )
+        evaluator = Evaluator(components.backbone, sampler, components.reward, None, "cpu", batch=videos)
+        with LiveBytes() as live, lora.merged():
+            evaluator.look([f"prompt {index}" for index in range(8)], 1)
+        found[videos] = estimate(one, networks)
+        assert found[videos].look.passing == pytest.approx(live.peak, rel=0.15)
+    assert found[8].look.passing > 1.5 * found[4].look.passing
+    assert found[8].most == found[8].look, "batches of training have two videos"
+
+
 def test_open_calls_are_those_whose_backward_is_to_come(tiny_pipeline: Path) -> None:
     networks = Skeletons(tiny_run(tiny_pipeline).suite, ["red"], 2)
     for k in (1, 2):
@@ -132,7 +157,7 @@ def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path)
 
 def test_time_is_work_over_an_assumed_share_of_the_peak_rate() -> None:
     memory = Memory(1, 2, 3, 4)
-    found = CostEstimate("vader", "red", 8, int(1e15), memory)
+    found = CostEstimate("vader", "red", 8, int(1e15), memory, memory)
     assert memory.total == 10
     assert found.seconds(GPUS["h100"], "fp32") == pytest.approx(1e15 / 67e12 / UTILISATION)
 

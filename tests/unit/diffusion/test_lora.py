@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
@@ -123,6 +124,81 @@ def test_adapters_come_back_after_an_error() -> None:
     with pytest.raises(KeyError), lora.disabled():
         raise KeyError
     assert torch.equal(model(INPUT), changed)
+
+
+def weights_of(model: nn.Module) -> dict[str, tuple[int, Tensor]]:
+    """Return where each weight is, and its values."""
+    return {name: (weight.data_ptr(), weight.clone()) for name, weight in model.state_dict().items()}
+
+
+def test_merged_adapters_are_the_same_model_and_leave_no_trace() -> None:
+    model = Model()
+    lora, before = trained(model), weights_of(model)
+    apart = model(INPUT)
+    with lora.merged():
+        assert not any(p.requires_grad for p in model.parameters())
+        together = model(INPUT)
+    with pytest.raises(KeyError), lora.merged():
+        raise KeyError
+    torch.testing.assert_close(together, apart)
+    assert not torch.equal(together, Model()(INPUT))
+    assert all(p.requires_grad for p in lora.parameters())
+    for name, (place, values) in weights_of(model).items():
+        assert place == before[name][0], "the tensor that was there, not one like it"
+        assert torch.equal(values, before[name][1])
+
+
+def test_merged_adapters_cost_what_the_base_model_costs() -> None:
+    base, model = Model(), Model()
+    lora = trained(model)
+    costs = []
+    for network in (base, model):
+        with lora.merged(), FlopCounterMode(display=False) as counter:
+            network(INPUT)
+        costs.append(counter.get_total_flops())
+    assert costs[0] == costs[1] > 0
+    assert lora.merged_bytes == 4 * sum(weight.numel() for weight in [*base.first.to_q.parameters()][:1] * 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_adapters_stay_apart_where_the_sum_would_be_rounded(dtype: torch.dtype) -> None:
+    model = Model().to(dtype)
+    lora = trained(model)
+    apart = model(INPUT.to(dtype))
+    with lora.merged():
+        assert torch.equal(model(INPUT.to(dtype)), apart)
+    assert lora.merged_bytes == 0
+
+
+def test_switched_off_adapters_are_off_whether_merged_or_not() -> None:
+    base, model = Model()(INPUT), Model()
+    lora = trained(model)
+    changed = model(INPUT)
+    with lora.merged():
+        together = model(INPUT)
+        with lora.disabled():
+            assert torch.equal(model(INPUT), base)
+        assert torch.equal(model(INPUT), together)
+        assert not any(p.requires_grad for p in model.parameters())
+    with lora.disabled():
+        with lora.merged():
+            assert torch.equal(model(INPUT), base)
+        assert torch.equal(model(INPUT), base)
+        assert not any(p.requires_grad for p in model.parameters())
+    assert torch.equal(model(INPUT), changed)
+
+
+def test_scaled_adapters_are_merged_by_their_scale() -> None:
+    model = Model()
+    lora = trained(model)
+    lora.set_scale(0.5)
+    half = model(INPUT)
+    with lora.merged():
+        torch.testing.assert_close(model(INPUT), half)
+        with pytest.raises(ValueError, match="cannot change while they are merged"):
+            lora.set_scale(1.0)
+        with pytest.raises(ValueError, match="cannot change while they are merged"):
+            lora.load(lora.state())
 
 
 def test_the_scale_leads_from_the_base_to_the_trained_model() -> None:

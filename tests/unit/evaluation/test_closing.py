@@ -43,13 +43,15 @@ def trained(evaluator: Evaluator) -> Lora:
 def test_a_frontier_goes_from_the_base_model_through_the_trained_one(evaluator: Evaluator) -> None:
     base = rewards(evaluator)
     lora = trained(evaluator)
-    whole = rewards(evaluator)
+    with lora.merged():
+        whole = rewards(evaluator)
     found = dict(frontier(evaluator, lora, [0.0, 0.5, 1.0], PROMPTS))
     by_scale = {scale: [score.reward for score in result.scores] for scale, result in found.items()}
     assert by_scale[0.0] == base
     assert by_scale[1.0] == whole != base
     assert by_scale[0.5] not in (base, whole)
-    assert rewards(evaluator) == whole
+    with lora.merged():
+        assert rewards(evaluator) == whole
 
 
 def test_the_trained_model_comes_back_when_a_frontier_is_left(evaluator: Evaluator) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -30,6 +32,14 @@ class Tie(RedReward):
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         score = torch.full((len(video),), 0.5)
         return Judgement(score, score)
+
+
+@pytest.mark.slow
+def test_workers_of_other_methods_are_spared_the_imports_of_the_loss() -> None:
+    heavy = ("trl.trainer.dpo_trainer", "datasets", "mlflow")
+    code = f"import sys, vader_bench.runner; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def make(make_bench: MakeBench, **settings: float | str) -> DiffusionDpo:

@@ -11,7 +11,6 @@ import pytest
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.records.folder import read_record
-from vader_bench.training import film as module
 from vader_bench.training.film import film
 from vader_bench.videos import read_video
 
@@ -51,9 +50,11 @@ def test_the_base_model_needs_no_adapters_and_each_noise_is_another_video(tmp_pa
     assert distance(tmp_path / "0-0.mp4", tmp_path / "0-1.mp4") > 4
 
 
-def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 1)
-    base = RUNS / "base-aesthetic-seed1"
+def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    base = tmp_path / "run"
+    record = files.read_json(RUNS / "base-aesthetic-seed1" / "record.json")
+    record["config"]["suite"]["evaluation_batch"] = 1
+    files.write_json(base / "record.json", record)
     prompts = first_prompts(base, 2)
     film(base, prompts, 1, tmp_path, "cpu")
     made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.support.configs import tiny_run
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.evaluation.evaluator import Evaluator
+from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.methods import METHODS
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.rewards import REWARDS
@@ -75,6 +75,37 @@ def test_a_run_spends_exactly_its_budget(method: str, whole: Whole) -> None:
     assert record.ledger["gradient_queries"] == (8 if method == "vader" else 0)
     assert record.ledger["flops"] > 0
     assert record.ledger["device_seconds"] > 0
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_fresh_memory_is_not_filled_and_no_number_needs_it(
+    method: str, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = session.settle_torch
+
+    def settle_and_fill(device: str) -> None:
+        settle(device)
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+
+    monkeypatch.setattr(session, "settle_torch", settle_and_fill)
+    execute(make(method), tmp_path / "run")
+    assert comparable(tmp_path / "run") == comparable(whole(method))
+
+
+def test_every_look_is_at_merged_adapters(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, seen = Evaluator.look, []
+
+    def spy(evaluator: Evaluator, prompts: Sequence[str], samples: int) -> EvaluationResult:
+        seen.append(any(weight.requires_grad for weight in evaluator.backbone.denoiser.parameters()))
+        return look(evaluator, prompts, samples)
+
+    monkeypatch.setattr(Evaluator, "look", spy)
+    execute(make("vader"), tmp_path / "run")
+    assert seen
+    assert not any(seen)
 
 
 def test_looks_come_at_fixed_queries_and_cost_nothing(whole: Whole) -> None:
