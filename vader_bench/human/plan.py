@@ -27,6 +27,7 @@ __all__ = [
 
 PACKAGE: Final = "package"
 """Folder of all that may be uploaded."""
+PLAN_VERSION: Final = 2
 KEY: Final = "key/key.json"
 """Which arm is which: readable by its owner only, and never to be uploaded."""
 
@@ -71,10 +72,13 @@ class AnalysisPlan(Strict):
     """Of a share of one half, two-sided."""
     interval: float
     """Level of the interval that goes with it."""
+    degrees_of_freedom: str
+    without_spread: str
+    """The test where all raters and all prompts lean alike, as in unanimous answers."""
     min_clusters: int
-    """With fewer raters or prompts, or unanimous answers, there is no such test,"""
+    """With fewer raters or prompts"""
     otherwise: str
-    """and this one stands in."""
+    """this is the test: none, and so no finding."""
     alpha: float
     """A preference is shown where the corrected p-value is below."""
     correction: str
@@ -89,7 +93,7 @@ class AnalysisPlan(Strict):
 class Plan(Strict):
     """What was decided before the first answer, without a word on which arm is which."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = PLAN_VERSION
     title: str
     questions: list[Question]
     primary: str
@@ -98,6 +102,8 @@ class Plan(Strict):
     comparisons: list[list[str]]
     """Pairs of arms by their codes."""
     responses_per_comparison: int
+    paper: bool
+    """Whether this is the paper's own study, with as many answers: its numbers then stand beside."""
     prompts: PromptSet
     scenes: int
     blocks: BlockPlan
@@ -204,6 +210,10 @@ def load_built(folder: Path) -> Built:
     sealed = files.read_json(path)
     if not isinstance(sealed, dict) or set(sealed) != {"plan", "sha256"}:
         raise UserError(str(path), "is no plan", remedy)
+    version = sealed["plan"].get("version") if isinstance(sealed["plan"], dict) else None
+    if version != PLAN_VERSION:
+        wrong = f"is a plan of version {version!r}, and this version of vader-bench writes {PLAN_VERSION}"
+        raise UserError(str(path), wrong, "use the version of vader-bench that built the study")
     plan = _validated(Plan, path, sealed["plan"])
     if plan.digest != sealed["sha256"]:
         wrong = "was changed after its digest was taken"

@@ -169,6 +169,7 @@ def _plan(study: StudyConfig, design: Design, scenes: Sequence[Scene], shape: Sh
         ties=study.ties,
         comparisons=[sorted((codes[first], codes[second])) for first, second in study.pairs],
         responses_per_comparison=study.responses_wanted,
+        paper=study.paper,
         prompts=PromptSet(count=len(prompts), sha256=files.sha256_text("\n".join(prompts))),
         scenes=len(scenes),
         blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
