@@ -17,6 +17,7 @@ from vader_bench.stats.preference import ALPHA, MIN_CLUSTERS, IntArray, clustere
 __all__ = [
     "FEW_PROMPTS",
     "MOST_OF_ONE",
+    "POWER",
     "Design",
     "Plan",
     "Variation",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 POWER = 0.8
+"""What is usually asked for."""
 FEW_PROMPTS = 30
 """Below this number of prompts a result says little about other prompts."""
 MOST_OF_ONE = 0.05

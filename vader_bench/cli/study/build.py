@@ -35,10 +35,13 @@ def command(
     built = build_package(config, out)
     currency = config.pay.currency
     typer.echo(f"{config.study}: {built.answers} answers a question, {built.videos} videos")
-    typer.echo(f"  {built.blocks} blocks, one rater each, by at least {built.raters} people")
+    people = f"{built.raters} to {built.blocks}" if built.raters < built.blocks else f"{built.blocks}"
+    typer.echo(f"  {built.blocks} blocks, one rater each, by {people} people")
     typer.echo(
         f"  pays {built.hourly:.2f} {currency} an hour, {built.cost:.2f} {currency} in all, without fees"
     )
+    for line in built.outlook:
+        typer.echo(f"  {line}")
     typer.echo(f"  plan SHA-256 {built.plan.digest}: publish it before the first answer")
     for warning in built.warnings:
         typer.echo(f"  warning: {warning}")

@@ -15,7 +15,7 @@ from vader_bench.errors import UserError
 from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
-from vader_bench.human.package.advice import doubts
+from vader_bench.human.package.advice import doubts, fewest_people, outlook
 from vader_bench.human.package.design import Clip, Design, Item, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
 from vader_bench.human.package.sources import Scene, find_clips
@@ -38,10 +38,12 @@ class Report(NamedTuple):
     """Answers a question in all comparisons, golds and repeats not counted."""
     videos: int
     raters: int
-    """Fewest people, at the most blocks that each may answer."""
+    """Fewest people, at the most blocks that each may answer; the most are one a block."""
     hourly: float
     cost: float
     """Of all blocks, fees of a platform not counted."""
+    outlook: list[str]
+    """What may be found, and which rules will not help."""
     warnings: list[str]
 
 
@@ -218,8 +220,9 @@ def _built(study: StudyConfig, design: Design, folder: Path, plan: Plan, scenes:
         blocks=blocks,
         answers=study.responses_wanted * len(study.pairs),
         videos=len(design.clips),
-        raters=-(-blocks // study.blocks.per_rater),
+        raters=fewest_people(blocks, study.blocks.per_rater),
         hourly=hourly,
         cost=blocks * study.pay.reward,
+        outlook=list(outlook(study, design)),
         warnings=list(doubts(study, design, scenes)),
     )
