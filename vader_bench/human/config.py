@@ -157,7 +157,8 @@ class VideoConfig(Strict):
     frames: int | None = Field(default=None, ge=2)
     """The first frames, counted after the frame rate is changed."""
     frames_per_second: int | None = Field(default=None, ge=1, le=60)
-    crf: int = Field(default=18, ge=0, le=51)
+    crf: int = Field(default=18, ge=1, le=51)
+    """x264's quality. 0 would be lossless, in a profile that Firefox and Safari do not play."""
 
 
 class StudyConfig(Strict):
@@ -188,7 +189,9 @@ class StudyConfig(Strict):
     """Whether to ask for the paper's 100 responses a comparison in place of ``responses``."""
     blocks: BlockConfig = BlockConfig()
     gold_arm: Name | None = None
-    """The arm whose videos gold items are made of."""
+    """The arm whose videos gold items are made of, in copies of their own; by default a drawn one for each.
+    Name one only if the videos of another would not match their text: whoever compares the pictures of a
+    package can find the videos that the copies are of."""
     hypotheses: list[Line] = Field(default=[])
     """What is expected, written before any answer. Raters may see it: name no arm."""
     instructions: Text = "Watch both videos to their end, as often as you like, then answer every question."
@@ -302,9 +305,7 @@ def _gold_faults(study: StudyConfig) -> list[Fault]:
     if not study.gold_kinds:
         remedy = "give a question `gold: mismatch` or `gold: degraded`, or set blocks.gold to 0"
         faults.append(Fault("questions", "has none whose right answer is known for gold items", remedy))
-    if study.gold_arm is None:
-        faults.append(Fault("gold_arm", "is missing", "name the arm whose videos gold items are made of"))
-    elif study.gold_arm not in study.arms:
+    if study.gold_arm is not None and study.gold_arm not in study.arms:
         wrong = f"is {study.gold_arm!r}, which is no arm"
         faults.append(Fault("gold_arm", wrong, nearest(study.gold_arm, study.arms)))
     return faults

@@ -130,7 +130,7 @@ class ItemKey(Strict):
     prompt: str
     sample: int
     left: str
-    """Arm on the left; of a gold item both sides are of one arm."""
+    """Arm on the left."""
     right: str
     gold: GoldKind | None
     right_answer: Literal["L", "R"] | None

@@ -168,9 +168,7 @@ def rank_arms(
     ranked = _estimable(wins)
     outcome = question, tuple(arms), len(firsts), int(ties.sum()) // 2
     if len(ranked) < 2:
-        return Ranking(
-            *outcome, absent="no two arms were each preferred to the other, not even by way of others"
-        )
+        return Ranking(*outcome, absent="no two arms were each preferred to the other, even by way of others")
     kept = [arms[place] for place in ranked]
     apart = {
         arm: _why_apart(place, ranked, wins, ties) for place, arm in enumerate(arms) if place not in ranked

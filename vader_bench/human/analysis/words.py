@@ -13,12 +13,12 @@ from vader_bench.human.responses import REJECTED, SIMULATED, rejection_warning
 from vader_bench.report.words import p_text
 from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.power import MOST_OF_ONE
-from vader_bench.stats.preference import MIN_CLUSTERS, NO_TEST, SIGN, Preference, Share
+from vader_bench.stats.preference import MIN_CLUSTERS, NO_TEST, SIGN, Preference, Share, exact_p_value
 
 __all__ = ["banner", "findings", "interval_kind", "percent", "quoted", "rules", "stamped", "warnings"]
 
 SURELY: Final = 0.001
-"""Level at which a lean to one side is no chance."""
+"""Level at which a habit is no chance, so that honest studies are left in peace."""
 
 
 def stamped(analysis: StudyAnalysis, text: str) -> str:
@@ -123,11 +123,12 @@ def _careless(name: str, one: Outcome) -> Iterator[str]:
             f"{name}: the left video was chosen in {percent(_bare(side))} of the answers, where half is "
             "to be expected: raters may not have looked"
         )
-    same = one.consistency.same
-    if not same.absent and same.high <= 0.5:
+    repeats = one.consistency.repeats
+    same = round(repeats * one.consistency.same.value) if repeats else 0
+    if 2 * same < repeats and exact_p_value(same, repeats - same) < SURELY:
         yield (
-            f"{name}: {100 * same.value:.0f} % of {one.consistency.repeats} repeats were answered as before, "
-            "fewer than chance gives: raters may not have looked"
+            f"{name}: {same} of {repeats} repeats were answered as before, fewer than chance gives: "
+            "raters may not have looked"
         )
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vader_bench import files
 from vader_bench.errors import UserError
@@ -25,6 +25,9 @@ from vader_bench.seeding import numpy_stream
 from vader_bench.videos import Shape, read_video
 
 __all__ = ["Report", "build_package", "seal"]
+
+
+WORST_CRF: Final = 51
 
 
 class Report(NamedTuple):
@@ -81,14 +84,21 @@ def build_package(study: StudyConfig, out: Path) -> Report:
             files.write_text(folder / PACKAGE / name, text)
         for name, clip in sorted((name, clip) for clip, name in names.items()):  # by time, too, arms mix
             video = read_video(clips[clip.arm][clip.scene])
-            data = encode_alike(video, shape, study.video.crf, spoiled=clip.spoiled)
+            crf = _other_crf(study.video.crf) if clip.apart else study.video.crf
+            data = encode_alike(video, shape, crf, spoiled=clip.spoiled)
             files.write_bytes(folder / PACKAGE / "videos" / name, data)
         write_manifest(folder / PACKAGE, [*texts, *(f"videos/{name}" for name in names.values())])
     return _built(study, design, folder, plan, scenes)
 
 
 def _file_name(study: StudyConfig, clip: Clip) -> str:
-    return opaque(study.seed, "video", clip.arm, *clip.scene, int(clip.spoiled)) + ".mp4"
+    kind: list[str | int] = [int(clip.spoiled), *(["apart"] if clip.apart else [])]
+    return opaque(study.seed, "video", clip.arm, *clip.scene, *kind) + ".mp4"
+
+
+def _other_crf(crf: int) -> int:
+    """Return a quality of which the same pictures make another file: its digest is then another as well."""
+    return crf + 1 if crf < WORST_CRF else crf - 1
 
 
 def _longest(design: Design) -> int:

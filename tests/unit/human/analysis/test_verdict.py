@@ -112,6 +112,6 @@ def test_people_who_always_take_the_left_video_are_told_of() -> None:
     ]
     warned = " ".join(warnings(analyse_study(all_accepted(built, left), built)))
     assert "text, vader over base: the left video was chosen in 100.0 % of the answers" in warned
-    assert "0 % of 12 repeats were answered as before, fewer than chance gives" in warned
+    assert "0 of 12 repeats were answered as before, fewer than chance gives" in warned
     quiet = " ".join(warnings(analyse_study(all_accepted(built, honest), built)))
     assert "may not have looked" not in quiet

@@ -43,11 +43,9 @@ def test_few_prompts_and_few_people_are_warned_of() -> None:
     assert one.startswith("one person may give 5% of the answers")
 
 
-@pytest.mark.parametrize(
-    ("prompts", "told_first"), [(2, "on 2 prompts nothing can be found"), (3, "3 prompts")]
-)
-def test_two_prompts_are_too_few_for_any_finding(prompts: int, told_first: str) -> None:
-    assert told(prompts)[0].startswith(told_first)
+def test_two_prompts_are_too_few_for_any_finding() -> None:
+    assert told(2)[0].startswith("on 2 prompts nothing can be found")
+    assert told(3)[0].startswith("3 prompts are few")
 
 
 def seen(prompts: int, **changes: Any) -> tuple[StudyConfig, Design, list[str]]:
