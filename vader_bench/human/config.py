@@ -15,14 +15,20 @@ from vader_bench.schema import Name, Strict
 from vader_bench.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 
 __all__ = [
-    "LONG_SEED", "PAPER_RESPONSES", "BlockConfig", "ConsentConfig", "ExclusionConfig", "GoldKind",
-    "PayConfig", "Question", "StudyConfig", "VideoConfig", "block_cost", "load_study",
+    "LONG_SEED", "PAPER_RESPONSES", "PLACEHOLDERS", "BlockConfig", "ConsentConfig", "ExclusionConfig",
+    "GoldKind", "PayConfig", "Question", "StudyConfig", "VideoConfig", "block_cost", "load_study",
 ]  # fmt: skip
 
 PAPER_RESPONSES = 100
 """Responses a comparison in Table 2 of the VADER paper."""
 LONG_SEED = 2**64
 """Seeds below it can be tried one by one: the names of a package's files tell which one is right."""
+PLACEHOLDERS = {
+    "who": "YOUR NAME AND INSTITUTION",
+    "ethics": "REFERENCE OF YOUR ETHICS BOARD'S DECISION, OR WHY NONE IS NEEDED",
+    "contact": "YOUR ADDRESS",
+}
+"""What stands in the consent of a study file that was not filled in."""
 POWERED_RESPONSES = 300
 """Finds a preference of 60 % with a power of about 0.8 at two questions, on 150 prompts and by the 60 people
 whom blocks of five pairs ask for: see ``human_eval/README.md``."""

@@ -19,8 +19,8 @@ def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str, str, str], S
     """Return ``table`` as CSV text with ``x`` under Approve, or why not under Reject.
 
     Both stay empty where a row was refused, so that a person decides; where the platform has decided; and
-    where one of the two was filled before. All cells are made safe to open in a spreadsheet: the name of an account
-    may begin a formula as well as an answer may.
+    where one of the two was filled before. All cells are made safe to open in a spreadsheet: the name of an
+    account may begin a formula as well as an answer may.
 
     Args:
         table: a results file.

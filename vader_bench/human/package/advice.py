@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from vader_bench.human.config import LONG_SEED, StudyConfig
+from vader_bench.human.config import LONG_SEED, PLACEHOLDERS, StudyConfig
 from vader_bench.human.package.design import Block, Design
 from vader_bench.human.package.sources import Scene
 from vader_bench.human.plan import Role
@@ -164,6 +164,9 @@ def doubts(study: StudyConfig, design: Design, scenes: Sequence[Scene]) -> Itera
             "count, as one person's blocks show the same prompt and arms again and the first answer counts: "
             "lower blocks.per_rater, or take more prompts"
         )
+    open_fields = [name for name, text in PLACEHOLDERS.items() if getattr(study.consent, name) == text]
+    if open_fields:
+        yield f"the consent is not filled in: {', '.join(open_fields)}"
     if study.seed < LONG_SEED:
         yield (
             "the seed is short, and whoever finds it by trying can tell the arms apart: for people take one "

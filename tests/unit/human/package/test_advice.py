@@ -84,7 +84,7 @@ def test_that_two_people_find_nothing_is_told_before_they_are_asked() -> None:
     blocks = {"items": 12, "gold": 1, "repeats": 1, "per_rater": 20}
     *_, lines = seen(40, responses=360, blocks=blocks)
     assert lines[0].startswith("with 2 people (the fewest) on 40 prompts: no interval and no finding")
-    assert lines[1].startswith("with 40 people (one block each): an interval")
+    assert lines[1].startswith("with 30 people (one block each): an interval")
 
 
 @pytest.mark.parametrize(

@@ -157,16 +157,17 @@
       input.checked = option[0] === chosen;
       input.addEventListener("change", changed);
       var letter = keyOf(number, option[0]);
-      var hint = letter ? [element("kbd", { textContent: letter.toUpperCase() })] : [];
-      return element("label", {}, [input, document.createTextNode(" " + option[1] + " ")].concat(hint));
+      return withKey(element("label", {}, [input, document.createTextNode(" " + option[1])]), letter);
     });
     return element("fieldset", { disabled: true }, [legend].concat(labels));
   }
 
-  function withKey(button, letter) {
-    button.appendChild(document.createTextNode(" "));
-    button.appendChild(element("kbd", { textContent: letter }));
-    return button;
+  function withKey(made, letter) {
+    if (letter) {
+      made.dataset.key = letter.toUpperCase(); // shown by the style
+      made.setAttribute("aria-keyshortcuts", letter.toUpperCase());
+    }
+    return made;
   }
 
   // What is known of a pair before it is shown: nothing, or what was given or left unfinished.
