@@ -206,7 +206,7 @@ class StudyConfig(Strict):
     exclusion: ExclusionConfig = ExclusionConfig()
     video: VideoConfig = VideoConfig()
     video_url: Annotated[str, AfterValidator(_address)] = "/videos/"
-    """Where the videos can be had; the file's name is put behind it."""
+    """Where the videos are; the file's name is put behind it."""
     seed: int = Field(ge=0)
     """Root of all draws, names of files among them, of any length: below ``LONG_SEED`` it can be found by
     trying, and with it the arms. It stays in the key."""

@@ -124,7 +124,7 @@ def _pages(study: StudyConfig, design: Design, names: Mapping[Clip, str]) -> dic
 
 
 def _codes(study: StudyConfig) -> dict[str, str]:
-    """Return a letter for each arm, in drawn order."""
+    """Return the code of each arm in the plan, ``arm-1`` and so on, in drawn order."""
     arms = sorted(study.arms)
     order = numpy_stream(study.seed, "human", "codes").permutation(len(arms))
     return {arms[index]: f"arm-{place + 1}" for place, index in enumerate(order)}

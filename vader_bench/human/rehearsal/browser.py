@@ -141,7 +141,7 @@ def rehearse(
         for one in [pool.submit(panel.work) for _ in range(workers)]:
             one.result()
     if panel.done < left:
-        remedy = f"delete {running.folder} to rehearse anew"
+        remedy = f"delete {running.folder} to rehearse again"
         raise UserError("the raters", f"have no turn left, and {left - panel.done} blocks are open", remedy)
     return Rehearsed(panel.done, panel.pairs)
 

@@ -94,7 +94,7 @@
     }
     function toggle() {
       if (video.ended || video.paused) {
-        play_(video, video.ended);
+        run(video, video.ended);
       } else {
         video.pause();
       }
@@ -136,8 +136,8 @@
     return clip;
   }
 
-  function play_(video, anew) {
-    if (anew) {
+  function run(video, fromStart) {
+    if (fromStart) {
       video.currentTime = 0;
     }
     video.play().catch(function () {
@@ -246,7 +246,7 @@
     }
 
     both.addEventListener("click", function () {
-      clips.forEach(function (clip) { play_(clip.video, true); });
+      clips.forEach(function (clip) { run(clip.video, true); });
     });
     problem.addEventListener("change", update);
     next.addEventListener("click", function () {
