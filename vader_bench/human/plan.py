@@ -211,8 +211,8 @@ def load_built(folder: Path) -> Built:
     if not isinstance(sealed, dict) or set(sealed) != {"plan", "sha256"}:
         raise UserError(str(path), "is no plan", remedy)
     version = sealed["plan"].get("version") if isinstance(sealed["plan"], dict) else None
-    if version != PLAN_VERSION:
-        wrong = f"is a plan of version {version!r}, and this version of vader-bench writes {PLAN_VERSION}"
+    if isinstance(version, int) and version != PLAN_VERSION:
+        wrong = f"is a plan of version {version}, and this version of vader-bench takes {PLAN_VERSION}"
         raise UserError(str(path), wrong, "use the version of vader-bench that built the study")
     plan = _validated(Plan, path, sealed["plan"])
     if plan.digest != sealed["sha256"]:
