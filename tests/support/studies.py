@@ -34,7 +34,7 @@ def study_data(**changes: Any) -> dict[str, Any]:
         ],
         "primary": "quality",
         "responses": 24,
-        "blocks": {"items": 4, "gold": 1, "repeats": 1},
+        "blocks": {"items": 4, "gold": 1, "repeats": 1, "per_rater": 3},
         "gold_arm": "unrefined",
         "consent": {
             "version": "1",

@@ -15,16 +15,23 @@ from vader_bench.errors import UserError
 from vader_bench.prompts.sets import packaged_names
 
 __all__ = [
-    "LONG_SEED", "PAPER_RESPONSES", "BlockConfig", "ConsentConfig", "ExclusionConfig", "GoldKind",
-    "PayConfig", "Question", "StudyConfig", "VideoConfig", "block_cost", "load_study",
+    "LONG_SEED", "PAPER_RESPONSES", "PLACEHOLDERS", "BlockConfig", "ConsentConfig", "ExclusionConfig",
+    "GoldKind", "PayConfig", "Question", "StudyConfig", "VideoConfig", "block_cost", "load_study",
 ]  # fmt: skip
 
 PAPER_RESPONSES = 100
 """Responses a comparison in Table 2 of the VADER paper."""
 LONG_SEED = 2**64
 """Seeds below it can be tried one by one: the names of a package's files tell which one is right."""
+PLACEHOLDERS = {
+    "who": "YOUR NAME AND INSTITUTION",
+    "ethics": "REFERENCE OF YOUR ETHICS BOARD'S DECISION, OR WHY NONE IS NEEDED",
+    "contact": "YOUR ADDRESS",
+}
+"""What stands in the consent of a study file that was not filled in."""
 POWERED_RESPONSES = 300
-"""Finds a preference of 60 % with a power of about 0.8 at two questions: see ``human_eval/README.md``."""
+"""Finds a preference of 60 % with a power of about 0.8 at two questions, on 150 prompts and by the 60 people
+whom blocks of five pairs ask for: see ``human_eval/README.md``."""
 
 GoldKind = Literal["mismatch", "degraded"]
 """How a gold item is made: beside the right video, one of another prompt, or the same one spoiled."""
@@ -92,14 +99,14 @@ class Question(Strict):
 class BlockConfig(Strict):
     """What one rater sees in one go."""
 
-    items: int = Field(default=10, ge=2, le=30)
+    items: int = Field(default=5, ge=2, le=30)
     """Most pairs of two arms; fewer where there are fewer prompts, as a rater sees each prompt once."""
     gold: int = Field(default=1, ge=0, le=4)
     """Pairs whose right answer is known."""
     repeats: int = Field(default=1, ge=0, le=4)
     """Pairs shown again with sides swapped."""
-    per_rater: int = Field(default=3, ge=1)
-    """Most blocks that one person may answer."""
+    per_rater: int = Field(default=1, ge=1)
+    """Most blocks that one person may answer. The power of a study hangs on how many people take part."""
 
 
 class PayConfig(Strict):
@@ -156,7 +163,8 @@ class VideoConfig(Strict):
     frames: int | None = Field(default=None, ge=2)
     """The first frames, counted after the frame rate is changed."""
     frames_per_second: int | None = Field(default=None, ge=1, le=60)
-    crf: int = Field(default=18, ge=0, le=51)
+    crf: int = Field(default=18, ge=1, le=51)
+    """x264's quality. 0 would be lossless, in a profile that Firefox and Safari do not play."""
 
 
 class StudyConfig(Strict):
@@ -187,7 +195,9 @@ class StudyConfig(Strict):
     """Whether to ask for the paper's 100 responses a comparison in place of ``responses``."""
     blocks: BlockConfig = BlockConfig()
     gold_arm: Name | None = None
-    """The arm whose videos gold items are made of."""
+    """The arm whose videos gold items are made of, in copies of their own; by default a drawn one for each.
+    Name one only if the videos of another would not match their text: whoever compares the pictures of a
+    package can find the videos that the copies are of."""
     hypotheses: list[Line] = Field(default=[])
     """What is expected, written before any answer. Raters may see it: name no arm."""
     instructions: Text = "Watch both videos to their end, as often as you like, then answer every question."
@@ -196,7 +206,7 @@ class StudyConfig(Strict):
     exclusion: ExclusionConfig = ExclusionConfig()
     video: VideoConfig = VideoConfig()
     video_url: Annotated[str, AfterValidator(_address)] = "/videos/"
-    """Where the videos can be had; the file's name is put behind it."""
+    """Where the videos are; the file's name is put behind it."""
     seed: int = Field(ge=0)
     """Root of all draws, names of files among them, of any length: below ``LONG_SEED`` it can be found by
     trying, and with it the arms. It stays in the key."""
@@ -301,9 +311,7 @@ def _gold_faults(study: StudyConfig) -> list[Fault]:
     if not study.gold_kinds:
         remedy = "give a question `gold: mismatch` or `gold: degraded`, or set blocks.gold to 0"
         faults.append(Fault("questions", "has none whose right answer is known for gold items", remedy))
-    if study.gold_arm is None:
-        faults.append(Fault("gold_arm", "is missing", "name the arm whose videos gold items are made of"))
-    elif study.gold_arm not in study.arms:
+    if study.gold_arm is not None and study.gold_arm not in study.arms:
         wrong = f"is {study.gold_arm!r}, which is no arm"
         faults.append(Fault("gold_arm", wrong, nearest(study.gold_arm, study.arms)))
     return faults

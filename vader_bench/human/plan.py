@@ -36,6 +36,7 @@ __all__ = [
 
 PACKAGE: Final = "package"
 """Folder of all that may be uploaded."""
+PLAN_VERSION: Final = 2
 KEY: Final = "key/key.json"
 """Which arm is which: readable by its owner only, and never to be uploaded."""
 
@@ -80,10 +81,13 @@ class AnalysisPlan(Strict):
     """Of a share of one half, two-sided."""
     interval: float
     """Level of the interval that goes with it."""
+    degrees_of_freedom: str
+    without_spread: str
+    """The test where all raters and all prompts lean alike, as in unanimous answers."""
     min_clusters: int
-    """With fewer raters or prompts, or unanimous answers, there is no such test,"""
+    """With fewer raters or prompts"""
     otherwise: str
-    """and this one stands in."""
+    """this is the test: none, and so no finding."""
     alpha: float
     """A preference is shown where the corrected p-value is below."""
     correction: str
@@ -98,7 +102,7 @@ class AnalysisPlan(Strict):
 class StudyPlan(Strict):
     """What was decided before the first answer, without a word on which arm is which."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = PLAN_VERSION
     title: str
     questions: list[Question]
     primary: str
@@ -107,6 +111,8 @@ class StudyPlan(Strict):
     comparisons: list[list[str]]
     """Pairs of arms by their codes."""
     responses_per_comparison: int
+    paper: bool
+    """Whether this is the paper's own study, with as many answers: its numbers then stand beside."""
     prompts: StudyPrompts
     scenes: int
     blocks: BlockPlan
@@ -133,7 +139,7 @@ class ItemKey(Strict):
     prompt: str
     sample: int
     left: str
-    """Arm on the left; of a gold item both sides are of one arm."""
+    """Arm on the left."""
     right: str
     gold: GoldKind | None
     right_answer: Literal["L", "R"] | None
@@ -213,6 +219,10 @@ def load_built(folder: Path) -> Built:
     sealed = files.read_json(path)
     if not isinstance(sealed, dict) or set(sealed) != {"plan", "sha256"}:
         raise UserError(str(path), "is no plan", remedy)
+    version = sealed["plan"].get("version") if isinstance(sealed["plan"], dict) else None
+    if isinstance(version, int) and version != PLAN_VERSION:
+        wrong = f"is a plan of version {version}, and this version of vader-bench takes {PLAN_VERSION}"
+        raise UserError(str(path), wrong, "use the version of vader-bench that built the study")
     plan = _validated(StudyPlan, path, sealed["plan"])
     if plan.digest != sealed["sha256"]:
         wrong = "was changed after its digest was taken"

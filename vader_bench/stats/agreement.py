@@ -12,7 +12,7 @@ from vader_bench.errors import UserError
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Sampled
-from vader_bench.stats.preference import MIN_CLUSTERS, Response, first_answers, wilson
+from vader_bench.stats.preference import Response, first_answers, wilson
 
 __all__ = [
     "Agreement",
@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 RESAMPLES = 2000
+MIN_ITEMS = 8
+"""With fewer items judged twice a bootstrap over items says too little to be shown."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,8 @@ def measure_agreement(
     counts = counts if ties else counts[:, :2]
     labels = counts.sum(axis=1)
     several = labels > 1
-    estimates = [Estimate.none(f"fewer than {MIN_CLUSTERS} items judged twice")] * 3
-    if several.sum() >= MIN_CLUSTERS:
+    estimates = [Estimate.none(f"fewer than {MIN_ITEMS} items judged twice")] * 3
+    if several.sum() >= MIN_ITEMS:
         stream = numpy_stream(root, "bootstrap", "items", question, *sorted(pair))
         share = np.full(len(counts), 1 / len(counts))
         weights = stream.multinomial(len(counts), share, size=RESAMPLES).astype(np.float64)

@@ -12,28 +12,33 @@ from scipy.special import expit
 from vader_bench.errors import UserError
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.aggregate import FloatArray
-from vader_bench.stats.preference import ALPHA, MIN_CLUSTERS, IntArray, exact_p_value, two_way_variance
+from vader_bench.stats.preference import ALPHA, MIN_CLUSTERS, IntArray, clustered_spread, encode, sign_p_value
 
 __all__ = [
     "FEW_PROMPTS",
     "MOST_OF_ONE",
+    "POWER",
     "Design",
     "SampleSize",
     "Variation",
     "assign_raters",
     "exact_power",
     "plan_design",
+    "power_of_assignment",
     "responses_needed",
     "simulate_power",
 ]
 
 POWER = 0.8
+"""What is usually asked for."""
 FEW_PROMPTS = 30
 """Below this number of prompts a result says little about other prompts."""
 MOST_OF_ONE = 0.05
 """Share of all answers beyond which one person's taste weighs too much."""
 MOST_PROMPTS = 1000
 NEAREST = 0.005
+NO_SPREAD = 1e-16
+"""Variance of a share below which it is rounding alone."""
 STUDIES = 2000
 """Simulated studies: their share that succeeds has a standard error of 1.1 % at most."""
 
@@ -48,12 +53,12 @@ class Design:
     raters: int
 
     def __post_init__(self) -> None:
-        """Refuse designs that cannot be carried out, or have no clustered interval."""
+        """Refuse designs that cannot be carried out, or can find nothing."""
         given = f"design of {self.prompts} prompts, {self.per_prompt} responses each, {self.raters} raters"
         if self.per_prompt < 1:
             raise UserError(given, "has no responses", "ask for one response a prompt at least")
         if min(self.prompts, self.raters) < MIN_CLUSTERS:
-            wrong = f"has fewer than {MIN_CLUSTERS} prompts or raters, too few for an interval"
+            wrong = f"has fewer than {MIN_CLUSTERS} prompts or raters, too few for a finding"
             raise UserError(given, wrong, "plan more of them")
         if not self.per_prompt <= self.raters <= self.responses:
             wrong = "has too few raters for one prompt, or more raters than responses"
@@ -119,7 +124,9 @@ def responses_needed(share: float, *, power: float = POWER, alpha: float = ALPHA
     gap = abs(share - 0.5)
     z = stats.norm.isf(alpha / 2) / 2 + stats.norm.isf(1 - power) * np.sqrt(share * (1 - share))
     if gap < NEAREST:
-        raise UserError(f"share {share}", "is too near one half to be told from it", "plan for a larger one")
+        raise UserError(
+            f"share {share}", "is too near one half to be distinguished from it", "plan for a larger one"
+        )
     largest = int(1.5 * (float(z) / gap) ** 2) + 100
     numbers = np.arange(1, largest + 1)
     short = np.flatnonzero(_power(share, numbers, _rejected_up_to(numbers, alpha)) < power)
@@ -161,22 +168,55 @@ def simulate_power(
     Raises:
         UserError: a share that is not between 0 and 1.
     """
-    _require_between("share", share)
-    _require_between("alpha", alpha)
     stream = numpy_stream(root, "power", design.prompts, design.per_prompt, design.raters)
     raters = assign_raters(design, stream).ravel()
     prompts = np.tile(np.arange(design.prompts), design.per_prompt)
-    tastes = stream.normal(0, variation.prompt, (studies, design.prompts))[:, prompts]
-    habits = stream.normal(0, variation.rater, (studies, design.raters))[:, raters]
+    return power_of_assignment(prompts, raters, share, variation, stream, alpha=alpha, studies=studies)
+
+
+def power_of_assignment(
+    prompts: IntArray,
+    raters: IntArray,
+    share: float,
+    variation: Variation,
+    stream: np.random.Generator,
+    *,
+    alpha: float = ALPHA,
+    studies: int = STUDIES,
+) -> float:
+    """Return the same where it is known which rater judges which prompt.
+
+    Args:
+        prompts: number of the prompt of each answer, whatever the numbers, [n].
+        raters: the same of the rater, [n].
+        share: how often one arm is preferred, between 0 and 1.
+        variation: spread of prompts and raters.
+        stream: what the simulation draws from.
+        alpha: two-sided level of the test.
+        studies: number of simulated studies.
+
+    Returns:
+        The power; 0 with too few raters or prompts for a finding.
+
+    Raises:
+        UserError: a share that is not between 0 and 1.
+    """
+    _require_between("share", share)
+    _require_between("alpha", alpha)
+    prompts, raters = encode(prompts.tolist()), encode(raters.tolist())
+    counts = int(prompts.max()) + 1, int(raters.max()) + 1
+    if min(counts) < MIN_CLUSTERS:
+        return 0.0
+    tastes = stream.normal(0, variation.prompt, (studies, counts[0]))[:, prompts]
+    habits = stream.normal(0, variation.rater, (studies, counts[1]))[:, raters]
     odds = _intercept(share, variation) + tastes + habits
     scores = (stream.random(odds.shape) < expit(odds)).astype(np.float64)
     mean = scores.mean(axis=1)
-    variance = two_way_variance((scores - mean[:, None]) / design.responses, prompts, raters)
-    freedom = min(design.prompts, design.raters) - 1
-    limit = float(stats.t.isf(alpha / 2, freedom))
-    unanimous = exact_p_value(design.responses, 0) < alpha
-    seen = np.where(variance > 0, (mean - 0.5) ** 2 > limit**2 * variance, unanimous)
-    return float(seen.mean())
+    variance, freedom = clustered_spread((scores - mean[:, None]) / len(prompts), prompts, raters)
+    spread = variance > NO_SPREAD
+    limit = stats.t.isf(alpha / 2, np.where(spread, freedom, 1.0))
+    alike = (sign_p_value(*counts) < alpha) & ~np.isclose(mean, 0.5)
+    return float(np.where(spread, (mean - 0.5) ** 2 > limit**2 * variance, alike).mean())
 
 
 def plan_design(

@@ -20,19 +20,24 @@ __all__ = [
     "ALPHA",
     "CLUSTERED",
     "CORRECTION",
-    "EXACT",
+    "FREEDOM",
     "MIN_CLUSTERS",
+    "NO_TEST",
+    "SIGN",
     "TIE",
     "Answer",
     "IntArray",
     "Preference",
     "Response",
     "Share",
+    "clustered_spread",
     "compare_preferences",
+    "degrees_of_freedom",
     "encode",
     "exact_p_value",
     "first_answers",
     "side_bias",
+    "sign_p_value",
     "two_way_variance",
     "wilson",
 ]
@@ -44,14 +49,20 @@ ANSWERS = ("left", "right", "tie")
 ALPHA = 0.05
 """Level of all tests together: a preference is shown where the corrected p-value is below it."""
 CLUSTERED = "two-way clustered t"
-EXACT = "exact binomial"
-"""What a test is called; the second stands in where there is no clustered variance."""
+FREEDOM = "Satterthwaite, at least the fewer of raters and prompts less one"
+"""The degrees of freedom of the t."""
+SIGN = "sign test over raters or prompts, whichever are fewer"
+"""Of answers that leave no spread between raters and between prompts, as when all are for one arm."""
+NO_TEST = "none"
+"""What a test is called; with fewer raters or prompts than ``MIN_CLUSTERS`` there is none."""
 CORRECTION = "Holm"
 """How p-values of one study are corrected, see ``holm``."""
 TIE = 0.5
 """What a tie adds to the wins of either arm."""
-MIN_CLUSTERS = 8
-"""With fewer raters or prompts a cluster-robust variance is too small to be shown."""
+MIN_CLUSTERS = 3
+"""With fewer raters or prompts there is no test and so no finding: the tastes of two people are not those of
+many, and a test that took their answers for independent would see a preference in up to half of all studies
+without one."""
 
 
 @dataclass(frozen=True)
@@ -112,26 +123,16 @@ class Share:
     wilson: Estimate
     """Wilson's interval, as if all responses were independent: descriptive."""
     clustered: Estimate
-    """The two-way cluster-robust interval; absent with few raters or prompts, or unanimous answers."""
-    p_exact: float
-    """Exact two-sided binomial p-value of wins against losses; ties favour neither and are left out."""
-    p_clustered: float
-    """Two-sided p-value of a share of one half, of the same test as ``clustered``; NaN without it."""
+    """The two-way cluster-robust interval; absent with few raters or prompts, or without spread."""
+    p_value: float
+    """Two-sided p-value of a share of one half by ``test``; NaN where there is none."""
+    test: str
+    """``CLUSTERED``, ``SIGN`` or ``NO_TEST``."""
 
     @property
     def responses(self) -> int:
         """Number of answers, ties among them."""
         return self.wins + self.losses + self.ties
-
-    @property
-    def p_value(self) -> float:
-        """The p-value to go by: the clustered one where there is one, the exact one otherwise."""
-        return self.p_exact if self.clustered.absent else self.p_clustered
-
-    @property
-    def test(self) -> str:
-        """What ``p_value`` is, in words, for the table."""
-        return EXACT if self.clustered.absent else CLUSTERED
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Preference:
     side_adjusted: Estimate
     """The share with equal weight to ``first`` on the left and on the right, clustered interval."""
     p_holm: float
-    """The share's p-value after Holm's correction over all questions and pairs."""
+    """The share's p-value after Holm's correction over all questions and pairs; NaN where it has none."""
 
 
 def wilson(successes: float, trials: int, level: float = LEVEL) -> Estimate:
@@ -186,9 +187,51 @@ def two_way_variance(influence: FloatArray, prompts: IntArray, raters: IntArray)
         prompts: number of the prompt of each answer, from 0 without gaps, [n].
         raters: the same of the rater, [n].
     """
+    return clustered_spread(influence, prompts, raters)[0]
+
+
+def clustered_spread(
+    influence: FloatArray, prompts: IntArray, raters: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return variance and degrees of freedom, [...] each; arguments as for ``two_way_variance``.
+
+    Without spread the variance is zero, and the degrees of freedom mean nothing.
+    """
     both = prompts * (int(raters.max()) + 1) + raters
     by_prompt, by_rater, by_both = (_one_way(influence, codes) for codes in (prompts, raters, both))
-    return np.maximum(by_prompt + by_rater - by_both, np.maximum(by_prompt, by_rater))
+    variance = np.maximum(by_prompt + by_rater - by_both, np.maximum(by_prompt, by_rater))
+    spread = np.where(variance > 0, 1.0, np.nan)  # else 0 / 0
+    clusters = int(prompts.max()) + 1, int(raters.max()) + 1
+    freedom = degrees_of_freedom(variance * spread, (by_prompt, by_rater), *clusters)
+    return variance, freedom
+
+
+def degrees_of_freedom(
+    variance: FloatArray, one_way: tuple[FloatArray, FloatArray], prompts: int, raters: int
+) -> FloatArray:
+    """Return Student's degrees of freedom of a two-way variance: [...].
+
+    Satterthwaite's V^2 / (V_prompt^2 / (P - 1) + V_rater^2 / (R - 1)) (Satterthwaite 1946), and at least
+    min(P, R) - 1: where the variance comes from prompts alone, few raters take nothing from what is known.
+
+    Args:
+        variance: V, of ``two_way_variance``, above zero, [...].
+        one_way: V_prompt and V_rater, [...] each.
+        prompts: P, their number, 2 or more.
+        raters: R, the same of raters.
+    """
+    by_prompt, by_rater = one_way
+    parts = by_prompt**2 / (prompts - 1) + by_rater**2 / (raters - 1)
+    return np.maximum(variance**2 / parts, min(prompts, raters) - 1.0)
+
+
+def sign_p_value(prompts: int, raters: int) -> float:
+    """Return the p-value of answers whose raters and prompts all lean to one side alike.
+
+    Each rater, or each prompt, counts once, whichever are fewer: by chance all of n lean to the same side
+    with the probability 2 / 2^n.
+    """
+    return 2 * 0.5 ** min(prompts, raters)
 
 
 def encode(values: Sequence[Hashable]) -> IntArray:
@@ -226,8 +269,9 @@ def compare_preferences(
         responses: of one study; repeats are passed over.
         arms: all arms, in the order that decides who comes first in a pair.
         questions: all questions, in the order of the result.
-        family: question and two arms of every test that was planned: one without an answer is corrected for
-            as one with a p-value of 1. By default the family is what was answered.
+        family: question and two arms of every test that was planned: one without an answer, or with too few
+            raters or prompts, is corrected for as one with a p-value of 1. By default the family is what was
+            answered.
 
     Raises:
         UserError: a response names another arm or question, or a rater answered twice.
@@ -243,11 +287,15 @@ def compare_preferences(
     shares = [_share(group, [response.score(first) for response in group]) for _, first, _, group in groups]
     answered = {(question, frozenset(pair)) for question, *pair, _ in groups}
     silent = {(question, frozenset(pair)) for question, *pair in family} - answered
-    corrected = holm([share.p_value for share in shares] + [1.0] * len(silent))[: len(shares)]
+    tested = [1.0 if np.isnan(share.p_value) else share.p_value for share in shares]
+    corrected = holm([*tested, *[1.0] * len(silent)])[: len(shares)]
     return [
-        Preference(question, first, second, share, _side_adjusted(group, first), p_holm)
+        Preference(
+            question, first, second, share, _side_adjusted(group, first),
+            np.nan if share.test == NO_TEST else p_holm,
+        )
         for (question, first, second, group), share, p_holm in zip(groups, shares, corrected, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def side_bias(responses: Sequence[Response]) -> Share:
@@ -273,7 +321,7 @@ def _share(responses: Sequence[Response], values: Sequence[float]) -> Share:
     wins, losses = int((scores == 1).sum()), int((scores == 0).sum())
     influence = (scores - scores.mean()) / len(scores) if len(scores) else scores
     value = float(scores.mean()) if len(scores) else np.nan
-    clustered, p_clustered = _clustered(value, influence, responses)
+    clustered, p_value, test = _clustered(value, influence, responses)
     return Share(
         wins=wins,
         losses=losses,
@@ -282,8 +330,8 @@ def _share(responses: Sequence[Response], values: Sequence[float]) -> Share:
         prompts=len({response.prompt for response in responses}),
         wilson=wilson(float(scores.sum()), len(scores)),
         clustered=clustered,
-        p_exact=exact_p_value(wins, losses),
-        p_clustered=p_clustered,
+        p_value=p_value,
+        test=test,
     )
 
 
@@ -299,21 +347,25 @@ def _side_adjusted(responses: Sequence[Response], first: str) -> Estimate:
     return _clustered(value, influence, responses)[0]
 
 
-def _clustered(value: float, influence: FloatArray, responses: Sequence[Response]) -> tuple[Estimate, float]:
-    """Return the interval around ``value`` and the p-value of one half; Student's t, min(G) - 1 degrees."""
+def _clustered(
+    value: float, influence: FloatArray, responses: Sequence[Response]
+) -> tuple[Estimate, float, str]:
+    """Return the interval around ``value``, the p-value of one half and the name of the test."""
     if not responses:
-        return Estimate.none("missing"), np.nan
+        return Estimate.none("missing"), np.nan, NO_TEST
     prompts, raters = encode([r.prompt for r in responses]), encode([r.rater for r in responses])
-    for name, codes in (("prompts", prompts), ("raters", raters)):
-        if codes.max() + 1 < MIN_CLUSTERS:
-            return Estimate.none(f"fewer than {MIN_CLUSTERS} {name}"), np.nan
-    deviation = float(np.sqrt(two_way_variance(influence, prompts, raters)))
+    clusters = int(prompts.max()) + 1, int(raters.max()) + 1
+    for name, number in zip(("prompts", "raters"), clusters, strict=True):
+        if number < MIN_CLUSTERS:
+            return Estimate.none(f"too few {name} for a finding"), np.nan, NO_TEST
+    variance, freedom = clustered_spread(influence, prompts, raters)
+    deviation = float(np.sqrt(variance))
     if np.isclose(deviation, 0.0):
-        return Estimate.none("no spread"), np.nan
-    freedom = int(min(prompts.max(), raters.max()))
+        even = bool(np.isclose(value, 0.5))
+        return Estimate.none("no spread"), 1.0 if even else sign_p_value(*clusters), SIGN
     half = float(stats.t.isf((1 - LEVEL) / 2, freedom)) * deviation
     p_value = 2 * float(stats.t.sf(abs(value - 0.5) / deviation, freedom))
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half)), p_value
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half)), p_value, CLUSTERED
 
 
 def _require_known(responses: Sequence[Response], arms: Sequence[str], questions: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Sampled
-from vader_bench.stats.preference import MIN_CLUSTERS, IntArray, Response, encode, first_answers
+from vader_bench.stats.preference import IntArray, Response, degrees_of_freedom, encode, first_answers
 
 __all__ = [
     "Ranking",
@@ -25,8 +25,12 @@ __all__ = [
 ]
 
 RESAMPLES = 1000
+MIN_RESAMPLED = 8
+"""With fewer raters or prompts a bootstrap over them has too few different resamples."""
 RIDGE = 1e-4
 """Keeps a resample finite in which an arm never loses; the fit to the data has none."""
+LEAST = 1e-12
+"""Variance below which nothing is divided by: deviations are then no spread, see ``RIDGE``."""
 STEPS = 200
 TOLERANCE = 1e-6
 """A Newton step below it, once taken, leaves an error of about its square."""
@@ -52,6 +56,8 @@ class Ranking:
     ties: int
     absent: str = ""
     """Why there is no ranking; empty where there is one, and otherwise the rest is empty."""
+    apart: dict[str, str] = field(default_factory=dict)
+    """Arms whose strength cannot be estimated, and why; the rest is about the others alone."""
     strengths: dict[str, float] = field(default_factory=dict)
     """Log-strengths with mean zero."""
     tie: float = 0.0
@@ -144,7 +150,10 @@ def rank_arms(
     resampled raters are added, and scaled so that their variance, summed over the arms, is V_prompt +
     V_rater - V_both, and no less than the larger of the first two. Drawing raters and prompts at once
     would count the noise of the answers three times. As there, each part has the factor G / (G - 1) and
-    the shape is Student's with min(G) - 1 degrees of freedom.
+    the shape is Student's with the same degrees of freedom (``preference.degrees_of_freedom``).
+
+    An arm that never lost, or never won, has no finite strength: it is named in ``apart``, and the others are
+    ranked.
 
     Args:
         responses: of one study; those on other questions or with other arms are passed over.
@@ -155,24 +164,38 @@ def rank_arms(
     """
     asked = [r for r in responses if r.question == question and {r.left, r.right} <= set(arms)]
     firsts = first_answers(asked)
-    wins, ties = count_votes(firsts, arms)
+    wins, ties = (votes.sum(axis=0) for votes in count_votes(firsts, arms))
+    ranked = _estimable(wins)
     outcome = question, tuple(arms), len(firsts), int(ties.sum()) // 2
-    if not is_connected(wins.sum(axis=0)):
-        return Ranking(*outcome, absent="an arm or a group of arms never lost to the others, or never won")
+    if len(ranked) < 2:
+        return Ranking(*outcome, absent="no two arms were each preferred to the other, even by way of others")
+    kept = [arms[place] for place in ranked]
+    apart = {
+        arm: _why_apart(place, ranked, wins, ties) for place, arm in enumerate(arms) if place not in ranked
+    }
+    among = [response for response in firsts if {response.left, response.right} <= set(kept)]
+    return _ranked(Ranking(*outcome, apart=apart), among, kept, resamples, root)
+
+
+def _ranked(
+    ranking: Ranking, responses: Sequence[Response], arms: Sequence[str], resamples: int, root: int
+) -> Ranking:
+    """Return ``ranking`` with what ``responses``, all on ``arms``, say: these have finite strengths."""
+    wins, ties = count_votes(responses, arms)
     fit = fit_strengths(wins.sum(axis=0), ties.sum(axis=0))
-    clusters = encode([r.prompt for r in firsts]), encode([r.rater for r in firsts])
+    clusters = encode([r.prompt for r in responses]), encode([r.rater for r in responses])
     reason = _too_few(*clusters)
     draws = np.full((1, len(arms)), np.nan)
     if not reason:
-        stream = numpy_stream(root, "bootstrap", "ranking", question, *arms)
+        stream = numpy_stream(root, "bootstrap", "ranking", ranking.question, *arms)
         deviations = _deviations(fit, (wins, ties), clusters, stream, resamples)
         reason = "no spread" if np.allclose(deviations, 0.0, atol=RIDGE) else ""
         draws = fit.logs + deviations
     sampled = Sampled(fit.logs, draws)
     order = Sampled.of(_ranks, sampled)
     expected = Sampled.of(lambda logs: _expected(logs, fit.log_tie), sampled)
-    return Ranking(
-        *outcome,
+    return replace(
+        ranking,
         strengths={arm: float(value) for arm, value in zip(arms, fit.logs, strict=True)},
         tie=float(np.exp(fit.log_tie)),
         intervals={arm: _estimate(sampled[i], reason) for i, arm in enumerate(arms)},
@@ -184,6 +207,33 @@ def rank_arms(
         ranks={arm: _estimate(order[i], reason) for i, arm in enumerate(arms)},
         intransitive=intransitive_triples((wins + ties / 2).sum(axis=0)),
     )
+
+
+def _estimable(wins: FloatArray) -> list[int]:
+    """Return the places of the arms [A, A] that can be ranked with each other: the largest such group.
+
+    In it each arm beat each other one, if only by way of others, see ``is_connected``. What the other arms
+    won and lost leaves the strengths in the group as they are: with a strength that grows without end, each
+    of their answers is certain. Of groups of one size the one with most answers among its arms is taken.
+    """
+    count, labels = connected_components(wins > 0, directed=True, connection="strong")
+    groups = [np.flatnonzero(labels == label) for label in range(count)]
+    largest = max(groups, key=lambda group: (len(group), wins[np.ix_(group, group)].sum(), -group[0]))
+    return [int(place) for place in largest]
+
+
+def _why_apart(place: int, ranked: Sequence[int], wins: FloatArray, ties: FloatArray) -> str:
+    """Return why the arm at ``place`` has no strength beside the ``ranked`` ones."""
+    won, lost = wins[place].sum(), wins[:, place].sum()
+    if won + lost + ties[place].sum() == 0:
+        return "not compared"
+    if lost == 0 or won == 0:
+        never = "lost" if lost == 0 else "won"
+        return f"never {never} in {won + lost + ties[place].sum():.0f} answers"
+    won, lost = wins[place, ranked].sum(), wins[ranked, place].sum()
+    if won + lost == 0:
+        return "never compared with the arms that are ranked, or only tied"
+    return f"never {'lost to' if lost == 0 else 'preferred to'} an arm that is ranked"
 
 
 def intransitive_triples(points: FloatArray) -> int:
@@ -244,8 +294,10 @@ def _deviations(
     parts = [_one_way(fit, votes, codes, stream, resamples) for codes in (prompts, raters, both)]
     by_prompt, by_rater, by_both = (float((part**2).mean(axis=0).sum()) for part in parts)
     wanted = max(by_prompt + by_rater - by_both, by_prompt, by_rater)
-    scale = np.sqrt(wanted / max(by_prompt + by_rater, np.finfo(np.float64).tiny))
-    freedom = int(min(prompts.max(), raters.max()))
+    scale = np.sqrt(wanted / max(by_prompt + by_rater, LEAST))
+    counts = int(prompts.max()) + 1, int(raters.max()) + 1
+    one_way = np.array(by_prompt), np.array(max(by_rater, LEAST))
+    freedom = float(degrees_of_freedom(np.array(max(wanted, LEAST)), one_way, *counts))
     student = np.sqrt(freedom / stream.chisquare(freedom, size=(resamples, 1)))
     return np.asarray((parts[0] + parts[1]) * scale * student)
 
@@ -272,8 +324,8 @@ def _one_way(
 def _too_few(prompts: IntArray, raters: IntArray) -> str:
     """Return why there can be no interval, or nothing."""
     for name, codes in (("prompts", prompts), ("raters", raters)):
-        if codes.max() + 1 < MIN_CLUSTERS:
-            return f"fewer than {MIN_CLUSTERS} {name}"
+        if codes.max() + 1 < MIN_RESAMPLED:
+            return f"fewer than {MIN_RESAMPLED} {name}"
     return ""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.answers import Sheet, results_file, sheets_of
 from tests.support.built import invented_study
-from tests.support.studies import write_study
+from tests.support.studies import write_clip, write_study
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode
 from vader_bench.human.responses import load_ingested
@@ -31,13 +31,19 @@ def test_the_example_is_built_from_the_committed_runs(
     assert said[1] == "  6 blocks, one rater each, by at least 2 people"
     assert said[2] == "  pays 18.00 USD an hour, 3.60 USD in all, without fees"
     assert said[3] == f"  plan SHA-256 {digest}: publish it before the first answer"
-    assert said[4].startswith("  warning: 4 prompts are few")
-    assert said[5].startswith("  warning: one person may give 50% of the answers")
-    assert said[6].startswith(
-        "  warning: about 16 of 24 answers a question (67%) would be paid and not count"
-    )
-    assert said[7].startswith("  warning: the seed is short")
-    assert said[8:] == [
+    starts = [
+        "with 2 people (the fewest) on 4 prompts: no interval and no finding, which take 3 of each",
+        "with 6 people (one block each): an interval, and a preference of 60% is found with power 0.",
+        "the rule on one side can leave nobody out",
+        "warning: 4 prompts are few",
+        "warning: one person may give 50% of the answers",
+        "warning: about 16 of 24 answers a question (67%) would be paid and not count",
+        "warning: the consent is not filled in: who, ethics, contact",
+        "warning: the seed is short",
+    ]
+    assert [line[2 : 2 + len(start)] for line, start in zip(said[4:12], starts, strict=True)] == starts
+    assert said[12:] == [
+        f"contact sheet: {folder / 'key' / 'contact-sheet.html'}; see that each video shows its prompt",
         f"package: {folder / 'package'}",
         f"key: {folder / 'key' / 'key.json'}; it tells the arms apart, so never upload it",
     ]
@@ -46,6 +52,26 @@ def test_the_example_is_built_from_the_committed_runs(
         for method in (b"vader", b"ddpo", b"dpo-", b"aesthetic", b"pocket"):
             assert method not in data, (path, method)
             assert method not in path.name.encode()
+
+
+def test_a_study_is_begun_and_built_by_two_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for index in range(3):
+        write_clip(Path("untouched") / f"{index}.mp4", 40 + index)
+        write_clip(Path("trained") / f"{index}.mp4", 120 + index)
+    Path("prompts.txt").write_text("a red car\na blue book\na green cat\n")
+    arguments = ["study", "init", "untouched", "trained", "prompts.txt", "--out", "my study.yaml"]
+    assert main(arguments) == ExitCode.DONE
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "wrote my study.yaml: fill in what is in CAPITALS, then",
+        "  vader-bench study build 'my study.yaml'",
+    ]
+    assert main(["study", "build", "my study.yaml", "--out", "out"]) == ExitCode.DONE
+    assert (tmp_path / "out" / "my-study" / "package" / "batch.csv").exists()
+    assert main(arguments) == ExitCode.BAD_INPUT
 
 
 def test_videos_are_made_anew_from_the_adapters_of_runs(

@@ -56,7 +56,7 @@ def test_the_analysis_says_what_was_found_and_where_it_is(
         "quality: refinedarm over unrefined",
     ]
     assert said[5].startswith("SIMULATED: “Which video has higher quality?” refinedarm was preferred to")
-    assert "no clustered interval (fewer than 8 prompts)" in "".join(said)
+    assert "two-way clustered; p = " in said[5]
     assert "  warning: the plan was not compared with a published digest (--plan-sha256)" in said
     assert said[-2].startswith("written: analysis.json, table2.csv, table2.md, table2.tex, responses.csv")
     assert said[-1] == f"in: {folder / 'analysis'}"

@@ -60,6 +60,22 @@ def test_a_broken_plan_is_refused(copied: Path, text: str) -> None:
         load_built(copied)
 
 
+def test_a_plan_that_an_earlier_version_wrote_is_told_as_such(copied: Path) -> None:
+    # one whose tests were others: with few raters an exact binomial stood in
+    path = copied / "package" / "plan.json"
+    sealed = json.loads(path.read_text("utf-8"))
+    assert sealed["plan"]["version"] == 2
+    assert sealed["plan"]["analysis"]["otherwise"] == "none"
+    assert sealed["plan"]["analysis"]["min_clusters"] == 3
+    sealed["plan"]["version"] = 1
+    del sealed["plan"]["analysis"]["without_spread"]
+    path.write_text(json.dumps(sealed), "utf-8")
+    with pytest.raises(
+        UserError, match=r"is a plan of version 1, .*; use the version of vader-bench that built"
+    ):
+        load_built(copied)
+
+
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no study"):
         load_built(tmp_path)

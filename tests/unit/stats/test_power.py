@@ -14,6 +14,7 @@ from vader_bench.stats.power import (
     assign_raters,
     exact_power,
     plan_design,
+    power_of_assignment,
     responses_needed,
     simulate_power,
 )
@@ -126,8 +127,8 @@ def test_more_responses_do_not_make_up_for_few_raters_who_differ() -> None:
 @pytest.mark.parametrize(
     ("design", "wrong"),
     [
-        ((7, 2, 10), "fewer than 8 prompts or raters"),
-        ((10, 2, 7), "fewer than 8 prompts or raters"),
+        ((2, 2, 3), "fewer than 3 prompts or raters"),
+        ((10, 2, 2), "fewer than 3 prompts or raters"),
         ((10, 0, 10), "has no responses"),
         ((10, 9, 8), "too few raters for one prompt"),
         ((10, 1, 11), "more raters than responses"),
@@ -159,7 +160,25 @@ def test_simulated_power_is_that_of_an_independent_simulation(
     assert simulate_power(Design(*design), 0.6, Variation()) == pytest.approx(power, abs=0.035)
 
 
+def test_the_power_of_three_to_seven_raters_is_told() -> None:
+    powers = [simulate_power(Design(40, raters, raters), 0.6, Variation()) for raters in (3, 4, 7)]
+    # .18, .25, .48 by another simulation of all raters on all prompts
+    assert powers == pytest.approx([0.18, 0.25, 0.48], abs=0.04)
+
+
+def test_the_power_of_an_assignment_is_that_of_its_design() -> None:
+    design = Design(60, 2, 20)
+    stream = numpy_stream(5, "test")
+    raters = assign_raters(design, stream).ravel()
+    prompts = np.tile(np.arange(100, 160), 2)
+    found = power_of_assignment(prompts, raters, 0.65, Variation(), stream)
+    assert found == pytest.approx(simulate_power(design, 0.65, Variation()), abs=0.04)
+    assert power_of_assignment(prompts, raters % 2, 0.9, Variation(), stream) == 0.0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("design", [(100, 3, 60), (20, 10, 40), (100, 1, 20), (60, 4, 12)])
+@pytest.mark.parametrize(
+    "design", [(100, 3, 60), (20, 10, 40), (100, 1, 20), (60, 4, 12), (40, 3, 3), (40, 4, 4), (5, 12, 60)]
+)
 def test_without_a_preference_the_test_errs_as_often_as_it_says(design: tuple[int, int, int]) -> None:
     assert 0.02 <= simulate_power(Design(*design), 0.5, Variation()) <= 0.075

@@ -15,6 +15,7 @@ from vader_bench.stats.preference import (
     Preference,
     Response,
     compare_preferences,
+    degrees_of_freedom,
     encode,
     exact_p_value,
     side_bias,
@@ -69,7 +70,7 @@ def test_the_paper_s_table_as_if_its_answers_were_independent(
     share = one(answers(wins, 100 - wins)).share
     assert share.wilson.value == wins / 100
     assert (share.wilson.low, share.wilson.high) == pytest.approx((low, high), abs=5e-4)
-    assert share.p_exact == pytest.approx(p_value, rel=0.02)
+    assert exact_p_value(wins, 100 - wins) == pytest.approx(p_value, rel=0.02)
 
 
 def test_exact_p_value_by_hand() -> None:
@@ -80,11 +81,12 @@ def test_exact_p_value_by_hand() -> None:
     assert exact_p_value(0, 0) == 1.0
 
 
-def test_ties_count_half_in_the_share_and_not_in_the_exact_test() -> None:
+def test_ties_count_half() -> None:
     share = one(answers(6, 2, 4)).share
     assert (share.wins, share.losses, share.ties, share.responses) == (6, 2, 4, 12)
     assert share.wilson.value == share.clustered.value == pytest.approx((6 + 2) / 12)
-    assert share.p_exact == exact_p_value(6, 2)
+    # of 12 answers by 12 people: 6 are 1, 2 are 0, 4 are .5, so t with 11 degrees of freedom
+    assert share.p_value == pytest.approx(stats.ttest_1samp([1] * 6 + [0] * 2 + [0.5] * 4, 0.5).pvalue)
 
 
 def test_two_way_variance_by_hand() -> None:
@@ -108,7 +110,7 @@ def test_without_shared_raters_or_prompts_the_test_is_students() -> None:
     share = one(answers(14, 6, 5)).share
     plain = stats.ttest_1samp([1.0] * 14 + [0.0] * 6 + [0.5] * 5, 0.5)
     limits = plain.confidence_interval()
-    assert share.p_value == share.p_clustered == pytest.approx(plain.pvalue)
+    assert share.p_value == pytest.approx(plain.pvalue)
     assert (share.clustered.low, share.clustered.high) == pytest.approx((limits.low, limits.high))
     assert (share.raters, share.prompts, share.test) == (25, 25, "two-way clustered t")
 
@@ -122,16 +124,91 @@ def test_answers_that_hang_together_make_the_interval_wider() -> None:
     assert one(copies).share.wilson.low > one(independent).share.wilson.low
 
 
-def test_few_clusters_and_unanimous_answers_have_the_exact_test_alone() -> None:
-    few = [replace(r, rater=f"r{i % 7}") for i, r in enumerate(answers(20, 10))]
-    share = one(few).share
-    assert share.clustered.absent == "fewer than 8 raters"
-    assert (share.test, share.p_value) == ("exact binomial", share.p_exact)
-    few = [replace(r, prompt=f"p{i % 7}") for i, r in enumerate(answers(20, 10))]
-    assert one(few).share.clustered.absent == "fewer than 8 prompts"
-    unanimous = one(answers(20, 0)).share
-    assert unanimous.clustered.absent == "no spread"
-    assert unanimous.p_value == pytest.approx(2 * 0.5**20)
+def gathered(responses: list[Response], field: str, number: int) -> list[Response]:
+    """Return ``responses`` as of so many raters or prompts, in turn."""
+    if field == "rater":
+        return [replace(r, rater=f"{i % number}") for i, r in enumerate(responses)]
+    return [replace(r, prompt=f"{i % number}") for i, r in enumerate(responses)]
+
+
+@pytest.mark.parametrize(("field", "name"), [("rater", "raters"), ("prompt", "prompts")])
+def test_two_raters_or_prompts_are_too_few_for_a_finding_and_three_are_not(field: str, name: str) -> None:
+    for people in (1, 2):
+        few = gathered(answers(20, 2), field, people)
+        found = one(few)
+        assert found.share.clustered.absent == f"too few {name} for a finding"
+        assert (found.share.test, found.share.responses) == ("none", 22)
+        assert np.isnan(found.share.p_value)
+        assert np.isnan(found.p_holm)
+    three = one(gathered(answers(20, 2), field, 3))
+    assert three.share.test == "two-way clustered t"
+    assert not three.share.clustered.absent
+
+
+def test_eight_answers_of_one_rater_are_no_preference() -> None:
+    # the exact binomial test, which stood in before, takes them for eight people: p = 2 / 2^8
+    alone = [replace(r, rater="one") for r in answers(8, 0)]
+    assert np.isnan(one(alone).p_holm)
+
+
+@pytest.mark.parametrize(
+    ("raters", "prompts", "p_value"), [(20, 20, 2 / 2**20), (3, 20, 0.25), (12, 6, 2 / 2**6)]
+)
+def test_unanimous_answers_count_as_many_times_as_there_are_raters_or_prompts(
+    raters: int, prompts: int, p_value: float
+) -> None:
+    crossed = [
+        Response(f"r{i}", f"p{j}", "text", "vader", "base", "left")
+        for i in range(raters)
+        for j in range(prompts)
+    ]
+    share = one(crossed).share
+    assert (share.clustered.absent, share.test.partition(" over ")[0]) == ("no spread", "sign test")
+    assert share.p_value == pytest.approx(p_value)
+
+
+def test_answers_that_are_even_with_each_rater_and_prompt_show_nothing() -> None:
+    crossed = [
+        Response(f"r{i}", f"p{j}", "text", "vader", "base", "left" if (i + j) % 2 else "right")
+        for i in range(4)
+        for j in range(4)
+    ]
+    assert one(crossed).share.p_value == 1.0
+
+
+def test_degrees_of_freedom_by_hand() -> None:
+    # V_prompt = 1 of 5 prompts, V_rater = 2 of 9 raters, V = 2.5: 2.5^2 / (1 / 4 + 4 / 8) = 8.33
+    found = degrees_of_freedom(np.array(2.5), (np.array(1.0), np.array(2.0)), 5, 9)
+    assert found == pytest.approx(2.5**2 / 0.75)
+    # V_prompt = V_rater = V, as where nobody answers twice: Satterthwaite's 3.5 is below min(G) - 1
+    found = degrees_of_freedom(np.array(1.0), (np.array(1.0), np.array(1.0)), 8, 8)
+    assert found == 7.0
+    # all from 40 prompts: the few raters take nothing away
+    assert degrees_of_freedom(np.array(1.0), (np.array(1.0), np.array(0.0)), 40, 3) == pytest.approx(39)
+
+
+def test_the_interval_is_students_with_satterthwaites_degrees() -> None:
+    # the largest share of the variance is by prompt, so that the interval is narrower than with 4 - 1
+    responses = study({"vader": 0.5, "base": 0.0}, prompts=40, per_prompt=4, raters=4, spread=(2.0, 0.0))
+    share = one(responses).share
+    scores = np.array([response.score("vader") for response in responses])
+    prompts, raters = encode([r.prompt for r in responses]), encode([r.rater for r in responses])
+    influence = (scores - scores.mean()) / len(scores)
+    variance = float(two_way_variance(influence, prompts, raters))
+    parts = []
+    for codes in (prompts, raters):
+        count = len(set(codes.tolist()))
+        sums = [influence[codes == one].sum() for one in range(count)]
+        parts.append((count / (count - 1) * sum(x**2 for x in sums), count))
+    freedom = variance**2 / sum(part**2 / (count - 1) for part, count in parts)
+    assert freedom > 3
+    half = stats.t.isf(0.025, freedom) * np.sqrt(variance)
+    assert (share.clustered.low, share.clustered.high) == pytest.approx(
+        (max(0.0, scores.mean() - half), min(1.0, scores.mean() + half))
+    )
+    assert share.p_value == pytest.approx(
+        2 * stats.t.sf(abs(scores.mean() - 0.5) / np.sqrt(variance), freedom)
+    )
 
 
 def test_side_bias_is_seen_and_does_not_move_the_adjusted_share() -> None:
@@ -212,7 +289,7 @@ def test_encode_numbers_values_as_they_come() -> None:
 def test_swapping_the_arms_mirrors_every_number(responses: list[Response]) -> None:
     here, there = one(responses).share, one([swapped(r) for r in responses]).share
     assert (here.wins, here.ties, here.losses) == (there.losses, there.ties, there.wins)
-    assert here.p_value == pytest.approx(there.p_value)
+    assert here.p_value == pytest.approx(there.p_value, nan_ok=True)
     for mine, theirs in ((here.wilson, there.wilson), (here.clustered, there.clustered)):
         assert mine.absent == theirs.absent
         mirrored = (1 - theirs.value, 1 - theirs.high, 1 - theirs.low)
@@ -224,14 +301,14 @@ def test_neither_order_nor_names_of_raters_matter(responses: list[Response]) -> 
     renamed = [replace(r, rater=r.rater.upper(), prompt=f"a {r.prompt}") for r in reversed(responses)]
     here, there = one(responses).share, one(renamed).share
     assert (here.wins, here.raters, here.prompts) == (there.wins, there.raters, there.prompts)
-    assert here.p_value == pytest.approx(there.p_value)
+    assert here.p_value == pytest.approx(there.p_value, nan_ok=True)
     assert one(responses, ARMS[::-1]).share.wins == here.losses
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("prompts", "per_prompt", "raters"), [(100, 3, 60), (20, 10, 40), (100, 3, 12)],
-    ids=["as planned", "few prompts", "few raters"],
+    ("prompts", "per_prompt", "raters"), [(100, 3, 60), (20, 10, 40), (100, 3, 12), (40, 3, 3), (40, 7, 7)],
+    ids=["as planned", "few prompts", "few raters", "three raters", "seven raters"],
 )  # fmt: skip
 def test_clustered_intervals_cover_and_wilsons_do_not(prompts: int, per_prompt: int, raters: int) -> None:
     clustered = descriptive = 0
@@ -243,5 +320,5 @@ def test_clustered_intervals_cover_and_wilsons_do_not(prompts: int, per_prompt: 
         clustered += share.clustered.low <= 0.5 <= share.clustered.high
         descriptive += share.wilson.low <= 0.5 <= share.wilson.high
     # 400 trials have a standard error of 1.1 %; in such designs .945 to .972 was seen
-    assert 0.92 <= clustered / 400 <= 0.99
+    assert 0.92 <= clustered / 400 <= 0.99  # three raters: 4.7 % missed by another simulation, 0.4 with 2
     assert descriptive < clustered

@@ -188,8 +188,53 @@ def test_raters_and_prompts_that_are_all_alike_show_no_spread() -> None:
 @pytest.mark.parametrize("responses", [[], answers(20, 0, 5)], ids=["nothing", "never lost"])
 def test_a_ranking_that_cannot_be_is_absent(responses: list[Response]) -> None:
     found = rank_arms(responses, ("vader", "base"), "text")
-    assert found.absent == "an arm or a group of arms never lost to the others, or never won"
-    assert found.strengths == {}
+    assert found.absent == "no two arms were each preferred to the other, even by way of others"
+    assert (found.strengths, found.apart) == ({}, {})
+
+
+UNCOMPARED = "never compared with the arms that are ranked, or only tied"
+
+
+def decided(winner: str, loser: str, count: int, start: int = 0) -> list[Response]:
+    """Return answers for ``winner``, raters and prompts from ``start`` on."""
+    return [
+        Response(f"r{i % 12}", f"p{i}", "text", winner, loser, "left") for i in range(start, start + count)
+    ]
+
+
+def test_an_arm_that_never_loses_is_named_and_the_others_are_ranked() -> None:
+    among = [*decided("dpo", "base", 18), *decided("base", "dpo", 12, 18)]
+    unbeaten = [*decided("vader", "dpo", 20, 40), *decided("vader", "base", 20, 80)]
+    found = rank_arms([*among, *unbeaten], ("vader", "dpo", "base"), "text")
+    assert found.absent == ""
+    assert found.apart == {"vader": "never lost in 40 answers"}
+    assert set(found.strengths) == {"dpo", "base"}
+    # 18 of 30: the odds are 1.5, half of their logarithm on either side of zero
+    assert found.strengths["dpo"] == pytest.approx(np.log(1.5) / 2)
+    assert found.beats["dpo", "base"].value == pytest.approx(0.6)
+    alone = rank_arms(among, ("dpo", "base"), "text")
+    assert (found.strengths, found.tie) == (alone.strengths, alone.tie)
+    assert found.responses == 70
+
+
+@pytest.mark.parametrize(
+    ("responses", "apart"),
+    [
+        (decided("base", "ddpo", 9, 60), {"ddpo": "never won in 9 answers"}),
+        ([], {"ddpo": "not compared"}),
+        (
+            [*decided("ddpo", "dpo", 6, 60), *decided("dpo", "ddpo", 6, 70), *decided("dpo", "base", 3, 80)],
+            {"dpo": "never lost to an arm that is ranked", "ddpo": UNCOMPARED},
+        ),
+    ],
+    ids=["never won", "not compared", "a group above"],
+)  # fmt: skip
+def test_why_an_arm_is_apart_is_said(responses: list[Response], apart: dict[str, str]) -> None:
+    ranked = [*decided("vader", "base", 20), *decided("base", "vader", 15, 20)]
+    arms = ("vader", "ddpo", "base") + (("dpo",) if "dpo" in apart else ())
+    found = rank_arms([*ranked, *responses], arms, "text")
+    assert found.apart == apart
+    assert found.strengths["vader"] == pytest.approx(np.log(20 / 15) / 2)
 
 
 def test_ties_bring_their_parameter() -> None:

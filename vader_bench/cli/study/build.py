@@ -27,6 +27,7 @@ def command(
     """Build a study's package: videos encoded alike, input file, page, plan; and the key, which stays."""
     from vader_bench.human.config import load_study
     from vader_bench.human.package.build import build_package
+    from vader_bench.human.package.contact_sheet import CONTACT_SHEET
     from vader_bench.human.plan import KEY, PACKAGE
 
     config = load_study(study, paper)
@@ -40,8 +41,11 @@ def command(
         f"  pays {built.hourly:.2f} {currency} an hour, {built.cost:.2f} {currency} in all, without fees"
     )
     typer.echo(f"  plan SHA-256 {built.plan.digest}: publish it before the first answer")
+    for line in built.outlook:
+        typer.echo(f"  {line}")
     for warning in built.warnings:
         typer.echo(f"  warning: {warning}")
+    typer.echo(f"contact sheet: {built.folder / CONTACT_SHEET}; see that each video shows its prompt")
     typer.echo(f"package: {built.folder / PACKAGE}")
     typer.echo(f"key: {built.folder / KEY}; it tells the arms apart, so never upload it")
 

@@ -12,7 +12,9 @@ __all__ = ["command"]
 def command(folder: Folder, environment: Environment = None) -> None:
     """Write the results file of a study that is or was served."""
     from vader_bench.human.plan import load_built
-    from vader_bench.human.serving.server import export_results
+    from vader_bench.human.serving.server import LATE, export_results
 
     exported = export_results(load_built(folder), environment, typer.echo)
     typer.echo(f"{exported.blocks} blocks answered: {exported.path}")
+    if exported.late:
+        typer.echo(f"{exported.late} sent too late and not used: {exported.path.with_name(LATE)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -25,10 +25,15 @@ from vader_bench.cli.study._options import (
 
 __all__ = ["command"]
 
+FEWEST: Final = 12
+
 
 def command(
     folder: Folder,
-    raters: Annotated[int, typer.Option(min=1, help="How many people there are to answer.")] = 12,
+    raters: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many people answer; by default 12, more if need be."),
+    ] = None,
     prefer: Prefer = None,
     shares: Shares = [0.65],  # noqa: B006 -- typer copies it
     careless: Careless = 0.1,
@@ -43,14 +48,16 @@ def command(
     from vader_bench.human.plan import load_built
     from vader_bench.human.rehearsal.browser import rehearse
     from vader_bench.human.rehearsal.raters import Raters
+    from vader_bench.human.rehearsal.simulate import fewest_people
     from vader_bench.human.responses import simulated_account
     from vader_bench.human.serving.server import Offer, serving
 
     built = load_built(folder)
     habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)
     population = planted(built, habits, prefer, shares)
-    names = [simulated_account(number) for number in range(1, raters + 1)]
-    offer = Offer(port=0, simulated=raters, environment=environment)
+    people = raters or max(FEWEST, fewest_people(built))
+    names = [simulated_account(number) for number in range(1, people + 1)]
+    offer = Offer(port=0, simulated=people, environment=environment)
     with serving(built, offer, typer.echo) as running, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("blocks answered", total=None)
         done = rehearse(
@@ -61,6 +68,6 @@ def command(
             lambda blocks, of: progress.update(task, completed=blocks, total=of),
         )
         results = running.export()
-    typer.echo(f"SIMULATED: {done.blocks} blocks, {done.pairs} pairs answered in Chromium by {raters} raters")
+    typer.echo(f"SIMULATED: {done.blocks} blocks, {done.pairs} pairs answered in Chromium by {people} raters")
     typer.echo(f"  they prefer {liking(prefer, shares)}")
     typer.echo(f"results of all {results.blocks} blocks: {results.path}")

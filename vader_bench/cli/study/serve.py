@@ -54,7 +54,7 @@ def command(
 
 def _serve_until_stopped(built: Built, offer: Offer) -> None:
     """Serve a study until Ctrl-C or a request to end; then say where the answers are."""
-    from vader_bench.human.serving.server import RESULTS, serving
+    from vader_bench.human.serving.server import LATE, RESULTS, serving
 
     with _ending_as_by_hand():
         folder: Path | None = None
@@ -68,6 +68,8 @@ def _serve_until_stopped(built: Built, offer: Offer) -> None:
                 raise
         assert folder is not None
         typer.echo(f"stopped; all answers so far: {folder / RESULTS}")
+        if (folder / LATE).exists():
+            typer.echo(f"sent too late and not used: {folder / LATE}")
 
 
 def _say(running: Running, built: Built, offer: Offer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,13 +23,18 @@ from vader_bench.cli.study._options import (
 
 __all__ = ["command"]
 
+FEWEST: Final = 60
+
 
 def command(
     folder: Folder,
     out: Annotated[
         Path | None, typer.Option(help="Results file to write; by default SIMULATED.csv in the folder.")
     ] = None,
-    raters: Annotated[int, typer.Option(min=1, help="How many people there are to answer.")] = 60,
+    raters: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many people answer; by default 60, more if need be."),
+    ] = None,
     prefer: Prefer = None,
     shares: Shares = [0.65],  # noqa: B006 -- typer copies it
     careless: Careless = 0.1,
@@ -42,14 +47,15 @@ def command(
     """Write the answers of simulated raters, to try a study before anyone is asked."""
     from vader_bench.human.plan import load_built
     from vader_bench.human.rehearsal.raters import Raters
-    from vader_bench.human.rehearsal.simulate import write_simulated
+    from vader_bench.human.rehearsal.simulate import fewest_people, write_simulated
 
     built = load_built(folder)
     habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)
     population = planted(built, habits, prefer, shares)
     path = out or folder / "SIMULATED.csv"
-    blocks = write_simulated(path, built, population, raters)
+    people = raters or max(FEWEST, fewest_people(built))
+    blocks = write_simulated(path, built, population, people)
     typer.echo(
-        f"SIMULATED: {blocks} blocks by {min(raters, blocks)} raters who prefer {liking(prefer, shares)}"
+        f"SIMULATED: {blocks} blocks by {min(people, blocks)} raters who prefer {liking(prefer, shares)}"
     )
     typer.echo(f"results: {path}")

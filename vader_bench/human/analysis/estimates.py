@@ -18,6 +18,7 @@ from vader_bench.stats.agreement import Agreement, Consistency, measure_agreemen
 from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.preference import (
     ALPHA,
+    NO_TEST,
     Answer,
     Preference,
     Response,
@@ -103,7 +104,10 @@ class Outcome:
 
     @property
     def preferred(self) -> str | None:
-        """Return the arm whose preference is shown at the 5 % level after Holm's correction."""
+        """Return the arm whose preference is shown at the 5 % level after Holm's correction.
+
+        ``None`` too where there is no test: with too few raters or prompts nothing is found.
+        """
         return _preferred(self.main)
 
     @property
@@ -122,6 +126,8 @@ class StudyAnalysis:
     """Digest of the plan that was published; ``None`` where none was given to compare with."""
     simulated: bool
     primary: str
+    paper: bool
+    """Whether this is the paper's own study: nowhere else do the paper's numbers belong beside."""
     outcomes: tuple[Outcome, ...]
     """By question as in the plan, then by pair as in the plan."""
     rankings: tuple[Ranking, ...]
@@ -173,6 +179,7 @@ def analyse_study(ingested: Ingested, built: Built, published: str | None = None
         published=published,
         simulated=ingested.simulated,
         primary=built.plan.primary,
+        paper=built.plan.paper,
         outcomes=tuple(_outcomes(built, ingested.used, main.responses, everything.responses)),
         rankings=tuple(rank_arms(main.responses, arms, q) for q in questions) if len(arms) > 2 else (),
         flow=_flow(ingested, main),
@@ -305,7 +312,8 @@ def _preferences(built: Built, responses: Sequence[Response]) -> dict[_Group, Pr
 
 def _nothing(question: str, first: str, second: str) -> Preference:
     none = Estimate.none("no answers")
-    return Preference(question, first, second, Share(0, 0, 0, 0, 0, none, none, 1.0, np.nan), none, 1.0)
+    share = Share(0, 0, 0, 0, 0, none, none, np.nan, NO_TEST)
+    return Preference(question, first, second, share, none, np.nan)
 
 
 def _median_seconds(built: Built, used: Sequence[Submission], pair: set[str], question: str) -> float:
@@ -337,6 +345,6 @@ def _flow(ingested: Ingested, main: Collected) -> Flow:
 
 def _preferred(preference: Preference) -> str | None:
     share = preference.share.wilson.value
-    if preference.p_holm >= ALPHA or np.isnan(share) or share == 0.5:
+    if not preference.p_holm < ALPHA or share == 0.5:  # no test has no p-value, which is no number
         return None
     return preference.first if share > 0.5 else preference.second

@@ -15,6 +15,7 @@ from vader_bench.human.analysis.words import percent, quoted, stamped
 from vader_bench.human.plan import StudyPlan
 from vader_bench.report.style import GREY, LIGHT_GREY, drawing, rendered
 from vader_bench.stats.bootstrap import Estimate
+from vader_bench.stats.preference import NO_TEST
 
 __all__ = ["draw_forest", "forest_figure"]
 
@@ -35,7 +36,8 @@ def draw_forest(analysis: StudyAnalysis, plan: StudyPlan) -> dict[str, bytes]:
 def forest_figure(analysis: StudyAnalysis, plan: StudyPlan) -> Figure:
     """Return the figure.
 
-    By question one row a pair of arms, blue where a preference is shown, and one of the paper's: the share
+    By question one row a pair of arms, blue where a preference is shown, and in the paper's own study one of
+    the paper's: the share
     of used answers with the interval to quote, below it thin the interval as if answers were independent,
     and a ring for all accepted answers. Whatever is not from people says so across the picture.
     """
@@ -45,7 +47,7 @@ def forest_figure(analysis: StudyAnalysis, plan: StudyPlan) -> Figure:
         text = textwrap.shorten(texts[question], LONGEST_TEXT, placeholder=" ...")
         lines.append(text + (" (primary)" if question == analysis.primary else ""))
         lines += [one for one in analysis.outcomes if one.question == question]
-        paper = paper_share(question)
+        paper = paper_share(question) if analysis.paper else None
         lines += [paper] if paper is not None else []
     figure = Figure(figsize=(7.4, 1.35 + ROW_INCHES * len(lines)), layout="constrained")
     ax = figure.subplots()
@@ -89,7 +91,8 @@ def _outcome(ax: Axes, row: int, one: Outcome) -> None:
     ax.plot(
         [everything.value], [row - 0.24], "o", color=colour, markerfacecolor="white", markersize=4, zorder=4
     )
-    _numbers(ax, row, percent(share), f"n = {one.main.share.responses}")
+    found = ", no finding" if one.main.share.test == NO_TEST else ""
+    _numbers(ax, row, percent(share) + found, f"n = {one.main.share.responses}")
 
 
 def _paper(ax: Axes, row: int, paper: PaperShare) -> None:

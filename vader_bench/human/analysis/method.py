@@ -7,7 +7,16 @@ from typing import Final
 from vader_bench.errors import UserError
 from vader_bench.human.plan import AnalysisPlan, StudyPlan
 from vader_bench.stats.bootstrap import LEVEL
-from vader_bench.stats.preference import ALPHA, CLUSTERED, CORRECTION, EXACT, MIN_CLUSTERS, TIE
+from vader_bench.stats.preference import (
+    ALPHA,
+    CLUSTERED,
+    CORRECTION,
+    FREEDOM,
+    MIN_CLUSTERS,
+    NO_TEST,
+    SIGN,
+    TIE,
+)
 
 __all__ = ["COUNTED_ONCE", "analysis_plan", "check_method"]
 
@@ -24,8 +33,10 @@ def analysis_plan(tests: int) -> AnalysisPlan:
     return AnalysisPlan(
         test=CLUSTERED,
         interval=LEVEL,
+        degrees_of_freedom=FREEDOM,
+        without_spread=SIGN,
         min_clusters=MIN_CLUSTERS,
-        otherwise=EXACT,
+        otherwise=NO_TEST,
         alpha=ALPHA,
         correction=CORRECTION,
         tests=tests,

@@ -19,6 +19,7 @@ from vader_bench.human.analysis.forest import draw_forest
 from vader_bench.human.analysis.tables import (
     agreement_table,
     flow_table,
+    narrow_table2,
     ranking_table,
     responses_csv,
     table2,
@@ -33,6 +34,7 @@ from vader_bench.report.page import TEMPLATES
 from vader_bench.report.paper import PAPER
 from vader_bench.report.tables import Table, latex, markdown
 from vader_bench.stats.bootstrap import Estimate
+from vader_bench.stats.preference import MIN_CLUSTERS
 
 __all__ = ["ANALYSIS", "StudyReport", "build_study_report", "study_outputs"]
 
@@ -68,7 +70,7 @@ def build_study_report(folder: Path, published: str | None = None) -> StudyRepor
     for name, data in outputs.items():
         files.write_bytes(folder / ANALYSIS / name, data)
     written = tuple(folder / ANALYSIS / name for name in outputs)
-    table = _narrow(table2(analysis))
+    table = narrow_table2(analysis)
     return StudyReport(analysis, table, findings(analysis, built.plan), warnings(analysis), written)
 
 
@@ -80,7 +82,7 @@ def study_outputs(analysis: StudyAnalysis, ingested: Ingested, built: Built) -> 
         "table2.csv": table2_csv(analysis),
         "table2.md": _markdown(analysis, built),
         "table2.tex": "".join(f"% {line}\n" for line in banner(analysis))
-        + latex(_narrow(table2(analysis)), f"study-{analysis.study}"),
+        + latex(narrow_table2(analysis), f"study-{analysis.study}"),
         "responses.csv": responses_csv(ingested, built, analysis),
         "report.html": _page(analysis, built, figure["svg"]),
     }
@@ -88,18 +90,12 @@ def study_outputs(analysis: StudyAnalysis, ingested: Ingested, built: Built) -> 
     return {**{name: text.encode() for name, text in texts.items()}, **pictures}
 
 
-def _narrow(table: Table) -> Table:
-    """Return the columns of the main table that fit on a page of paper."""
-    kept = [0, 1, 2, 3, 8, 9]
-    head, *rows = [[row[place] for place in kept] for row in (table.head, *table.rows)]
-    return Table(table.title, head, rows)
-
-
 def _markdown(analysis: StudyAnalysis, built: Built) -> str:
     lines = [f"**{line}**\n" for line in banner(analysis)]
     lines += [f"# {built.plan.title}", ""]
     lines += [f"* {line}" for line in findings(analysis, built.plan)]
-    for table in (table2(analysis), PAPER["table2"], agreement_table(analysis), flow_table(analysis)):
+    paper = [PAPER["table2"]] if analysis.paper else []
+    for table in (table2(analysis), *paper, agreement_table(analysis), flow_table(analysis)):
         lines += ["", f"## {table.title}", "", *markdown(table)]
     if (ranking := ranking_table(analysis)) is not None:
         lines += ["", f"## {ranking.title}", "", *markdown(ranking)]
@@ -145,7 +141,8 @@ def _page(analysis: StudyAnalysis, built: Built, forest: bytes) -> str:
         "warnings": warnings(analysis),
         "findings": findings(analysis, built.plan),
         "table2": table2(analysis),
-        "paper": PAPER["table2"],
+        "paper": PAPER["table2"] if analysis.paper else None,
+        "few": MIN_CLUSTERS,
         "forest": Markup(drawing[drawing.index("<svg") :]),  # noqa: S704 -- drawn by this package
         "agreement": agreement_table(analysis),
         "flow": flow_table(analysis),

@@ -15,16 +15,20 @@ from vader_bench.report.paper import PAPER
 from vader_bench.report.tables import Table, csv_text
 from vader_bench.report.words import estimate_text, p_text
 from vader_bench.stats.bootstrap import Estimate
-from vader_bench.stats.preference import wilson
+from vader_bench.stats.preference import NO_TEST, wilson
 
 __all__ = [
-    "PaperShare", "agreement_table", "flow_table", "paper_share", "ranking_table", "responses_csv",
-    "table2", "table2_csv",
+    "PaperShare", "agreement_table", "flow_table", "narrow_table2", "paper_share", "ranking_table",
+    "responses_csv", "table2", "table2_csv",
 ]  # fmt: skip
 
 PAPER_MODELS: Final = "VADER over ModelScope"
+PAPER_COLUMN: Final = f"paper, other models: {PAPER_MODELS}"
+ALL_ACCEPTED: Final = "all accepted"
+WIDE: Final = ("won / tied / lost", "raters", "prompts", "interval")
+"""Columns that a page of paper has no room for."""
 PAPER_QUESTIONS: Final = {"text": "text alignment", "quality": "fidelity"}
-"""The paper's question by the id that ours has in the example; other ids have no number beside them."""
+"""The paper's question by the id that ours has in the paper's form; other ids have no number beside them."""
 CSV_COLUMNS: Final = (
     "data", "question", "first", "second", "primary", "answers", "wanted", "raters", "prompts", "wins",
     "ties", "losses", "share", "share_low", "share_high", "interval", "wilson_low", "wilson_high", "p_value",
@@ -63,29 +67,44 @@ def paper_share(question: str) -> PaperShare | None:
 
 
 def table2(analysis: StudyAnalysis) -> Table:
-    """Return the result for reading: by question and pair, the paper's numbers in a column of their own."""
+    """Return the result for reading, by question and pair.
+
+    Beside the paper's own study its numbers stand in a column of their own.
+    """
     head = [
         "question, arms", "share of the first [95 %]", "p (Holm)", "answers", "won / tied / lost", "raters",
-        "prompts", "interval", "all accepted", f"paper, other models: {PAPER_MODELS}",
+        "prompts", "interval", ALL_ACCEPTED,
     ]  # fmt: skip
+    if analysis.paper:
+        head.append(PAPER_COLUMN)
     rows = []
     for one in analysis.outcomes:
-        share, paper = one.main.share, paper_share(one.question)
+        share = one.main.share
+        paper = paper_share(one.question) if analysis.paper else None
+        beside = [f"{paper.question} {percent(paper.share)}" if paper else ""] * analysis.paper
         rows.append(
             [
                 _name(one),
                 percent(quoted(one.main)),
-                p_text(one.main.p_holm) if share.responses else "",
+                "" if share.test == NO_TEST else p_text(one.main.p_holm),
                 f"{share.responses} of {one.wanted}",
                 f"{share.wins} / {share.ties} / {share.losses}",
                 str(share.raters),
                 str(share.prompts),
                 interval_kind(one.main),
                 percent(quoted(one.everything)),
-                "" if paper is None else f"{paper.question} {percent(paper.share)}",
+                *beside,
             ]
         )
     return Table(stamped(analysis, "Share of answers that prefer the first arm to the second"), head, rows)
+
+
+def narrow_table2(analysis: StudyAnalysis) -> Table:
+    """Return ``table2`` without the columns that a page of paper, or a terminal, has no room for."""
+    table = table2(analysis)
+    kept = [place for place, title in enumerate(table.head) if title not in WIDE]
+    head, *rows = [[row[place] for place in kept] for row in (table.head, *table.rows)]
+    return Table(table.title, head, rows)
 
 
 def table2_csv(analysis: StudyAnalysis) -> str:
@@ -147,6 +166,8 @@ def ranking_table(analysis: StudyAnalysis) -> Table | None:
     for ranking in analysis.rankings:
         if ranking.absent:
             rows.append([ranking.question, ranking.absent, "", "", ""])
+        for arm, reason in ranking.apart.items():
+            rows.append([ranking.question, arm, f"not estimable: {reason}", "", ""])
         for arm in sorted(ranking.strengths, key=lambda name: -ranking.strengths[name]):
             interval = ranking.intervals[arm]
             strength = (
@@ -243,12 +264,11 @@ def _csv_row(analysis: StudyAnalysis, one: Outcome) -> _Cells:
         one.consistency.repeats,
         one.consistency.same.value,
         one.seconds,
-        *_paper_cells(one.question),
+        *_paper_cells(paper_share(one.question) if analysis.paper else None),
     ]
 
 
-def _paper_cells(question: str) -> Iterator[str | float]:
-    paper = paper_share(question)
+def _paper_cells(paper: PaperShare | None) -> Iterator[str | float]:
     if paper is None:
         yield from [""] * 6
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -12,9 +13,12 @@ from vader_bench.human.responses import REJECTED, SIMULATED, rejection_warning
 from vader_bench.report.words import p_text
 from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.power import MOST_OF_ONE
-from vader_bench.stats.preference import Preference
+from vader_bench.stats.preference import MIN_CLUSTERS, NO_TEST, SIGN, Preference, Share, exact_p_value
 
 __all__ = ["banner", "findings", "interval_kind", "percent", "quoted", "rules", "stamped", "warnings"]
+
+SURELY: Final = 0.001
+"""Level at which a habit is no chance, so that honest studies are left in peace."""
 
 
 def stamped(analysis: StudyAnalysis, text: str) -> str:
@@ -32,14 +36,19 @@ def banner(analysis: StudyAnalysis) -> list[str]:
 
 
 def quoted(preference: Preference) -> Estimate:
-    """Return the share with the interval to go by: the clustered one where there is one, else Wilson's."""
+    """Return the share with the clustered interval, the one to go by; bare where there is none.
+
+    Wilson's never stands in: it takes all answers for independent, and claims too much.
+    """
     share = preference.share
-    return share.wilson if share.clustered.absent else share.clustered
+    if not share.clustered.absent or share.wilson.absent:
+        return share.clustered
+    return Estimate(share.wilson.value, np.nan, np.nan)
 
 
 def interval_kind(preference: Preference) -> str:
-    """Return what interval ``quoted`` gives."""
-    return "Wilson" if preference.share.clustered.absent else "two-way clustered"
+    """Return what interval ``quoted`` gives, or why it gives none."""
+    return preference.share.clustered.absent or "two-way clustered"
 
 
 def percent(estimate: Estimate) -> str:
@@ -85,14 +94,46 @@ def _finding(one: Outcome, text: str) -> str:
     if share.value < 0.5:
         share = Estimate(1 - share.value, 1 - share.high, 1 - share.low)
         ahead, behind = behind, ahead
+    counted = (
+        f"“{text}” {ahead} was preferred to {behind} in {100 * share.value:.1f} % of "
+        f"{one.main.share.responses} answers"
+    )
+    if one.main.share.test == NO_TEST:
+        of = f"{one.main.share.raters} raters on {one.main.share.prompts} prompts"
+        return f"{counted} of {of}: {too_few(one)}."
     shown = "no preference is shown" if one.preferred is None else f"a preference for {ahead} is shown"
+    interval = f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %, two-way clustered"
+    if one.main.share.test == SIGN:
+        interval = "all raters and all prompts lean alike, so that there is no interval"
     p_value = p_text(one.main.p_holm)
     equals = p_value if p_value.startswith("<") else f"= {p_value}"
-    return (
-        f"“{text}” {ahead} was preferred to {behind} in {100 * share.value:.1f} % of "
-        f"{one.main.share.responses} answers (95 % interval {100 * share.low:.1f} to "
-        f"{100 * share.high:.1f} %, {interval_kind(one.main)}; p {equals} after Holm's correction): {shown}."
-    )
+    return f"{counted} ({interval}; p {equals} after Holm's correction): {shown}."
+
+
+def too_few(one: Outcome) -> str:
+    """Return why there is no test of an outcome that has answers."""
+    return one.main.share.clustered.absent
+
+
+def _careless(name: str, one: Outcome) -> Iterator[str]:
+    """Yield signs of raters who did not look, which the rules of the plan may not have caught."""
+    side = one.side
+    if side.responses and side.p_value < SURELY:
+        yield (
+            f"{name}: the left video was chosen in {percent(_bare(side))} of the answers, where half is "
+            "to be expected: raters may not have looked"
+        )
+    repeats = one.consistency.repeats
+    same = round(repeats * one.consistency.same.value) if repeats else 0
+    if 2 * same < repeats and exact_p_value(same, repeats - same) < SURELY:
+        yield (
+            f"{name}: {same} of {repeats} repeats were answered as before, fewer than chance gives: "
+            "raters may not have looked"
+        )
+
+
+def _bare(share: Share) -> Estimate:
+    return Estimate(share.wilson.value, np.nan, np.nan) if share.clustered.absent else share.clustered
 
 
 def _warnings(analysis: StudyAnalysis) -> Iterator[str]:
@@ -101,8 +142,12 @@ def _warnings(analysis: StudyAnalysis) -> Iterator[str]:
         share = one.main.share
         if share.responses < one.wanted:
             yield f"{name}: {share.responses} of the {one.wanted} answers that were planned count"
-        if share.responses and share.clustered.absent:
-            yield f"{name}: no clustered interval ({share.clustered.absent}); the one shown may be too narrow"
+        if share.responses and share.test == NO_TEST:
+            yield (
+                f"{name}: {too_few(one)} ({share.raters} raters, {share.prompts} prompts; "
+                f"{MIN_CLUSTERS} of each at least)"
+            )
+        yield from _careless(name, one)
         if one.preferred != one.preferred_in_everything:
             yield f"{name}: among all accepted answers the finding is another"
     if analysis.most_of_one > MOST_OF_ONE:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
@@ -39,6 +39,8 @@ REFUSED: Final = "responses/refused.csv"
 PRIVATE: Final = "private"
 """Folder of what names accounts: readable by its owner only, and never to be published."""
 _SALT_BYTES: Final = 32
+_REVIEW: Final = "review-"
+"""What the names of the requester's files begin with."""
 _STATUSES: Final = ("Submitted", "Approved", "Rejected")
 
 
@@ -124,6 +126,7 @@ def write_outcome(folder: Path, outcome: IngestResult) -> list[Path]:
         UserError: the disk refuses.
     """
     files.make_private_folder(folder / PRIVATE)
+    _forget_reviews(folder / PRIVATE, set(outcome.reviews))
     written = [folder / PRIVATE / name for name in outcome.reviews]
     for path, text in zip(written, outcome.reviews.values(), strict=True):
         files.write_private(path, text)
@@ -131,6 +134,17 @@ def write_outcome(folder: Path, outcome: IngestResult) -> list[Path]:
     files.write_text(folder / REFUSED, csv_text(["source", "reason"], refused))
     files.write_json(folder / RESPONSES, outcome.ingested.model_dump(mode="json"))
     return [*written, folder / REFUSED, folder / RESPONSES]
+
+
+def _forget_reviews(private: Path, kept: Set[str]) -> None:
+    """Delete review files of results that are no longer given: they name accounts, and no longer hold."""
+    for path in private.glob(f"{_REVIEW}*.csv"):
+        if path.name not in kept:
+            try:
+                path.unlink()
+            except OSError as error:
+                wrong = f"cannot be deleted ({error.strerror})"
+                raise UserError(str(path), wrong, "delete it: it is of results that are not given") from error
 
 
 def _read(
@@ -208,4 +222,4 @@ def _check_names(results: Sequence[ResultsFile]) -> None:
 
 
 def _review_name(table: ResultsFile) -> str:
-    return f"review-{PurePath(table.name).stem}.csv"
+    return f"{_REVIEW}{PurePath(table.name).stem}.csv"

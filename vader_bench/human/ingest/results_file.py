@@ -128,7 +128,11 @@ def parse_results(name: str, data: bytes) -> ResultsFile:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(name, f"is not UTF-8 text (byte {error.start})", _REMEDY) from error
+        remedy = f"{_REMEDY}; or save it as CSV UTF-8, comma-separated, if a spreadsheet has written it"
+        raise UserError(name, f"is not UTF-8 text (byte {error.start})", remedy) from error
+    first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    if "," not in first and any(mark in first for mark in ";\t|"):
+        raise UserError(name, "is not separated by commas", _REMEDY)
     table = _table(name, text)
     header = next(table, None)
     if header is None:
@@ -167,8 +171,6 @@ def _long_cells() -> Iterator[None]:
 def _check_header(name: str, header: list[str]) -> None:
     if len(header) > MAX_COLUMNS:
         raise UserError(name, f"has more than {MAX_COLUMNS} columns", _REMEDY)
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise UserError(name, "is not separated by commas", _REMEDY)
     if len(set(header)) < len(header):
         twice = next(column for column in header if header.count(column) > 1)
         raise UserError(name, f"has the column {twice[:40]!a} twice", _REMEDY)
@@ -181,6 +183,9 @@ def _check_header(name: str, header: list[str]) -> None:
         )
         if not found
     ]
+    if lacking == ["Answer.…"]:
+        remedy = "give it once somebody has answered"
+        raise UserError(name, "has no column Answer.…: nobody has answered yet", remedy)
     if lacking:
         raise UserError(name, f"has no column {', '.join(lacking)}", _REMEDY)
 

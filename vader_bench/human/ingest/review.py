@@ -19,7 +19,8 @@ def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str, str, str], S
     """Return ``table`` as CSV text with ``x`` under Approve, or why not under Reject.
 
     Both stay empty where a row was refused, so that a person decides; where the platform has decided; and
-    where one of the two was filled before. Answers are made safe to open in a spreadsheet.
+    where one of the two was filled before. All cells are made safe to open in a spreadsheet: the name of an
+    account may begin a formula as well as an answer may.
 
     Args:
         table: a results file.
@@ -36,8 +37,7 @@ def review_file(table: ResultsFile, unpaid: Mapping[tuple[str, str, str, str], S
         if len(row.cells) != len(table.header):
             writer.writerow(map(safe_cell, cells))
             continue
-        for place, column in enumerate(header):
-            cells[place] = safe_cell(cells[place]) if column.startswith("Answer.") else cells[place]
+        cells = [safe_cell(cell) for cell in cells]
         if not any(cells[place] for place in places):
             for place, verdict in zip(places, _verdict(row, unpaid), strict=True):
                 cells[place] = verdict

@@ -8,14 +8,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
-from vader_bench.human.package.advice import doubts
+from vader_bench.human.package.advice import doubts, fewest_people, outlook
+from vader_bench.human.package.contact_sheet import CONTACT_SHEET, contact_sheet, look_at
 from vader_bench.human.package.design import Item, StudyDesign, StudyVideo, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
 from vader_bench.human.package.sources import Scene, find_clips
@@ -37,6 +38,9 @@ from vader_bench.videos import Shape, read_video
 __all__ = ["BuiltPackage", "build_package", "seal"]
 
 
+WORST_CRF: Final = 51
+
+
 class BuiltPackage(NamedTuple):
     """What was built."""
 
@@ -48,10 +52,12 @@ class BuiltPackage(NamedTuple):
     """Answers a question in all comparisons, golds and repeats not counted."""
     videos: int
     raters: int
-    """Fewest people, at the most blocks that each may answer."""
+    """Fewest people, at the most blocks that each may answer; the most are one a block."""
     hourly: float
     cost: float
     """Of all blocks, fees of a platform not counted."""
+    outlook: list[str]
+    """What may be found, and which rules will not help."""
     warnings: list[str]
 
 
@@ -68,7 +74,8 @@ def build_package(study: StudyConfig, out: Path) -> BuiltPackage:
     clips = find_clips(study)
     scenes = list(next(iter(clips.values())))
     paths = [path for of_arm in clips.values() for path in of_arm.values()]
-    shape = common_shape(((path, read_video(path).shape) for path in paths), study.video)
+    looks = {path: look_at(read_video(path)) for path in paths}
+    shape = common_shape(((path, look.shape) for path, look in looks.items()), study.video)
     design = draw_design(study, scenes)
     names = {clip: _file_name(study, clip) for clip in design.clips}
     digests = {clip: files.sha256_file(clips[clip.arm][clip.scene]) for clip in design.clips}
@@ -84,19 +91,27 @@ def build_package(study: StudyConfig, out: Path) -> BuiltPackage:
     )  # first: it tells a package by its plan
     files.make_private_folder((folder / KEY).parent)
     files.write_private(folder / KEY, _json(key.model_dump(mode="json")))
+    files.write_private(folder / CONTACT_SHEET, contact_sheet(study, clips, looks))
     if not whole:
         for name, text in texts.items():
             files.write_text(folder / PACKAGE / name, text)
         for name, clip in sorted((name, clip) for clip, name in names.items()):  # by time, too, arms mix
             video = read_video(clips[clip.arm][clip.scene])
-            data = encode_alike(video, shape, study.video.crf, spoiled=clip.spoiled)
+            crf = _other_crf(study.video.crf) if clip.apart else study.video.crf
+            data = encode_alike(video, shape, crf, spoiled=clip.spoiled)
             files.write_bytes(folder / PACKAGE / "videos" / name, data)
         write_manifest(folder / PACKAGE, [*texts, *(f"videos/{name}" for name in names.values())])
     return _built(study, design, folder, plan, scenes)
 
 
 def _file_name(study: StudyConfig, clip: StudyVideo) -> str:
-    return opaque(study.seed, "video", clip.arm, *clip.scene, int(clip.spoiled)) + ".mp4"
+    kind: list[str | int] = [int(clip.spoiled), *(["apart"] if clip.apart else [])]
+    return opaque(study.seed, "video", clip.arm, *clip.scene, *kind) + ".mp4"
+
+
+def _other_crf(crf: int) -> int:
+    """Return a quality of which the same pictures make another file: its digest is then another as well."""
+    return crf + 1 if crf < WORST_CRF else crf - 1
 
 
 def _longest(design: StudyDesign) -> int:
@@ -119,7 +134,7 @@ def _pages(study: StudyConfig, design: StudyDesign, names: Mapping[StudyVideo, s
 
 
 def _codes(study: StudyConfig) -> dict[str, str]:
-    """Return a letter for each arm, in drawn order."""
+    """Return the code of each arm in the plan, ``arm-1`` and so on, in drawn order."""
     arms = sorted(study.arms)
     order = numpy_stream(study.seed, "human", "codes").permutation(len(arms))
     return {arms[index]: f"arm-{place + 1}" for place, index in enumerate(order)}
@@ -185,6 +200,7 @@ def _plan(
         ties=study.ties,
         comparisons=[sorted((codes[first], codes[second])) for first, second in study.pairs],
         responses_per_comparison=study.responses_wanted,
+        paper=study.paper,
         prompts=StudyPrompts(count=len(prompts), sha256=files.sha256_text("\n".join(prompts))),
         scenes=len(scenes),
         blocks=BlockPlan(count=len(design.blocks), longest=_longest(design), **study.blocks.model_dump()),
@@ -235,8 +251,9 @@ def _built(
         blocks=blocks,
         answers=study.responses_wanted * len(study.pairs),
         videos=len(design.clips),
-        raters=-(-blocks // study.blocks.per_rater),
+        raters=fewest_people(blocks, study.blocks.per_rater),
         hourly=hourly,
         cost=blocks * study.pay.reward,
+        outlook=list(outlook(study, design)),
         warnings=list(doubts(study, design, scenes)),
     )

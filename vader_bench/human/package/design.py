@@ -32,6 +32,9 @@ class StudyVideo(NamedTuple):
     scene: Scene
     spoiled: bool = False
     """Whether it is the heavily degraded copy of a gold item."""
+    apart: bool = False
+    """Whether it is a copy for gold items alone, encoded otherwise: where these are of one named arm, files
+    that other pairs show as well would tell which videos of different prompts are of one arm."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,17 @@ def _with_repeats(study: StudyConfig, main: Sequence[Item], rng: np.random.Gener
     return items
 
 
+def _gold_clip(study: StudyConfig, scene: Scene, rng: np.random.Generator) -> StudyVideo:
+    """Return a video for a gold item: a copy of the arm that is named for them, or that of any arm.
+
+    Arms are drawn for each video, so that two of one item need not be of one arm and link nothing.
+    """
+    if study.gold_arm is not None:
+        return StudyVideo(study.gold_arm, scene, apart=True)
+    arms = sorted(study.arms)
+    return StudyVideo(arms[int(rng.integers(len(arms)))], scene)
+
+
 def _golds(study: StudyConfig, number: int, main: Sequence[Item], scenes: Sequence[Scene]) -> list[Item]:
     """Return the gold items of block ``number``; kinds take turns over the blocks."""
     rng = numpy_stream(study.seed, "human", "gold", number)
@@ -217,14 +231,13 @@ def _golds(study: StudyConfig, number: int, main: Sequence[Item], scenes: Sequen
     golds = []
     for turn in range(study.blocks.gold):
         kind = study.gold_kinds[(number * study.blocks.gold + turn) % len(study.gold_kinds)]
-        assert study.gold_arm is not None
         scene = chosen[turn % len(chosen)]
-        good = StudyVideo(study.gold_arm, scene)
+        good = _gold_clip(study, scene, rng)
         if kind == "degraded":
             bad = good._replace(spoiled=True)
         else:
             others = [other for other in scenes if other.prompt != scene.prompt]
-            bad = StudyVideo(study.gold_arm, others[int(rng.integers(len(others)))])
+            bad = _gold_clip(study, others[int(rng.integers(len(others)))], rng)
         left = bool(rng.integers(2))
         pair = (good, bad) if left else (bad, good)
         name = opaque(study.seed, "gold", number, turn)

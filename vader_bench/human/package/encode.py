@@ -19,6 +19,9 @@ from vader_bench.videos import Pictures, Shape, Video
 
 __all__ = ["common_shape", "encode_alike", "spoil"]
 
+_BLIND = {"bf": "0", "sc_threshold": "0"}
+"""Frames in the order that they are shown, and a new beginning at set places alone: else x264 chooses both by
+the pictures, and the durations and tables of the container tell films of one arm from those of the other."""
 _MESSAGES = "6"
 """Kind of H.264 unit that holds the encoder's version and settings."""
 
@@ -99,7 +102,7 @@ def encode_alike(video: Video, shape: Shape, crf: int, *, spoiled: bool = False)
     Args:
         video: the decoded video.
         shape: what all videos of the study share.
-        crf: x264's quality, 0 (lossless) to 51.
+        crf: x264's quality, 1 to 51.
         spoiled: make the degraded copy.
     """
     pictures = _fitted(video, shape)
@@ -111,11 +114,11 @@ def encode_alike(video: Video, shape: Shape, crf: int, *, spoiled: bool = False)
 
 
 def _write(path: Path, pictures: Pictures, shape: Shape, crf: int) -> None:
-    options = {"fflags": "+bitexact", "movflags": "+faststart"}
+    options = {"fflags": "+bitexact", "movflags": "+faststart", "write_btrt": "0"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=shape.rate)
         stream.width, stream.height, stream.pix_fmt = shape.width, shape.height, "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "slow", "threads": "1"}
+        stream.options = {"crf": str(crf), "preset": "slow", "threads": "1", **_BLIND}
         stream.codec_context.flags |= Flags.bitexact
         bare = BitStreamFilterContext(f"filter_units=remove_types={_MESSAGES}", stream)
         for picture in [*_frames(pictures), None]:

@@ -127,6 +127,11 @@ def _of_folder(folder: Path, prompts: Sequence[str] | None) -> dict[Scene, Path]
         clips[scene] = path
     if not clips:
         raise UserError(str(folder), "holds no .mp4 file", "give a folder of videos or of a finished run")
+    if prompts[0] not in {scene.prompt for scene in clips}:
+        # files that count from 1 fit the lines too, each one line too far, and never hold a 0
+        wrong = f"has no video of the first prompt, {prompts[0]!r}: lines count from 0, and no file is of 0"
+        remedy = "number the files from 0; or, if that prompt has no video, take its line out of the prompts"
+        raise UserError(str(folder), wrong, remedy)
     return clips
 
 

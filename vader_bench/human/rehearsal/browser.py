@@ -141,7 +141,7 @@ def rehearse(
         for one in [pool.submit(panel.work) for _ in range(workers)]:
             one.result()
     if panel.done < left:
-        remedy = f"delete {running.folder} to rehearse anew"
+        remedy = f"delete {running.folder} to rehearse again"
         raise UserError("the raters", f"have no turn left, and {left - panel.done} blocks are open", remedy)
     return Rehearsed(panel.done, panel.pairs)
 
@@ -254,8 +254,8 @@ class _Panel:
 
 
 def _photograph(browser: Chrome, path: Path) -> None:
-    """Write a picture of the pair that is shown, its questions open, in a window that holds it all."""
-    browser.set_window_size(1100, 1330)
+    """Write a picture of the pair that is shown, its questions open, in a window of the smallest size."""
+    browser.set_window_size(1280, 720)
     browser.find_element("css selector", "#pair .both").click()
     awaited(browser, "pair fieldset:enabled")
     files.write_bytes(path, browser.get_screenshot_as_png())

@@ -67,7 +67,7 @@ class Raters:
     def decide(self, rater: str, block: str, item: ItemKey) -> dict[str, Choice | None]:
         """Return what ``rater`` answers to every question on one pair; ``None`` where a video does not play.
 
-        A pair that is shown again is judged by the same preference, but anew. Gold pairs are answered right
+        A pair that is shown again is judged by the same preference, but again. Gold pairs are answered right
         by whoever is careful, save for lapses.
         """
         stream = numpy_stream(self.seed, "raters", "answer", rater, block, item.id)

@@ -96,7 +96,7 @@ class Site:
     def _failed(self, wrong: str) -> UserError:
         log = self.folder / "log.txt"
         lines = files.read_text(log).strip().splitlines() or ["no word of why"]
-        remedy = f"read {log}, mend the cause and give the same command again"
+        remedy = f"read {log}, fix the cause and give the same command again"
         return UserError("Turkle", f"{wrong} ({lines[-1]})", remedy, exit_code=ExitCode.RUN_FAILED)
 
 

@@ -26,8 +26,19 @@ from vader_bench.human.serving.again import blocks_again
 from vader_bench.human.serving.child import Server, Site
 from vader_bench.human.serving.environment import default_environment, made_environment
 from vader_bench.human.serving.study_site.checks import is_id, listed
+from vader_bench.report.tables import csv_text
 
-__all__ = ["REHEARSAL", "RESULTS", "SERVER", "Exported", "Offer", "Running", "export_results", "serving"]
+__all__ = [
+    "LATE",
+    "REHEARSAL",
+    "RESULTS",
+    "SERVER",
+    "Exported",
+    "Offer",
+    "Running",
+    "export_results",
+    "serving",
+]
 
 SERVER: Final = "server"
 """Folder of the server's data, in the folder of a study."""
@@ -35,6 +46,8 @@ REHEARSAL: Final = "rehearsal"
 """The same for simulated raters, whose answers never mix with those of people."""
 RESULTS: Final = "results.csv"
 """Turkle's results file, in either folder."""
+LATE: Final = "late.csv"
+"""Who sent a block when someone else had it by then, in either folder: these answers are no results."""
 SHORTEST_MINUTES: Final = 15
 """For which a block is kept at least."""
 
@@ -67,6 +80,8 @@ class Exported(NamedTuple):
     path: Path
     blocks: int
     """How many blocks have been answered, each counted once."""
+    late: int
+    """How many were sent when someone else had the block by then; ``LATE`` beside the results names them."""
 
 
 class Running:
@@ -149,10 +164,14 @@ def export_results(built: Built, environment: Path | None, say: Callable[[str], 
 
 
 def _export(site: Site) -> Exported:
-    data = site.ask("export")
-    files.write_private(site.folder / RESULTS, data.decode())
-    answered = {row["Input.block_id"] for row in csv.DictReader(io.StringIO(data.decode(), newline=""))}
-    return Exported(site.folder / RESULTS, len(answered))
+    exported: dict[str, Any] = json.loads(site.ask("export"))
+    files.write_private(site.folder / RESULTS, exported["results"])
+    late = exported["late"]
+    if late or (site.folder / LATE).exists():
+        rows = [[one["account"], one["block"], one["time"]] for one in late]
+        files.write_private(site.folder / LATE, csv_text(["account", "block", "time"], rows))
+    answered = {row["Input.block_id"] for row in csv.DictReader(io.StringIO(exported["results"], newline=""))}
+    return Exported(site.folder / RESULTS, len(answered), len(late))
 
 
 def _rows(text: str) -> list[list[str]]:

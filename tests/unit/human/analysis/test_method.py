@@ -38,7 +38,8 @@ def test_what_the_plan_says_is_what_the_analysis_does() -> None:
         assert share.clustered.value == (share.wins + said.tie * share.ties) / share.responses
         assert (one.preferred is not None) == (one.main.p_holm < said.alpha)
     few = analyse_study(ingest(BUILT, answers[: said.min_clusters - 1]), BUILT)
-    assert [one.main.share.test for one in few.outcomes] == [said.otherwise] * 2
+    assert [one.main.share.test for one in few.outcomes] == [said.otherwise] * 2 == ["none"] * 2
+    assert [one.preferred for one in few.outcomes] == [None] * 2
 
 
 @pytest.mark.parametrize(

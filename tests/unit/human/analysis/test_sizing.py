@@ -37,6 +37,19 @@ def test_what_is_out_of_reach_is_said_and_few_prompts_are_warned_of() -> None:
     assert lines[-1].startswith("20 prompts are few")
 
 
+@pytest.mark.parametrize("raters", [3, 4, 7])
+def test_few_raters_get_the_power_that_the_analysis_will_have(raters: int) -> None:
+    lines = power_lines(WISH, 80, 40, raters, Variation())
+    power = simulate_power(Design(40, 2, raters), 0.7, Variation(), alpha=0.025)
+    assert cells(lines[4]) == ["80", "40", str(raters), f"{power:.2f}"]
+    assert 0.05 < power < 0.7
+
+
+def test_two_raters_can_find_nothing() -> None:
+    with pytest.raises(UserError, match="fewer than 3 prompts or raters, too few for a finding"):
+        power_lines(WISH, 80, 40, 2, Variation())
+
+
 @pytest.mark.parametrize(("responses", "prompts"), [(100, 30), (20, 40)])
 def test_answers_go_evenly_over_prompts(responses: int, prompts: int) -> None:
     with pytest.raises(UserError, match=f"multiple of {prompts}"):

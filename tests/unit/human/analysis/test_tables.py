@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +34,8 @@ ANSWERS = [
 ]
 INGESTED = ingest(BUILT, ANSWERS)
 ANALYSIS = analyse_study(INGESTED, BUILT)
+PAPERS = replace(ANALYSIS, paper=True)
+"""The same as the paper's own study."""
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -65,7 +69,9 @@ def test_the_table_for_programs_has_the_numbers_of_the_analysis() -> None:
         )
         assert float(row["p_holm"]) == pytest.approx(one.main.p_holm)
         assert row["interval"] == "two-way clustered"
-        assert float(row["paper_share"]) == {"text": 0.61, "quality": 0.79}[one.question]
+        assert row["paper_share"] == row["paper_models"] == ""
+    for row in rows(table2_csv(PAPERS)):
+        assert float(row["paper_share"]) == {"text": 0.61, "quality": 0.79}[row["question"]]
 
 
 def test_the_table_for_reading_says_the_same() -> None:
@@ -78,8 +84,10 @@ def test_the_table_for_reading_says_the_same() -> None:
         written = f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
         assert cells["share of the first [95 %]"] == written
         assert cells["answers"] == f"{one.main.share.responses} of 60"
-        assert "other models: VADER over ModelScope" in table.head[-1]
-    assert table.rows[1][-1] == "fidelity 79.0 % [70.0, 85.8]"
+    assert not any("paper" in title for title in table.head)
+    papers = table2(PAPERS)
+    assert papers.head == [*table.head, "paper, other models: VADER over ModelScope"]
+    assert papers.rows[1] == [*table.rows[1], "fidelity 79.0 % [70.0, 85.8]"]
 
 
 def test_flow_and_agreement_are_told() -> None:
@@ -98,6 +106,17 @@ def test_rankings_are_told_with_three_arms_strongest_first() -> None:
     table = ranking_table(analyse_study(ingest(built, simulate(built, population, 20)), built))
     assert table is not None
     assert [row[1] for row in table.rows[::3]] == ["vader", "vader"]
+
+
+def test_an_arm_that_never_lost_is_in_the_table_with_the_reason() -> None:
+    built = made_study(arms=("base", "ddpo", "vader"), responses=60)
+    nobody = even_raters(1, built.arms, ["text", "quality"])
+    population = prefer(replace(nobody, lapse=0.0), "vader", 0.9999)
+    table = ranking_table(analyse_study(ingest(built, simulate(built, population, 20)), built))
+    assert table is not None
+    assert [row[1] for row in table.rows[::3]] == ["vader", "vader"]
+    assert re.fullmatch(r"not estimable: never lost in 1\d\d answers", table.rows[0][2])
+    assert {row[1] for row in table.rows} == {"base", "ddpo", "vader"}
     assert len(table.rows) == 6
 
 

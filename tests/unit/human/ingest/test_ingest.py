@@ -116,6 +116,17 @@ def test_what_is_written_is_read_again_and_replaced(built: Built) -> None:
     assert (built.folder / REFUSED).read_text("utf-8").count("\n") == 1
 
 
+def test_review_files_of_results_that_are_no_longer_given_are_deleted(built: Built) -> None:
+    sheets = sheets_of(built)
+    data = results_file("plain", sheets)
+    both = [parse_results(name, data) for name in ("pilot.csv", "main.csv")]
+    write_outcome(built.folder, ingest(built, both, load_salt(built.folder)))
+    (built.folder / PRIVATE / "notes.csv").write_text("mine")
+    write_outcome(built.folder, ingest(built, both[1:], load_salt(built.folder)))
+    names = {path.name for path in (built.folder / PRIVATE).iterdir()}
+    assert names == {"review-main.csv", "notes.csv"}
+
+
 def refusals(built: Built, **changes: Any) -> list[str]:
     sheet = dataclasses.replace(sheets_of(built)[0], **changes)
     return [one.reason for one in taken(built, [sheet]).ingested.refused]

@@ -67,6 +67,17 @@ def test_a_row_of_another_length_is_kept_without_a_verdict() -> None:
     assert lines[1:] == [["1", "A", "", "", ""], ["2", "A", "x", "'=1", ""]]
 
 
+@pytest.mark.parametrize("shape", ["plain", "turkle"])
+def test_accounts_that_begin_a_formula_are_marked_as_text(shape: str) -> None:
+    account = '=HYPERLINK("https://evil.example.org/","pay")'
+    table = parse_results(
+        "r.csv", results_file(shape, [Sheet("b", account, "1", "x"), Sheet("+b", "A", "@2", "x")])
+    )
+    lines = list(csv.reader(io.StringIO(review_file(table, {}))))
+    assert any("'" + account in line for line in lines)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for line in lines for cell in line)
+
+
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_formulas_are_marked_as_text(text: str) -> None:
     assert safe_cell(text) == "'" + text

@@ -7,6 +7,7 @@ import json
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.support.browser import started_browser, wait_until
-from tests.support.studies import HOSTILE, write_study
+from tests.support.studies import HOSTILE, write_clip, write_study
 from vader_bench.human.config import load_study
 from vader_bench.human.ingest.page import BlockAnswers, read_answers
 from vader_bench.human.package.build import build_package
@@ -44,18 +45,17 @@ class Platform(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled(source: Path) -> Path:
     """Return a package with its first block filled in, in the form of a batch and of a document."""
-    source = tmp_path_factory.mktemp("study")
-    study = write_study(source, clips=True, lines=HOSTILE, responses=8)
+    study = write_study(source, lines=HOSTILE, responses=8)
     package = build_package(load_study(study), source / "out").folder / PACKAGE
     with (package / "batch.csv").open(encoding="utf-8", newline="") as stream:
         row = next(csv.DictReader(stream))
     page = (package / "template.html").read_text("utf-8")
     for name, value in row.items():  # raw and one after the other, as Turkle does
         page = page.replace("${" + name + "}", value)
-    framed = f'<!DOCTYPE html><meta charset="utf-8"><form id="mturk_form" method="post">{page}</form>'
+    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'  # as the site's own page
+    framed = f'<!DOCTYPE html><meta charset="utf-8">{view}<form id="mturk_form" method="post">{page}</form>'
     (package / "batch.html").write_text(framed, "utf-8")
     document = ET.parse(package / "questions" / f"{row['block_id']}.xml").getroot()[0].text
     (package / "document.html").write_text(str(document).strip(), "utf-8")
@@ -63,7 +63,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("study")
+    write_study(source, clips=True, lines=HOSTILE)
+    return filled(source)
+
+
+@pytest.fixture(scope="module")
+def wide_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the same with videos of the shape that most models make."""
+    source = tmp_path_factory.mktemp("wide")
+    for index in range(len(HOSTILE)):
+        write_clip(source / "one" / f"{index}.mp4", 40 + index, size=(512, 288))
+        write_clip(source / "two" / f"{index}.mp4", 120 + index, size=(512, 288))
+    with served(filled(source)) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
+    with served(folder) as place:
+        yield place
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Platform, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -158,7 +182,9 @@ def test_a_block_is_answered_and_hostile_prompts_show_literally(
     read = ingested(browser, folder)
     assert all(item.answers == {"text": "L", "quality": "L"} for item in read.items)
     if form == "batch":
+        assert heading(browser) == "One step is left: send your answers"
         browser.find_element("id", "send").click()
+        assert heading(browser) == "Thank you"  # once it is sent, and not before
         posted = Platform.posted.get(timeout=20)
         assert not asks_before_it_goes(browser)
         assert set(posted) == {"block_id", "answers_json"}
@@ -212,7 +238,7 @@ def test_a_block_goes_on_after_a_reload_until_it_is_sent(
     assert ["503" in one for one in complaints(browser)] == [True]
     monkeypatch.setattr(Platform, "status", 204)
     browser.get(page)
-    assert heading(browser) == "Thank you"
+    assert heading(browser) == "One step is left: send your answers"
     read = ingested(browser, folder)
     assert [item.problem for item in read.items] == [False, *[True] * (len(read.items) - 1)]
     browser.find_element("id", "send").click()
@@ -286,7 +312,7 @@ def test_a_pair_is_answered_by_keyboard(browser: Any, address: str) -> None:
     browser.execute_script("document.getElementById('agree').focus()")
     press(browser, " ")
     assert browser.switch_to.active_element.text.startswith("Pair 1 of ")
-    for _ in range(30):  # the browser's own controls of the videos come first
+    for _ in range(30):  # the buttons of the videos come first
         press(browser, "\ue004")
         if browser.switch_to.active_element.get_attribute("class") == "both":
             break
@@ -300,6 +326,141 @@ def test_a_pair_is_answered_by_keyboard(browser: Any, address: str) -> None:
     assert browser.switch_to.active_element.text == "Next"
     press(browser, "\ue007")
     assert browser.switch_to.active_element.text.startswith("Pair 2 of ")
+
+
+def watch(browser: Any) -> None:
+    browser.execute_script("document.querySelector('.both').click()")
+    assert wait_until(browser, "![...document.querySelectorAll('fieldset')].some((one) => one.disabled)")
+
+
+def chosen(browser: Any) -> list[str | None]:
+    boxes = "[...document.querySelectorAll('fieldset')]"
+    script = f"return {boxes}.map((one) => (one.querySelector('input:checked') || {{}}).value || null)"
+    return list(browser.execute_script(script))
+
+
+OUTSIDE = """
+  const names = ['.prompt', 'video', '.play', '.both', '.problem', 'fieldset', '.next'];
+  return names.filter((name) => [...document.querySelectorAll(name)].some((one) => {
+    const box = one.getBoundingClientRect();
+    return box.top < 0 || box.left < 0 || box.bottom > innerHeight || box.right > innerWidth;
+  }));"""
+"""What is not in sight."""
+
+
+@contextmanager
+def screen(browser: Any, width: int, height: int, *, phone: bool) -> Iterator[None]:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "phone"), [(1280, 675, False), (1024, 675, False), (390, 664, True), (360, 640, True)]
+)  # the site's own bar takes 45 of 720 lines, and a phone's browser some 180 of 844
+def test_videos_questions_and_next_are_in_sight_at_once(
+    browser: Any, wide_address: str, width: int, height: int, phone: bool
+) -> None:
+    with screen(browser, width, height, phone=phone):
+        begin(browser, f"{wide_address}/batch.html")
+        for _ in HOSTILE:  # of which one is of 500 letters
+            loaded = "[...document.querySelectorAll('video')].every((one) => one.videoWidth)"
+            assert wait_until(browser, loaded)
+            assert browser.execute_script(OUTSIDE) == []
+            size = "const page = document.documentElement; return page.scrollWidth <= page.clientWidth"
+            assert browser.execute_script(size)
+            skip_pair(browser)
+
+
+def test_nothing_lies_on_the_picture(browser: Any, address: str) -> None:
+    begin(browser, f"{address}/batch.html")
+    assert not browser.find_elements("css selector", "video[controls]")
+    covered = """return [...document.querySelectorAll('video')].some((video) => {
+        const box = video.getBoundingClientRect();
+        return [0.1, 0.5, 0.95].some((part) =>
+            document.elementFromPoint(box.left + box.width / 2, box.top + part * box.height) !== video);
+    })"""
+    assert not browser.execute_script(covered)
+    play = browser.find_elements("css selector", ".play")[1]
+    assert play.text == "Play right"
+    play.click()
+    assert wait_until(browser, "document.querySelectorAll('video')[1].ended")
+    assert not browser.execute_script("return document.querySelectorAll('video')[0].played.length")
+    assert play.text == "Play right"
+    browser.find_element("css selector", "video").click()
+    assert wait_until(browser, "!document.querySelector('fieldset').disabled")
+
+
+def test_letters_answer_a_pair(browser: Any, address: str) -> None:
+    begin(browser, f"{address}/batch.html")
+    press(browser, "q")
+    press(browser, "n")
+    assert chosen(browser) == [None, None], "before both videos were watched"
+    press(browser, "p")
+    assert wait_until(browser, "!document.querySelector('fieldset').disabled")
+    for letter, now in (
+        ("q", ["L", None]),
+        ("e", ["R", None]),
+        ("d", ["R", "R"]),
+        ("a", ["R", "L"]),
+        ("w", ["R", "L"]),
+    ):
+        press(browser, letter)
+        assert chosen(browser) == now
+    press(browser, "x")
+    assert chosen(browser) == ["R", "L"]
+    press(browser, "n")
+    assert heading(browser).startswith("Pair 2 of ")
+    press(browser, "b")
+    assert heading(browser).startswith("Pair 1 of ")
+    press(browser, "b")  # there is no pair before the first one
+    assert heading(browser).startswith("Pair 1 of ")
+    hints = "return [...document.querySelectorAll('fieldset label')].map((one) => one.dataset.key)"
+    assert browser.execute_script(hints) == ["Q", "E", "A", "D"]
+
+
+def test_answers_can_be_changed_until_they_are_sent(browser: Any, address: str, folder: Path) -> None:
+    begin(browser, f"{address}/batch.html?assignmentId=B1")
+    answer(browser)
+    watch(browser)
+    press(browser, "q")  # left unfinished: the second question is open
+    browser.find_element("css selector", ".back").click()
+    assert heading(browser).startswith("Pair 1 of ")
+    assert chosen(browser) == ["L", "L"]
+    assert not browser.execute_script(f"return {NEXT}.disabled"), "it was watched and answered before"
+    press(browser, "d")
+    browser.execute_script(f"{NEXT}.click()")
+    assert heading(browser).startswith("Pair 2 of ")
+    assert chosen(browser) == ["L", None], "what was begun is kept, the watching too"
+    press(browser, "a")
+    browser.execute_script(f"{NEXT}.click()")
+    while not browser.find_elements("css selector", "#finish:not([hidden])"):
+        skip_pair(browser)
+    browser.find_element("id", "last").click()
+    assert browser.find_element("css selector", ".problem").is_selected()
+    browser.execute_script(f"{NEXT}.click()")
+    read = ingested(browser, folder)
+    assert [item.answers for item in read.items[:2]] == [
+        {"text": "L", "quality": "R"},
+        {"text": "L", "quality": "L"},
+    ]
+    for item in read.items[:2]:
+        assert min(item.ended) >= 1
+        assert min(item.watched) >= 0.9
+        assert item.milliseconds >= 500
+    assert all(item.problem for item in read.items[2:])
+
+
+def test_long_words_do_not_push_the_page_aside(browser: Any, address: str) -> None:
+    with screen(browser, 390, 664, phone=True):
+        begin(browser, f"{address}/batch.html")
+        long = "document.querySelector('legend').textContent = 'y'.repeat(300)"
+        browser.execute_script(long)
+        size = "const page = document.documentElement; return page.scrollWidth <= page.clientWidth"
+        assert browser.execute_script(size)
 
 
 @pytest.mark.parametrize("width", [1200, 500])

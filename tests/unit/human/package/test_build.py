@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import html
 import json
 import re
 import shutil
 import stat
 import xml.etree.ElementTree as ET
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.studies import PROMPTS, write_clip, write_study
 from vader_bench.errors import UserError
@@ -88,11 +93,55 @@ def test_key_and_input_file_tell_of_the_same_items(built: BuiltPackage) -> None:
     assert prompts == {*PROMPTS, HOSTILE}
 
 
+def test_the_contact_sheet_shows_every_file_under_its_prompt_and_stays_with_the_key(
+    built: BuiltPackage, source: Path
+) -> None:
+    path = built.folder / "key" / "contact-sheet.html"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    rows_ = re.findall(r"<tr>(.*?)</tr>", path.read_text("utf-8"), re.DOTALL)[1:]
+    assert len(rows_) == len(PROMPTS) + 1
+    for index, (row, prompt) in enumerate(zip(rows_, [*PROMPTS, HOSTILE], strict=True)):
+        cells = [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)]
+        assert cells[:2] == [prompt, "0"]
+        for cell, folder, shade in zip(cells[2:], ("one", "two"), (40, 120), strict=True):
+            assert cell.endswith(str(source.parent / folder / f"{index}.mp4"))
+            data = re.search(r'src="data:image/png;base64,([^"]+)"', cell)
+            assert data
+            picture = Image.open(BytesIO(base64.b64decode(data[1])))
+            assert picture.size == (64, 48)
+            assert abs(int(np.asarray(picture)[24, 40].mean()) - shade - index) <= 3, "its first frame"
+    assert "<script>" not in path.read_text("utf-8")
+
+
 def test_every_file_is_in_the_manifest_with_its_digest(built: BuiltPackage) -> None:
     folder = built.folder / PACKAGE
     digests = read(folder / "manifest.json")["sha256"]
     assert {*digests, "manifest.json"} == set(contents(folder))
     assert all(sha256_file(folder / name) == digest for name, digest in digests.items())
+
+
+def test_gold_pairs_of_a_named_arm_show_files_of_their_own(built: BuiltPackage) -> None:
+    # neither by its name nor by its digest does a file tell of which other one it is a copy
+    digests = read(built.folder / PACKAGE / "manifest.json")["sha256"]
+    key = read(built.folder / KEY)
+    files: dict[bool, set[str]] = {True: set(), False: set()}
+    for row in rows(built):
+        for item, told in zip(
+            json.loads(row["block_json"])["items"], key["blocks"][row["block_id"]], strict=True
+        ):
+            files[told["role"] == "gold"] |= {source.removeprefix("/videos/") for source in item["src"]}
+    assert not files[True] & files[False]
+    assert files[True] | files[False] == set(key["videos"])
+    shown = {
+        name: tuple(key["videos"][name][part] for part in ("arm", "prompt", "sample"))
+        for name in key["videos"]
+    }
+    copies = 0
+    for gold in (name for name in files[True] if not key["videos"][name]["spoiled"]):
+        for other in (name for name in files[False] if shown[name] == shown[gold]):
+            copies += 1
+            assert digests[f"videos/{gold}"] != digests[f"videos/{other}"]
+    assert copies
 
 
 def test_every_video_is_of_one_make_and_opaque(built: BuiltPackage) -> None:

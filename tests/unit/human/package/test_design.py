@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.studies import study_data
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
-from vader_bench.human.package.design import Item, StudyDesign, draw_design, opaque
+from vader_bench.human.package.design import Item, StudyDesign, StudyVideo, draw_design, opaque
 from vader_bench.human.package.sources import Scene
 
 ARMS = {"unrefined": "one", "refinedarm": "two", "third": "three"}
@@ -99,21 +99,66 @@ def test_repeats_are_swapped_and_come_later() -> None:
             assert places[item.id] >= places[first.id] + 2
 
 
-def test_a_gold_item_is_of_one_arm_and_its_answer_is_right() -> None:
-    design = draw_design(config(responses=48, blocks={"items": 3, "gold": 1, "repeats": 0}), scenes(8))
+@pytest.mark.parametrize("gold_arm", ["unrefined", None])
+def test_the_answer_of_a_gold_item_is_right(gold_arm: str | None) -> None:
+    blocks = {"items": 3, "gold": 1, "repeats": 0}
+    design = draw_design(config(responses=48, blocks=blocks, gold_arm=gold_arm), scenes(8))
     golds = [item for block in design.blocks for item in block.items if item.role == "gold"]
     assert len(golds) == len(design.blocks)
     assert {item.gold for item in golds} == {"mismatch", "degraded"}
     assert {item.right_answer for item in golds} == {"L", "R"}
     for one, two in pairwise(golds):
         assert one.gold != two.gold, "kinds take turns"
+    assert {item.left.arm for item in golds} == ({gold_arm} if gold_arm else {"unrefined", "refinedarm"})
     for item in golds:
         good, bad = (item.left, item.right) if item.right_answer == "L" else (item.right, item.left)
-        assert good.arm == bad.arm == "unrefined"
+        assert good.apart == bad.apart == (gold_arm is not None)
+        if gold_arm is not None:
+            assert good.arm == bad.arm == gold_arm
         assert good.scene.prompt == item.prompt
         assert not good.spoiled
         assert bad.spoiled == (item.gold == "degraded")
         assert (bad.scene.prompt == item.prompt) == (item.gold == "degraded")
+
+
+def sorted_by_golds(design: StudyDesign) -> tuple[list[StudyVideo], int]:
+    """Return the most videos that whoever has all pages can sort into two arms, and how many rightly.
+
+    Two videos of a gold pair are taken for one arm's, those of another pair for different arms', from pair
+    to pair.
+    """
+    links: dict[StudyVideo, list[tuple[StudyVideo, bool]]] = defaultdict(list)
+    for item in (item for block in design.blocks for item in block.items):
+        for here, there in ((item.left, item.right), (item.right, item.left)):
+            links[here].append((there, item.role == "gold"))
+    groups, seen = [], set()
+    for start in design.clips:
+        found, todo = {}, [(start, True)]
+        while todo:
+            clip, side = todo.pop()
+            if clip not in seen:
+                seen.add(clip)
+                found[clip] = side
+                todo += [(other, side if same else not side) for other, same in links[clip]]
+        groups.append(found)
+    largest = max(groups, key=len)
+    taken = [(clip.arm == next(iter(largest)).arm) == side for clip, side in largest.items()]
+    return list(largest), max(sum(taken), len(taken) - sum(taken))
+
+
+@pytest.mark.parametrize("gold_arm", ["unrefined", None])
+def test_gold_pairs_do_not_sort_the_videos_of_other_pairs_into_two_arms(gold_arm: str | None) -> None:
+    shares = []
+    for seed in range(20):
+        changes = {"responses": 48, "blocks": {"items": 4, "gold": 2, "repeats": 1}, "seed": seed}
+        design = draw_design(config(gold_arm=gold_arm, **changes), scenes(12))
+        linked, right = sorted_by_golds(design)
+        if gold_arm is not None:  # copies link to copies, and the two videos of one scene to one another
+            assert len({clip.scene for clip in linked if not clip.apart}) <= 1
+        else:
+            shares.append(right / len(linked))
+    # with golds of one arm's own files nearly all videos were linked, and all rightly
+    assert gold_arm is not None or sum(shares) / len(shares) < 0.85
 
 
 def test_golds_are_of_prompts_that_the_block_does_not_show_while_there_are_some() -> None:
@@ -142,7 +187,7 @@ def test_one_prompt_has_no_mismatch() -> None:
 
 def test_the_clips_are_those_shown() -> None:
     design = draw_design(config(), scenes(6))
-    plain = [clip for clip in design.clips if not clip.spoiled]
+    plain = [clip for clip in design.clips if not clip.spoiled and not clip.apart]
     assert len(plain) == 12
     assert design.clips == sorted(set(design.clips))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.support.studies import write_clip
 from vader_bench.errors import UserError
 from vader_bench.human.config import VideoConfig
 from vader_bench.human.package.encode import common_shape, encode_alike, spoil
-from vader_bench.videos import Shape, Video, read_video
+from vader_bench.videos import Pictures, Shape, Video, read_video
 
 ALIKE = Shape(64, 48, 4, Fraction(8))
 
@@ -102,6 +103,43 @@ def test_a_spoiled_copy_is_clearly_worse_and_of_the_same_size(tmp_path: Path) ->
     assert len(np.unique(spoiled[0].reshape(-1, 3), axis=0)) <= 12
     video = read_video(clip(tmp_path, "0.mp4"))
     assert encode_alike(video, ALIKE, 18, spoiled=True) != encode_alike(video, ALIKE, 18)
+
+
+def boxes(
+    data: bytes, start: int = 0, stop: int | None = None, path: str = ""
+) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of every box of an MP4 file that holds no others."""
+    stop = len(data) if stop is None else stop
+    while start < stop:
+        size, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8].decode("latin1")
+        if kind in {"moov", "trak", "mdia", "minf", "stbl", "edts"}:
+            yield from boxes(data, start + 8, start + size, f"{path}/{kind}")
+        else:
+            yield f"{path}/{kind}", data[start + 8 : start + size]
+        start += size
+
+
+def films() -> Iterator[Pictures]:
+    """Yield sixteen frames: a still, noise, a bar that moves, a cut, a gradient that moves."""
+    still = np.full((16, 64, 64, 3), 30, np.uint8)
+    yield still
+    yield np.random.default_rng(0).integers(0, 256, still.shape, np.uint8)
+    bar = np.zeros_like(still)
+    for index in range(16):
+        bar[index, :, 4 * index : 4 * index + 8] = 255
+    yield bar
+    yield np.concatenate([bar[:8], 255 - bar[8:]])
+    ramp = np.add.outer(np.arange(64), np.arange(64))[..., None].repeat(3, -1) * 2
+    yield np.stack([(ramp + 8 * index) % 256 for index in range(16)]).astype(np.uint8)
+
+
+def test_nothing_in_a_file_but_its_size_tells_what_it_shows() -> None:
+    shape = Shape(64, 64, 16, Fraction(8))
+    seen = [dict(boxes(encode_alike(Video(film, Fraction(8)), shape, 18))) for film in films()]
+    for one in seen[1:]:
+        differing = {path.rpartition("/")[2] for path, content in one.items() if seen[0].get(path) != content}
+        assert set(one) == set(seen[0])
+        assert differing <= {"mdat", "stsz"}, "the pictures and how long each is, and no duration or order"
 
 
 def test_what_is_no_video_is_told(tmp_path: Path) -> None:

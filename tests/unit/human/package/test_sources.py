@@ -66,6 +66,21 @@ def test_every_lack_is_told_at_once(tmp_path: Path) -> None:
         assert part in "\n".join(lines)
 
 
+@pytest.mark.parametrize("names", [range(1, 6), range(1, 4), [1], [2, 4], [5]], ids=str)
+@pytest.mark.parametrize("form", ["{}.mp4", "{:03d}.mp4", "{}-0.mp4", "{}-1.mp4"])
+def test_files_that_count_from_one_are_refused_and_not_shown_under_other_prompts(
+    tmp_path: Path, names: list[int], form: str
+) -> None:
+    path = write_study(tmp_path)
+    for arm in ("one", "two"):
+        touch(tmp_path / arm, *(form.format(number) for number in names))
+    lines = told(path).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert "has no video of the first prompt, 'a red car': lines count from 0" in line
+        assert "number the files from 0; or, if that prompt has no video, take its line out" in line
+
+
 def test_two_videos_of_one_scene_are_refused(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     touch(tmp_path / "one", "0.mp4", "0-0.mp4")

@@ -23,9 +23,8 @@ def go(raters: list[str], *, answered: int = 0) -> Rehearsed:
     plan = SimpleNamespace(blocks=SimpleNamespace(per_rater=2), video=SimpleNamespace(seconds=1.0))
     key = SimpleNamespace(blocks=dict.fromkeys("abcde"))
     built = Built(Path("study"), cast("StudyPlan", plan), cast("Key", key))
-    running = SimpleNamespace(
-        accounts=dict.fromkeys([*NAMES, "rater-1"], "secret"), export=lambda: Exported(Path("x"), answered)
-    )
+    exported = Exported(Path("x"), answered, late=0)
+    running = SimpleNamespace(accounts=dict.fromkeys([*NAMES, "rater-1"], "secret"), export=lambda: exported)
     return rehearse(built, cast("Running", running), lambda *_: {}, raters, lambda *_: None)
 
 

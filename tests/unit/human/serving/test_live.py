@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 import re
@@ -192,6 +193,7 @@ def test_a_block_that_is_late_goes_to_someone_else_if_no_other_is_left(
         assert rater.begin() == block
         assert rater.send(block).place == "/"  # late, but nobody needed it
         third = rater.begin()
+        fields = rater.fields(third)
         assert other.send(second).place == "/"
         assert other.begin() == "/"
         with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database, database:
@@ -201,17 +203,109 @@ def test_a_block_that_is_late_goes_to_someone_else_if_no_other_is_left(
         assert gone.status == 404
         assert "may go to someone else" in gone.text
         assert rater.begin() == "/"
+        assert other.post(third, fields).status == 404, "who never had it is not late"
+        late = rater.post(third, fields)
+        assert late.status == 410
+        assert "came too late to be used" in late.text
+        requester = Visitor(running.address)
+        requester.log_in("admin", running.accounts["admin"])
+        told = f"{rater_name(running, 1)}: block {fields['block_id']}"
+        assert told in requester.get("/").text
+        exported = running.export()
+        assert exported.late == 1
+        assert (
+            (exported.path.with_name("late.csv"))
+            .read_text("utf-8")
+            .splitlines()[1]
+            .startswith(f"{rater_name(running, 1)},{fields['block_id']},2")
+        )
+        assert f"{rater_name(running, 1)}: too late: block" in (running.folder / "log.txt").read_text("utf-8")
+        # given back by the other person, it is nobody's: then late answers are taken
+        assert other.post(other.begin() + "return/", {}).place == "/"
+        assert rater.post(third, fields).place == "/"
+        assert running.export().blocks == 3
 
 
 @pytest.mark.parametrize(
     "query",
-    ["", "?PROLIFIC_PID=1&STUDY_ID=2&SESSION_ID=3", ids(1)[10:-1], ids(1)[10:].replace("STUDY_ID", "STUDY"),
-     ids(1)[10:].replace("0", "<", 1)],
+    ["", ids(1)[10:].replace("STUDY_ID", "STUDY"), ids(1)[10:].replace("0", "<", 1),
+     "?PROLIFIC_PID=&STUDY_ID=1&SESSION_ID=2"],
 )  # fmt: skip
 def test_an_entry_without_ids_is_refused(running: Running, query: str) -> None:
     answer = Visitor(running.address).get(f"/prolific/{query}")
     assert answer.status == 400
     assert "Open the study on Prolific again" in answer.text
+
+
+@pytest.mark.parametrize("person", ["preview-5f3c", "{{%25PROLIFIC_PID%25}}", "1"])
+def test_a_preview_on_prolific_shows_a_block_and_takes_none(running: Running, person: str) -> None:
+    blocks = running.export().blocks
+    looking = Visitor(running.address)
+    page = looking.get(f"/prolific/?PROLIFIC_PID={person}&STUDY_ID={1:024x}&SESSION_ID={2:024x}")
+    assert page.status == 200
+    assert "This is a preview" in page.text
+    frame = re.search(r'<iframe[^>]* src="([^"]*)"', page.text)
+    assert frame
+    shown = looking.get(html.unescape(frame[1]))
+    assert "assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE" in frame[1]
+    assert len(videos_of(shown.text)) == 6
+    assert looking.get("/").status == 302, "nobody is logged in"
+    with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database:
+        users = database.execute("select username from auth_user").fetchall()
+    assert not [name for (name,) in users if "preview" in name]
+    assert running.export().blocks == blocks
+
+
+def test_with_a_list_of_people_nobody_previews(environment: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text(f"{10:024x}\n", "utf-8")
+    offer = Offer(port=0, prolific=CODE, participants=people, environment=environment)
+    with serving(build(tmp_path, 4), offer, lambda _: None) as running:
+        looking = Visitor(running.address)
+        assert looking.get("/prolific/?PROLIFIC_PID=preview&STUDY_ID=1&SESSION_ID=2").status == 400
+        assert looking.get("/prolific/preview/").status == 404
+
+
+def test_a_page_that_fails_is_in_the_log_and_a_title_with_braces_fails_none(
+    environment: Path, tmp_path: Path
+) -> None:
+    blocks = {"items": 2, "gold": 1, "repeats": 0, "per_rater": 2}
+    study = write_study(tmp_path, clips=True, responses=4, blocks=blocks, title="Compare ${block_id} {0} {")
+    built = load_built(build_package(load_study(study), tmp_path / "out").folder)
+    with serving(built, Offer(port=0, raters=1, environment=environment), lambda _: None) as running:
+        requester = Visitor(running.address)
+        requester.log_in("admin", running.accounts["admin"])
+        assert requester.get("/admin/turkle/batch/1/change/").status == 200
+        assert requester.get("/").status == 200
+        with closing(sqlite3.connect(running.folder / "answers.sqlite3", timeout=20)) as database, database:
+            database.execute("update turkle_project set name = 'Compare ${block_id}'")
+        assert requester.get("/admin/turkle/batch/1/change/").status == 500
+        log = (running.folder / "log.txt").read_text("utf-8")
+    assert "ERROR Internal Server Error: /admin/turkle/batch/1/change/" in log
+    assert "KeyError: 'block_id'" in log
+
+
+def test_whoever_comes_while_the_last_block_is_taken_is_asked_to_wait(
+    environment: Path, tmp_path: Path
+) -> None:
+    offer = Offer(port=0, prolific=CODE, environment=environment)
+    with serving(build(tmp_path, 2), offer, lambda _: None) as running:
+        first, second = Visitor(running.address), Visitor(running.address)
+        first.get(ids(1))
+        block = first.begin()
+        second.get(ids(2))
+        assert second.begin() == "/"
+        page = " ".join(second.get("/").text.split())
+        assert "Other people are at the last blocks." in page
+        assert 'http-equiv="refresh" content="60"' in page
+        assert "Nothing is left" not in page
+        assert first.post(block + "return/", {}).place == "/"
+        assert second.begin().split("/")[2] == block.split("/")[2]
+        assert second.send(second.begin()).place == COMPLETE
+        assert first.begin() == "/"
+        page = " ".join(first.get("/").text.split())
+        assert "Nothing is left for you to answer. Please return your place on Prolific." in page
+        assert "refresh" not in page
 
 
 def test_a_person_comes_from_prolific_and_goes_back(running: Running) -> None:

@@ -17,7 +17,10 @@
   var finished = false;
   var sent = false;
   var blurs = 0;
-  var given = [];
+  var given = []; // by place; may be changed until it is sent
+  var drafts = {}; // what was watched and answered of pairs that were left unfinished, by place
+  var KEYS = ["qwe", "asd", "zxc"]; // of the first three questions: left, about the same, right
+  var current = null; // the pair that is shown: what letters do
 
   function element(name, properties, children) {
     var made = document.createElement(name);
@@ -75,13 +78,27 @@
     return video.duration > 0 ? Math.min(1, seconds / video.duration) : 0;
   }
 
-  function makeVideo(address, label, changed) {
-    var clip = { ended: 0, error: 0 };
-    var video = element("video", { muted: true, playsInline: true, controls: true, preload: "auto" });
+  // The browser's own controls lie on the picture: a button and a bar below it take their place.
+  function makeVideo(address, label, before, changed) {
+    var clip = { ended: before.ended, error: before.err };
+    var video = element("video", { muted: true, playsInline: true, preload: "auto" });
     video.setAttribute("muted", "");
-    video.setAttribute("controlslist", "nodownload noplaybackrate nofullscreen noremoteplayback");
+    video.setAttribute("disableremoteplayback", "");
     video.setAttribute("disablepictureinpicture", "");
-    video.setAttribute("aria-label", label);
+    video.setAttribute("aria-label", label + " video");
+    var play = element("button", { type: "button", className: "play" });
+    var bar = element("progress", { max: 1, value: 0 });
+    bar.setAttribute("aria-hidden", "true");
+    function show() {
+      play.textContent = (video.paused || video.ended ? "Play " : "Pause ") + label.toLowerCase();
+    }
+    function toggle() {
+      if (video.ended || video.paused) {
+        run(video, video.ended);
+      } else {
+        video.pause();
+      }
+    }
     video.addEventListener("ended", function () {
       clip.ended += 1;
       changed();
@@ -95,30 +112,69 @@
         video.playbackRate = 1;
       }
     });
+    video.addEventListener("timeupdate", function () {
+      bar.value = video.duration > 0 ? Math.min(1, video.currentTime / video.duration) : 0;
+    });
+    ["play", "pause", "ended"].forEach(function (name) {
+      video.addEventListener(name, show);
+    });
+    play.addEventListener("click", toggle);
+    video.addEventListener("click", toggle);
+    show();
     video.src = address;
     clip.video = video;
+    clip.figure = element("figure", {}, [video, bar, play]);
+    clip.share = function () {
+      return Math.max(before.frac, played(video));
+    };
     clip.seen = function () {
-      return clip.ended > 0 && played(video) >= WATCHED;
+      return clip.ended > 0 && clip.share() >= WATCHED;
+    };
+    clip.dims = function () {
+      return video.videoWidth ? [video.videoWidth, video.videoHeight, video.duration || 0] : before.dims;
     };
     return clip;
   }
 
-  function start(video) {
-    video.currentTime = 0;
+  function run(video, fromStart) {
+    if (fromStart) {
+      video.currentTime = 0;
+    }
     video.play().catch(function () {
       // told by the error event, or the rater presses play
     });
   }
 
-  function makeQuestion(question, place, changed) {
+  function keyOf(number, value) {
+    return number < KEYS.length ? KEYS[number]["LTR".indexOf(value)] : "";
+  }
+
+  function makeQuestion(question, number, place, chosen, changed) {
     var legend = element("legend", { textContent: question.text });
     var labels = question.options.map(function (option, index) {
       var name = "choice-" + place + "-" + question.id;
       var input = element("input", { type: "radio", name: name, value: option[0], id: name + "-" + index });
+      input.checked = option[0] === chosen;
       input.addEventListener("change", changed);
-      return element("label", {}, [input, document.createTextNode(" " + option[1])]);
+      var letter = keyOf(number, option[0]);
+      return withKey(element("label", {}, [input, document.createTextNode(" " + option[1])]), letter);
     });
     return element("fieldset", { disabled: true }, [legend].concat(labels));
+  }
+
+  function withKey(made, letter) {
+    if (letter) {
+      made.dataset.key = letter.toUpperCase(); // shown by the style
+      made.setAttribute("aria-keyshortcuts", letter.toUpperCase());
+    }
+    return made;
+  }
+
+  // What is known of a pair before it is shown: nothing, or what was given or left unfinished.
+  function knownOf(place) {
+    return given[place] || drafts[place] || {
+      a: {}, ended: [0, 0], frac: [0, 0], err: [0, 0], dims: [[0, 0, 0], [0, 0, 0]], blur: 0, problem: 0, ms: 0
+    };
   }
 
   function answerOf(fieldset) {
@@ -128,27 +184,29 @@
 
   function show(place) {
     var item = block.items[place];
+    var before = knownOf(place);
     var began = performance.now();
     var blurred = blurs;
     var heading = element("h2", { tabIndex: -1 });
     heading.textContent = "Pair " + (place + 1) + " of " + block.items.length;
     var prompt = element("p", { className: "prompt", dir: "auto", textContent: item.prompt });
-    var clips = ["Left video", "Right video"].map(function (label, side) {
-      return makeVideo(item.src[side], label, update);
-    });
-    var figures = clips.map(function (clip) {
-      var caption = element("figcaption", { textContent: clip.video.getAttribute("aria-label") });
-      return element("figure", {}, [caption, clip.video]);
+    prompt.setAttribute("aria-label", "Text: " + item.prompt);
+    var clips = ["Left", "Right"].map(function (label, side) {
+      var known = {
+        ended: before.ended[side], frac: before.frac[side], err: before.err[side], dims: before.dims[side]
+      };
+      return makeVideo(item.src[side], label, known, update);
     });
     var both = element("button", { type: "button", textContent: "Play both", className: "both" });
-    var problem = element("input", { type: "checkbox", className: "problem" });
+    var problem = element("input", { type: "checkbox", className: "problem", checked: before.problem === 1 });
     var trouble = element("label", {}, [problem, document.createTextNode(" A video does not play")]);
     var state = element("p", { className: "state" });
     state.setAttribute("role", "status");
-    var fieldsets = block.questions.map(function (question) {
-      return makeQuestion(question, place, update);
+    var fieldsets = block.questions.map(function (question, number) {
+      return makeQuestion(question, number, place, before.a[question.id], update);
     });
     var next = element("button", { type: "button", textContent: "Next", disabled: true, className: "next" });
+    var back = element("button", { type: "button", textContent: "Back", className: "back", hidden: !place });
 
     function update() {
       var open = clips[0].seen() && clips[1].seen() && !problem.checked;
@@ -169,54 +227,92 @@
       }
     }
 
-    function record() {
+    function told() {
       var answers = {};
       block.questions.forEach(function (question, index) {
         answers[question.id] = problem.checked ? null : answerOf(fieldsets[index]);
       });
-      given.push({
+      return {
         id: item.id,
         a: answers,
         ended: clips.map(function (clip) { return clip.ended; }),
-        frac: clips.map(function (clip) { return Math.round(played(clip.video) * 1000) / 1000; }),
+        frac: clips.map(function (clip) { return Math.round(clip.share() * 1000) / 1000; }),
         err: clips.map(function (clip) { return clip.error; }),
-        dims: clips.map(function (clip) {
-          return [clip.video.videoWidth, clip.video.videoHeight, clip.video.duration || 0];
-        }),
-        blur: blurs - blurred,
+        dims: clips.map(function (clip) { return clip.dims(); }),
+        blur: before.blur + blurs - blurred,
         problem: problem.checked ? 1 : 0,
-        ms: Math.round(performance.now() - began)
-      });
-      keep();
+        ms: before.ms + Math.round(performance.now() - began)
+      };
     }
 
     both.addEventListener("click", function () {
-      clips.forEach(function (clip) { start(clip.video); });
+      clips.forEach(function (clip) { run(clip.video, true); });
     });
     problem.addEventListener("change", update);
     next.addEventListener("click", function () {
-      record();
-      goOn();
+      given[place] = told();
+      keep();
+      goTo(place + 1);
     });
+    back.addEventListener("click", function () {
+      if (!next.disabled) {
+        given[place] = told();
+        keep();
+      } else if (!given[place]) {
+        drafts[place] = told();
+      }
+      goTo(place - 1);
+    });
+    [[both, "P"], [next, "N"], [back, "B"]].forEach(function (one) { withKey(one[0], one[1]); });
+    current = { both: both, next: next, back: back, fieldsets: fieldsets };
     pair.replaceChildren(
-      heading,
-      element("p", { textContent: "Text:" }),
-      prompt,
-      element("div", { className: "videos" }, figures),
-      element("div", { className: "row" }, [both, trouble]),
-      state
+      element("div", { className: "row top" }, [heading, prompt]),
+      element("div", { className: "videos" }, clips.map(function (clip) { return clip.figure; })),
+      element("div", { className: "row" }, [both, trouble, state]),
+      element("div", { className: "questions" }, fieldsets),
+      element("div", { className: "row last" }, [next, back])
     );
-    fieldsets.forEach(function (fieldset) { pair.appendChild(fieldset); });
-    pair.appendChild(element("div", { className: "row" }, [next]));
     update();
     heading.focus();
+    ahead(place + 1);
   }
 
-  function goOn() {
+  var loading = [];
+
+  function ahead(place) {
+    loading = place < block.items.length ? block.items[place].src.map(function (address) {
+      return element("video", { muted: true, preload: "auto", src: address });
+    }) : [];
+  }
+
+  function pressed(event) {
+    var free = !event.ctrlKey && !event.altKey && !event.metaKey && !event.repeat;
+    if (!current || pair.hidden || !free || event.key.length !== 1) {
+      return;
+    }
+    var letter = event.key.toLowerCase();
+    var button = { p: current.both, n: current.next, b: current.back }[letter];
+    if (button && !button.hidden) {
+      button.click(); // one that is disabled does nothing
+    }
+    current.fieldsets.forEach(function (fieldset, number) {
+      [].forEach.call(fieldset.querySelectorAll("input"), function (input) {
+        if (!fieldset.disabled && keyOf(number, input.value) === letter) {
+          input.click();
+          input.focus();
+        }
+      });
+    });
+  }
+
+  function goTo(place) {
     document.getElementById("welcome").hidden = true;
+    document.getElementById("finish").hidden = true;
+    study.className = "rating";
     pair.hidden = false;
-    if (given.length < block.items.length) {
-      show(given.length);
+    finished = false;
+    if (place < block.items.length) {
+      show(place);
     } else {
       finish();
     }
@@ -224,6 +320,7 @@
 
   function finish() {
     finished = true;
+    current = null;
     document.getElementById("answers").value = JSON.stringify({
       v: 1,
       consent: consent,
@@ -235,22 +332,28 @@
     document.getElementById("finish").hidden = false;
     document.getElementById("preview").hidden = !preview;
     document.getElementById("send").disabled = preview;
-    document.getElementById("thanks").focus();
+    document.getElementById("done").focus();
   }
 
+  document.addEventListener("keydown", pressed);
+  document.getElementById("last").addEventListener("click", function () {
+    goTo(block.items.length - 1);
+  });
   window.addEventListener("blur", function () {
     blurs += 1;
   });
   document.getElementById("agree").addEventListener("click", function () {
     consent = { version: study.dataset.consent, at: new Date().toISOString() };
     keep();
-    goOn();
+    goTo(given.length);
   });
   if (form) {
     form.addEventListener("submit", function (event) {
       sent = finished && !preview;
       if (sent) {
         keep(); // until another block is opened: the platform may not get it
+        document.getElementById("done").textContent = "Thank you";
+        document.getElementById("unsent").hidden = true;
       } else {
         event.preventDefault();
       }
@@ -273,7 +376,7 @@
     forgetSent();
     recall();
     if (consent) {
-      goOn();
+      goTo(given.length);
     }
   }
 })();

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["FIELDS", "PROLIFIC_IDS", "byte_span", "is_answer", "is_id", "listed", "prolific_ids"]
+__all__ = [
+    "FIELDS", "PROLIFIC_IDS", "byte_span", "is_answer", "is_id", "is_preview", "listed", "prolific_ids",
+]  # fmt: skip
 
 PROLIFIC_IDS: Final = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 """Parameters that Prolific puts behind the address of a study."""
@@ -23,6 +25,17 @@ def prolific_ids(parameters: Mapping[str, str]) -> tuple[str, str, str] | None:
     if not all(map(is_id, (person, study, session))):
         return None
     return person.lower(), study.lower(), session.lower()
+
+
+def is_preview(parameters: Mapping[str, str]) -> bool:
+    """Tell whether someone looks at the study from its form on Prolific.
+
+    Then the parameters are there and hold what Prolific puts in place of ids, which nothing is known of but
+    that a participant's ids look otherwise, or the placeholders themselves.
+    """
+    values = [parameters.get(name, "") for name in PROLIFIC_IDS]
+    complete = all(re.fullmatch(r"[A-Za-z0-9._{}%-]{1,100}", value) for value in values)
+    return complete and not all(map(is_id, values))
 
 
 def is_id(text: str) -> bool:

@@ -1,8 +1,7 @@
 """What vader-bench asks of the site: ``python -m study_site.commands COMMAND``.
 
-``prepare`` and ``again`` read JSON from the standard input and answer in JSON; ``export`` writes Turkle's
-results file to the standard output; ``serve`` says on which port it listens and goes on until its standard
-input closes.
+``prepare`` and ``again`` read JSON from the standard input and answer in JSON, ``export`` answers in JSON,
+too; ``serve`` says on which port it listens and goes on until its standard input closes.
 """
 
 from __future__ import annotations
@@ -66,8 +65,9 @@ def _make_accounts(accounts: Mapping[str, str], admin: str) -> Any:
 def _publish(admin: Any, template: str, table: str) -> None:
     from turkle.models import Batch, Project
 
-    title = settings.STUDY["title"]
-    project = Project(name=title, html_template=template, created_by=admin, updated_by=admin)
+    # Turkle puts the name of a project where braces are fields: its page of a batch would fail
+    name = settings.STUDY["title"].replace("{", "(").replace("}", ")")
+    project = Project(name=name, html_template=template, created_by=admin, updated_by=admin)
     project.clean()  # finds the fields of the template
     project.save()
     batch = Batch(
@@ -111,13 +111,18 @@ def again(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"added": len(wanted)}
 
 
-def export() -> str:
-    """Return all answers as the text of a CSV file."""
+def export() -> dict[str, Any]:
+    """Return all answers, as ``results`` the text of a CSV file, and ``late``, who sent a block too late.
+
+    Of each of these: ``account``, ``block`` and ``time``. Their answers are not among the results.
+    """
     from turkle.models import Batch
+
+    from .views import late_blocks
 
     text = io.StringIO(newline="")
     Batch.objects.get(name=settings.STUDY["plan"]).to_csv(text, lineterminator="\n")
-    return text.getvalue()
+    return {"results": text.getvalue(), "late": late_blocks()}
 
 
 def serve(port: int) -> None:
@@ -164,7 +169,7 @@ def main(arguments: list[str]) -> None:
     elif arguments[0] == "again":
         _say(again(json.load(sys.stdin)))
     elif arguments[0] == "export":
-        sys.stdout.write(export())
+        _say(export())
     else:
         serve(int(arguments[1]))
 

@@ -12,7 +12,7 @@ from django.shortcuts import render
 
 __all__ = ["OPEN", "RATERS", "Gate", "Hasher", "minutes", "secure_cookies"]
 
-OPEN: Final = {"login", "prolific", "video"}
+OPEN: Final = {"login", "prolific", "prolific_preview", "video"}
 """Names of the addresses that anyone may call; files of the site's looks never come here."""
 RATERS: Final = {
     "index", "accept_next_task", "task_assignment", "task_assignment_iframe", "return_task_assignment",

@@ -59,6 +59,13 @@ TEMPLATES = [
         },
     }
 ]
+LOGGING = {  # by itself Django writes down nothing of a page that failed, unless DEBUG is on
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"dated": {"format": "{asctime} {levelname} {message}", "style": "{"}},
+    "handlers": {"log": {"class": "logging.StreamHandler", "formatter": "dated"}},  # stderr: log.txt
+    "loggers": {"django.request": {"handlers": ["log"], "level": "ERROR", "propagate": False}},
+}
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -18,6 +18,7 @@ urlpatterns = [
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(http_method_names=["post"]), name="logout"),
     path("prolific/", views.prolific, name="prolific"),
+    path("prolific/preview/", views.prolific_preview, name="prolific_preview"),
     path("batch/<int:batch_id>/accept_next_task/", views.accept, name="accept_next_task"),
     path("task/<int:task_id>/assignment/<int:task_assignment_id>/", views.block, name="task_assignment"),
     path(

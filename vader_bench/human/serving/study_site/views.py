@@ -19,13 +19,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from turkle import views as turkle
 from turkle.models import Batch, Task, TaskAssignment
 
-from .checks import byte_span, is_answer, listed, prolific_ids
+from .checks import byte_span, is_answer, is_preview, listed, prolific_ids
 
-__all__ = ["accept", "block", "frame", "give_back", "index", "prolific", "video"]
+__all__ = [
+    "accept", "block", "frame", "give_back", "index", "late_blocks", "prolific", "prolific_preview", "video",
+]  # fmt: skip
 
 COMPLETE: Final = "https://app.prolific.com/submissions/complete?cc="
 PROLIFIC: Final = "prolific-"
 """What the account names of people from Prolific begin with."""
+HANDED_OUT: Final = "handed out"
+LATE: Final = "too late: block "
+"""Notes in Django's log of an assignment, which last when Turkle has deleted it."""
 
 
 @require_safe
@@ -34,7 +39,12 @@ def index(request: Any) -> Any:
     batch = _batch()
     if request.user.is_staff:
         blocks = batch.task_set.values("input_csv_fields").distinct().count()
-        context = {"batch": batch, "title": settings.STUDY["title"], "again": batch.total_tasks() - blocks}
+        context = {
+            "batch": batch,
+            "title": settings.STUDY["title"],
+            "again": batch.total_tasks() - blocks,
+            "late": late_blocks(),
+        }
         return render(request, "study/progress.html", context)
     if _session_done(request):
         return _completed()
@@ -44,6 +54,7 @@ def index(request: Any) -> Any:
         "begun": _begun(batch, request.user),
         "answered": batch.assignments_completed_by(request.user).count(),
         "left": _next(batch, request.user) is not None,
+        "waiting": _may_come(batch, request.user),
         "prolific": "prolific" in request.session,
     }
     return render(request, "study/index.html", context)
@@ -71,12 +82,15 @@ def accept(request: Any, batch_id: int) -> Any:
     begun.save()
     begun.expires_at = timezone.now() + timedelta(minutes=settings.STUDY["minutes"])  # Turkle counts hours
     begun.save()
+    _note(request.user, begun.id, HANDED_OUT)
     return redirect("task_assignment", task.id, begun.id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def block(request: Any, task_id: int, task_assignment_id: int) -> Any:
     """Show a block, or keep its answers, once."""
+    if request.method == "POST" and _taken_back(request, task_assignment_id):
+        return _late(request, task_id, task_assignment_id)
     found = _own(request, task_id, task_assignment_id)
     if found.completed:
         return _completed() if _session_done(request) else redirect("index")
@@ -84,11 +98,57 @@ def block(request: Any, task_id: int, task_assignment_id: int) -> Any:
         return turkle.task_assignment(request, task_id, task_assignment_id)
     if not is_answer(dict(request.POST.lists()), found.task.input_csv_fields["block_id"]):
         return _message(request, "These are no answers to this block. Go back and try again.", 400)
-    turkle.task_assignment(request, task_id, task_assignment_id)
+    return _kept(request, found)
+
+
+def _kept(request: Any, assignment: Any) -> Any:
+    """Keep the answers that were posted to an assignment, and say where to go on."""
+    turkle.task_assignment(request, assignment.task_id, assignment.id)
     if "prolific" not in request.session:
         return redirect("index")
-    _note_session(request, found)
+    _note_session(request, assignment)
     return _completed()
+
+
+def _taken_back(request: Any, task_assignment_id: int) -> bool:
+    """Tell whether this person had an assignment that Turkle has deleted: it was late or given back."""
+    if TaskAssignment.objects.filter(id=task_assignment_id).exists():
+        return False
+    notes = LogEntry.objects.filter(user=request.user, object_id=str(task_assignment_id))
+    return bool(notes.filter(change_message=HANDED_OUT).exists())
+
+
+def _late(request: Any, task_id: int, task_assignment_id: int) -> Any:
+    """Keep answers that come late if nobody else has the block by now; else note who worked in vain."""
+    batch = _batch()
+    task = get_object_or_404(Task, id=task_id, batch=batch)
+    if not is_answer(dict(request.POST.lists()), task.input_csv_fields["block_id"]):
+        return _message(request, "These are no answers to this block. Go back and try again.", 400)
+    free = not task.completed and not task.taskassignment_set.exists()
+    if free and batch.assignments_completed_by(request.user).count() < settings.STUDY["per_rater"]:
+        found = TaskAssignment(assigned_to=request.user, task=task)
+        found.save()
+        return _kept(request, found)
+    block = task.input_csv_fields["block_id"]
+    sys.stderr.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {request.user.username}: {LATE}{block}\n")
+    _note(request.user, task_assignment_id, f"{LATE}{block}")
+    if "prolific" in request.session:
+        return _completed()
+    words = "Thank you. Your answers came too late to be used: someone else has the block by now. "
+    return _message(request, words + "The makers of the study see that you sent them.", 410)
+
+
+def late_blocks() -> list[dict[str, str]]:
+    """Return who sent a block too late: account, block and time."""
+    notes = LogEntry.objects.filter(change_message__startswith=LATE).order_by("action_time")
+    return [
+        {
+            "account": note.user.username,
+            "block": note.change_message.removeprefix(LATE),
+            "time": f"{note.action_time:%Y-%m-%d %H:%M:%S} UTC",
+        }
+        for note in notes
+    ]
 
 
 @require_safe
@@ -112,6 +172,8 @@ def prolific(request: Any) -> Any:
     if settings.STUDY["prolific"] is None:
         raise Http404
     ids = prolific_ids(request.GET)
+    if ids is None and is_preview(request.GET) and settings.STUDY["participants"] is None:
+        return render(request, "study/preview.html")
     if ids is None:
         return _message(request, "This address is not complete. Open the study on Prolific again.", 400)
     person, study, session = ids
@@ -127,6 +189,14 @@ def prolific(request: Any) -> Any:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     request.session["prolific"] = {"study": study, "session": session}
     return redirect("accept_next_task", _batch().id)
+
+
+@require_GET
+def prolific_preview(request: Any) -> Any:
+    """Show the first block as a page that sends nothing: a preview takes no block and leaves no answer."""
+    if settings.STUDY["prolific"] is None or settings.STUDY["participants"] is not None:
+        raise Http404
+    return render(request, "turkle/preview_iframe.html", {"task": _batch().task_set.order_by("id").first()})
 
 
 @require_safe
@@ -185,6 +255,14 @@ def _next(batch: Any, user: Any) -> Any:
     return found
 
 
+def _may_come(batch: Any, user: Any) -> bool:
+    """Tell whether others are at blocks that this person would get if they were given back."""
+    if batch.assignments_completed_by(user).count() >= settings.STUDY["per_rater"]:
+        return False
+    had = Task.objects.filter(taskassignment__assigned_to=user).values("input_csv_fields")
+    return bool(batch.task_set.filter(completed=False).exclude(input_csv_fields__in=had).exists())
+
+
 def _refusal(request: Any, person: str) -> Any:
     """Return why someone from Prolific gets no block, or ``None``; the list may grow at any time."""
     path = settings.STUDY["participants"]
@@ -207,13 +285,18 @@ def _words(request: Any) -> str:
 
 def _note_session(request: Any, assignment: Any) -> None:
     """Note in Django's log which session answered a block: it lasts longer than the browser's session."""
+    _note(request.user, assignment.id, _words(request))
+
+
+def _note(user: Any, assignment: int, words: str) -> None:
+    """Write ``words`` on an assignment into Django's log."""
     LogEntry.objects.log_action(
-        user_id=request.user.id,
+        user_id=user.id,
         content_type_id=ContentType.objects.get_for_model(TaskAssignment).id,
-        object_id=assignment.id,
-        object_repr=str(assignment),
+        object_id=assignment,
+        object_repr=f"assignment {assignment}",
         action_flag=CHANGE,
-        change_message=_words(request),
+        change_message=words,
     )
 
 

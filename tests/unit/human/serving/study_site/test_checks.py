@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from vader_bench.human.serving.study_site.checks import LONGEST, byte_span, is_answer, listed, prolific_ids
+from vader_bench.human.serving.study_site.checks import (
+    LONGEST,
+    byte_span,
+    is_answer,
+    is_preview,
+    listed,
+    prolific_ids,
+)
 
 IDS = {"PROLIFIC_PID": "5F" + 22 * "a", "STUDY_ID": 24 * "1", "SESSION_ID": 24 * "b"}
 GOOD = {"block_id": ["b1"], "answers_json": ['{"v": 1}'], "csrfmiddlewaretoken": ["x"]}
@@ -23,6 +30,20 @@ def test_the_ids_of_prolific_come_in_small_letters() -> None:
 def test_anything_but_ids_of_prolific_is_refused(name: str, wrong: str) -> None:
     assert prolific_ids(IDS | {name: wrong}) is None
     assert prolific_ids({key: value for key, value in IDS.items() if key != name}) is None
+
+
+@pytest.mark.parametrize("person", ["preview-5f3c", "{{%PROLIFIC_PID%}}", "1", 23 * "a", 25 * "a"])
+def test_a_look_at_the_study_from_its_form_is_a_preview(person: str) -> None:
+    assert is_preview(IDS | {"PROLIFIC_PID": person})
+    assert prolific_ids(IDS | {"PROLIFIC_PID": person}) is None
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_ids_of_people_and_what_is_no_id_at_all_are_no_preview(name: str) -> None:
+    assert not is_preview(IDS)
+    for wrong in ("", "a b", "<b>", "a\n", 101 * "a", 24 * "\u0661"):
+        assert not is_preview(IDS | {"STUDY_ID": "preview", name: wrong})
+    assert not is_preview({key: value for key, value in IDS.items() if key != name} | {"x": "preview"})
 
 
 def test_a_list_of_people_may_come_from_anywhere() -> None:
