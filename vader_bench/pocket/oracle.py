@@ -16,11 +16,19 @@ from scipy.ndimage import shift
 
 from vader_bench.pocket.shapes import Field
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption
-from vader_bench.pocket.world import FRAMES, PALETTE, SIZE, Clip, poses, render_background, render_mask
+from vader_bench.pocket.world import (
+    ACTOR_RADIUS,
+    FRAMES,
+    PALETTE,
+    SIZE,
+    Clip,
+    poses,
+    render_background,
+    render_mask,
+)
 
 __all__ = ["Sighting", "gold", "look"]
 
-_RADIUS = 15.5
 _SATURATED = 0.5
 _VISIBLE = 0.14
 _SMALLEST_ACTOR = 12.0
@@ -152,8 +160,8 @@ def _sequences() -> tuple[Field, Field, NDArray[np.float64]]:
     for n, noun in enumerate(NOUNS):
         for a, action in enumerate(ACTIONS):
             caption = Caption(COLOURS[0], noun, action, SCENES[0])
-            path = poses(Clip(caption, SIZE / 2, SIZE / 2, _RADIUS, tone=1.0, horizon=SIZE * 0.55))
-            masks[:, n, a] = _centre(render_mask(noun, _RADIUS, path)).reshape(FRAMES, -1)
+            path = poses(Clip(caption, SIZE / 2, SIZE / 2, ACTOR_RADIUS, tone=1.0, horizon=SIZE * 0.55))
+            masks[:, n, a] = _centre(render_mask(noun, ACTOR_RADIUS, path)).reshape(FRAMES, -1)
             levels[a] = [pose.brightness for pose in path]
     flat = masks.reshape(FRAMES, -1, SIZE * SIZE)
     return flat, flat.sum(axis=-1), levels

@@ -16,6 +16,7 @@ from vader_bench.pocket.shapes import BODY, DARK, LIGHT, SHAPES, Field
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption
 
 __all__ = [
+    "ACTOR_RADIUS",
     "FRAMES",
     "PALETTE",
     "PROP_RADIUS",
@@ -35,13 +36,18 @@ SIZE = 64
 """Width and height of a frame in pixels."""
 FRAMES = 8
 """Frames of a clip."""
+ACTOR_RADIUS = 19.0
+"""Half the size of an actor in pixels, before its own size is drawn and its action changes it."""
 PROP_RADIUS = 9.0
 """Half the size of a resting prop in pixels."""
 
+_REACH = 12.0
+"""Pixels to either side that a moving actor goes."""
+
 PALETTE: dict[str, tuple[float, float, float]] = {
     "red": (0.88, 0.14, 0.16),
-    "orange": (0.97, 0.52, 0.08),
-    "yellow": (0.96, 0.87, 0.12),
+    "orange": (0.97, 0.46, 0.06),
+    "yellow": (0.97, 0.92, 0.14),
     "green": (0.10, 0.62, 0.20),
     "blue": (0.12, 0.32, 0.90),
     "purple": (0.60, 0.14, 0.74),
@@ -97,7 +103,7 @@ def draw_clip(
         caption=caption or _draw_caption(rng, prop_share),
         x=about(SIZE / 2, 4),
         y=about(SIZE / 2 + 4, 3),
-        radius=about(15.5, 1.5),
+        radius=about(ACTOR_RADIUS, 1.5),
         tone=about(0.99, 0.05),
         horizon=about(SIZE * 0.55, 2),
     )
@@ -126,9 +132,9 @@ def _pose(clip: Clip, frame: int) -> Pose:
     x, y = clip.x, clip.y
     match clip.caption.action:
         case "moving left":
-            return Pose(x + 15 - 30 * t, y)
+            return Pose(x + _REACH - 2 * _REACH * t, y)
         case "moving right":
-            return Pose(x - 15 + 30 * t, y)
+            return Pose(x - _REACH + 2 * _REACH * t, y)
         case "jumping":
             return Pose(x, y + 6 - 20 * np.sin(np.pi * t))
         case "spinning":

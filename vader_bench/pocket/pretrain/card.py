@@ -13,7 +13,7 @@ from vader_bench.config import SuiteConfig, load_suite
 from vader_bench.data.prompts import load_prompts
 from vader_bench.files import write_bytes, write_json, write_text
 from vader_bench.pocket.pretrain import image_to_video_card
-from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.pretrain.kept import MEASURED, keep_or_measure
 from vader_bench.pocket.pretrain.measure import (
     BASE_KEYS,
@@ -86,11 +86,11 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
         **measured,
         megabytes=int(str(measured["bytes"])) / 1e6,
         widths=", ".join(map(str, WIDTHS)),
-        clips=f"{DENOISER_CLIPS:,}",
+        clips=f"{BASE_CLIPS:,}",
         steps=suite.sampler.steps,
         more_parts=PARTS.format(tokens=TOKENS),
         more_rewards=section(measured),
-        image_to_video_part=image_to_video_card.PART.format(clips=f"{DENOISER_CLIPS:,}"),
+        image_to_video_part=image_to_video_card.PART.format(clips=f"{BASE_CLIPS:,}"),
         image_to_video=image_to_video_card.section(measured),
         actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
     )

@@ -14,7 +14,7 @@ from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassificatio
 
 from vader_bench.pocket.oracle import look
 from vader_bench.pocket.pretrain import clip, vae, videomae
-from vader_bench.pocket.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.pocket.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 
 __all__ = [
@@ -60,7 +60,7 @@ def measure_rewards(work: Path, out: Path) -> dict[str, float]:
 
 def count_known(prompts: Sequence[str]) -> int:
     """Return how many of ``prompts`` are also captions of clips that the denoiser is trained on."""
-    known = set(captions(draw_clips("text-to-video", DENOISER_CLIPS)))
+    known = set(captions(draw_clips("base", BASE_CLIPS)))
     return sum(prompt in known for prompt in prompts)
 
 
