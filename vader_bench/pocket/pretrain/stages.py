@@ -53,7 +53,7 @@ _WAN = Steps(frames=5000, clips=5500, guidance=700)
 def _vae(work: Path, _: Path) -> None:
     model = vae.build()
     clips = rendered("base", BASE_CLIPS, work)
-    vae.train(model, clips, work, steps=6000)
+    vae.train(model, clips, work, steps=5000)
     vae.finish_decoder(model, clips, work, steps=3000)
     model.eval().save_pretrained(work / "vae")
 
@@ -61,7 +61,7 @@ def _vae(work: Path, _: Path) -> None:
 def _wan_vae(work: Path, _: Path) -> None:
     model = wan_vae.build()
     clips = rendered("base", BASE_CLIPS, work)
-    wan_vae.train(model, clips, work, steps=4500)
+    wan_vae.train(model, clips, work, steps=3000)
     wan_vae.finish_decoder(model, clips, work, steps=2500)
     model.eval().save_pretrained(work / "wan-vae")
 

@@ -19,7 +19,16 @@ from vader_bench.pocket.pretrain.clips import ROOT_SEED
 from vader_bench.pocket.pretrain.fit import fit
 from vader_bench.seeding import numpy_stream, torch_stream
 
-__all__ = ["LATENT_CHANNELS", "build", "encoded", "finish_decoder", "psnr", "to_clips", "train"]
+__all__ = [
+    "LATENT_CHANNELS",
+    "build",
+    "encoded",
+    "finish_decoder",
+    "psnr",
+    "reconstructed",
+    "to_clips",
+    "train",
+]
 
 LATENT_CHANNELS = 12
 _PATCH = 2
@@ -136,12 +145,18 @@ def encoded(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path) -> 
 
 
 @torch.no_grad()
+def reconstructed(model: AutoencoderKLWan, clips: NDArray[np.uint8]) -> Tensor:
+    """Return ``clips`` [N, F, H, W, 3] encoded and decoded: [N, 3, F, H, W] in [-1, 1]."""
+    decoded: Tensor = model.decode(_posterior(model, to_clips(clips)).mean, return_dict=False)[0]
+    return decoded
+
+
 def psnr(model: AutoencoderKLWan, clips: NDArray[np.uint8]) -> float:
     """Return the mean peak signal-to-noise ratio in dB of decoded over true frames."""
     values = []
     for clip in clips:
-        wanted = to_clips(clip[None])
-        given = model.decode(_posterior(model, wanted).mean, return_dict=False)[0]
-        error = ((given - wanted) / 2).square().mean(dim=(0, 1, 3, 4))
+        error = (
+            ((reconstructed(model, clip[None]) - to_clips(clip[None])) / 2).square().mean(dim=(0, 1, 3, 4))
+        )
         values.append((-10 * error.log10()).mean().item())
     return float(np.mean(values))

@@ -161,8 +161,8 @@ def test_the_card_counts_real_clips_as_right(clips: NDArray[np.uint8]) -> None:
     drawn = [c for c in draw_clips("train", _COUNT) if c.caption.prop_noun is None]
     videos = np.stack([clips[draw_clips("train", _COUNT).index(c)] for c in drawn]).astype(np.float32) / 255.0
     measured = measure_samples(videos, captions(drawn))
-    assert measured["base_noun"] == measured["base_action"] == measured["base_scene"] == 1.0
-    by_action = measured["base_by_action"]
+    assert measured["noun"] == measured["action"] == measured["scene"] == 1.0
+    by_action = measured["by_action"]
     assert isinstance(by_action, dict)
     assert by_action == dict.fromkeys((c.caption.action for c in drawn), 1.0)
 
