@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
 from numpy.typing import NDArray
 
-from vader_bench.backbones import BACKBONES
-from vader_bench.config import SuiteConfig, load_suite
+from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.config import load_suite
 from vader_bench.data.prompts import load_prompts
 from vader_bench.files import write_bytes
 from vader_bench.pocket.pretrain import text_to_video, vae, wan, wan_vae
@@ -32,10 +32,10 @@ _SHOWN = 8
 _SEEN = (*WORDS, "by_action")
 
 PARTS = (
-    f"| `text-to-video` | ModelScope: 3D UNet (widths {', '.join(map(str, text_to_video.WIDTHS))}), KL autoencoder, "
-    f"CLIP text encoder | {BASE_CLIPS:,} clips |\n"
-    f"| `wan` | Wan: transformer (width {wan.WIDTH}, {wan.LAYERS} layers), causal video autoencoder, UMT5 text "
-    f"encoder | {BASE_CLIPS:,} clips |"
+    f"| `text-to-video` | ModelScope: 3D UNet (widths {', '.join(map(str, text_to_video.WIDTHS))}), "
+    f"KL autoencoder, CLIP text encoder | {BASE_CLIPS:,} clips |\n"
+    f"| `wan` | Wan: transformer (width {wan.WIDTH}, {wan.LAYERS} layers), causal video autoencoder, "
+    f"UMT5 text encoder | {BASE_CLIPS:,} clips |"
 )
 """Rows of the card's table of models."""
 
@@ -91,8 +91,8 @@ def _named(prefix: str, seen: Mapping[str, object]) -> dict[str, object]:
 
 def _true_clips(work: Path) -> tuple[Videos, list[str]]:
     """Return held-out clips [N, F, H, W, 3] in [0, 1] with their captions."""
-    clips = rendered("heldout", HELDOUT_CLIPS, work)[:_CLIPS].astype(np.float32) / 255
-    return clips, captions(draw_clips("heldout", _CLIPS))
+    clips = rendered("heldout", HELDOUT_CLIPS, work)[:_CLIPS]
+    return clips.astype(np.float32) / np.float32(255), captions(draw_clips("heldout", _CLIPS))
 
 
 def _prompts() -> list[str]:
@@ -100,8 +100,8 @@ def _prompts() -> list[str]:
     return [*splits["heldout"], *splits["train"]]
 
 
-def _backbone(part: str, out: Path):  # noqa: ANN202 - one of the registry's
-    suite: SuiteConfig = load_suite(_SUITES[part])
+def _backbone(part: str, out: Path) -> Backbone:
+    suite = load_suite(_SUITES[part])
     settings = {key: value for key, value in suite.backbone.settings.items() if key != "weights"}
     return BACKBONES.get(suite.backbone.family).load(out / part, **settings)
 
@@ -179,8 +179,8 @@ classifier-free guidance ({guidance:g} for `text-to-video`, {wan_guidance:g} for
 without guidance, `text-to-video` in {steps} steps of DDIM and `wan` in {wan_steps} of Euler.
 
 The oracle judged one video for each of {prompts} prompts, the splits `heldout` and `train` of the prompt set
-`pocket`. What these splits hold out, they hold out from the methods, not from the base models: {prompts_known}
-of the prompts are also captions of clips that these were trained on. Beside the samples stand what the
+`pocket`. What these splits hold out, they hold out from the methods, not from the base models:
+{prompts_known} of the prompts are also captions of clips that these were trained on. Beside the samples stand what the
 oracle says of {clips} held-out clips of the world, and of these clips encoded and decoded: no model can be
 expected to reach more.
 
