@@ -113,7 +113,7 @@ def train(
 ) -> None:
     """Train ``model`` in place, by the error of what its schedule says the network should predict.
 
-    Single frames first: they cost an eighth and teach what words look like. Then whole clips. At last the
+    Single frames first: they cost a fifth and teach what words look like. Then whole clips. At last the
     model learns its own prediction under classifier-free guidance, so that one call a step does what two
     did (stage one of Meng et al. 2023, arXiv:2210.03142, at one scale); the empty prompt keeps its meaning.
 

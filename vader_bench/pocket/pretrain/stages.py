@@ -46,7 +46,7 @@ __all__ = ["STAGES"]
 
 _REWARD_CLIPS = 12_000
 """Clips of the split ``train``, which the judges of motion are trained on."""
-_TEXT_TO_VIDEO = Steps(frames=3500, clips=3000, guidance=600)
+_TEXT_TO_VIDEO = Steps(frames=2200, clips=3000, guidance=600)
 _WAN = Steps(frames=5000, clips=5500, guidance=700)
 
 
@@ -61,7 +61,7 @@ def _vae(work: Path, _: Path) -> None:
 def _wan_vae(work: Path, _: Path) -> None:
     model = wan_vae.build()
     clips = rendered("base", BASE_CLIPS, work)
-    wan_vae.train(model, clips, work, steps=3000)
+    wan_vae.train(model, clips, work, steps=2500)
     wan_vae.finish_decoder(model, clips, work, steps=2500)
     model.eval().save_pretrained(work / "wan-vae")
 
