@@ -181,8 +181,8 @@ without guidance, `text-to-video` in {steps} steps of DDIM and `wan` in {wan_ste
 The oracle judged one video for each of {prompts} prompts, the splits `heldout` and `train` of the prompt set
 `pocket`. What these splits hold out, they hold out from the methods, not from the base models:
 {prompts_known} of the prompts are also captions of clips that these were trained on. Beside the samples stand
-what the oracle says of {clips} held-out clips of the world, and of these clips encoded and decoded: no model can be
-expected to reach more.
+what the oracle says of {clips} held-out clips of the world, and of these clips encoded and decoded: no model
+can be expected to reach more.
 
 | as asked | true clips | decoded by `text-to-video` | `text-to-video` | decoded by `wan` | `wan` | aim |
 |---|---:|---:|---:|---:|---:|---:|
