@@ -46,8 +46,8 @@ __all__ = ["STAGES"]
 
 _REWARD_CLIPS = 12_000
 """Clips of the split ``train``, which the judges of motion are trained on."""
-_TEXT_TO_VIDEO = Steps(frames=2200, clips=3000, guidance=600)
-_WAN = Steps(frames=5000, clips=5500, guidance=700)
+_TEXT_TO_VIDEO = Steps(frames=2200, clips=1700, guidance=400)
+_WAN = Steps(frames=2500, clips=2200, guidance=400)
 
 
 def _vae(work: Path, _: Path) -> None:
