@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ __all__ = [
 
 LATENT_CHANNELS = 12
 _PATCH = 2
-"""Pixels to a side that enter as one, as in Wan 2.2's autoencoder: no layer works at full resolution. The
-first layer must not be narrower than the 12 channels that come of it: with 8 the pictures stayed blurred."""
-_BATCH = 4
+"""Pixels to a side that enter as one, as in Wan 2.2's autoencoder: no layer works at full resolution."""
+_FRAMES, _CLIPS = 16, 2
+"""Batch sizes."""
 _KL_WEIGHT = 1e-5
 """For each frame, as in the autoencoder of frames."""
 
@@ -48,8 +49,7 @@ def build() -> AutoencoderKLWan:
     with torch.random.fork_rng():
         torch.manual_seed(ROOT_SEED)
         return AutoencoderKLWan(
-            base_dim=16,
-            decoder_base_dim=16,
+            base_dim=3 * _PATCH**2,
             z_dim=LATENT_CHANNELS,
             dim_mult=[1, 2, 4],
             num_res_blocks=1,
@@ -70,19 +70,42 @@ def to_clips(frames: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(frames.astype(np.float32)).permute(0, 4, 1, 2, 3) / 127.5 - 1
 
 
-def train(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path, steps: int) -> None:
-    """Train ``model`` on ``clips`` [N, F, H, W, 3] by squared and absolute error and KL."""
+def train(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path, steps: tuple[int, int]) -> None:
+    """Train ``model`` on ``clips`` [N, F, H, W, 3] by squared and absolute error and KL.
 
-    def loss(step: int) -> Tensor:
-        wanted = to_clips(clips[numpy_stream(ROOT_SEED, "wan-vae", step).integers(len(clips), size=_BATCH)])
-        posterior = _posterior(model, wanted)
-        given = _decoded(model, posterior.sample(generator=torch_stream(ROOT_SEED, "wan-vae", step)))
-        error = mse_loss(given, patchify(wanted, _PATCH)) + 0.2 * l1_loss(given, patchify(wanted, _PATCH))
-        total: Tensor = error + _KL_WEIGHT / wanted.shape[2] * posterior.kl().mean()
-        return total
+    Args:
+        model: is trained in place.
+        clips: what it learns to encode.
+        folder: where checkpoints are kept.
+        steps: on single frames, of which a batch shows many actors, and on whole clips.
+    """
 
-    fit("wan-vae", model, loss, folder, steps=steps, learning_rate=3e-3, weight_decay=0.0, ema=0.995)
+    def loss_of(stage: str, batch: int, frames: int) -> Callable[[int], Tensor]:
+        def loss(step: int) -> Tensor:
+            rng = numpy_stream(ROOT_SEED, stage, step)
+            some = clips[rng.integers(len(clips), size=batch)]
+            first = int(rng.integers(some.shape[1] - frames + 1))
+            return _error(
+                model, to_clips(some[:, first : first + frames]), torch_stream(ROOT_SEED, stage, step)
+            )
+
+        return loss
+
+    for stage, batch, frames, count, rate in (
+        ("wan-vae-frames", _FRAMES, 1, steps[0], 3e-3),
+        ("wan-vae-clips", _CLIPS, clips.shape[1], steps[1], 1e-3),
+    ):
+        loss = loss_of(stage, batch, frames)
+        fit(stage, model, loss, folder, steps=count, learning_rate=rate, weight_decay=0.0, ema=0.995)
     _whiten(model, clips)
+
+
+def _error(model: AutoencoderKLWan, wanted: Tensor, noise: torch.Generator) -> Tensor:
+    posterior = _posterior(model, wanted)
+    given, patches = _decoded(model, posterior.sample(generator=noise)), patchify(wanted, _PATCH)
+    kl = posterior.kl().mean() / wanted.shape[2]
+    error: Tensor = mse_loss(given, patches) + 0.2 * l1_loss(given, patches) + _KL_WEIGHT * kl
+    return error
 
 
 def finish_decoder(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path, steps: int) -> None:
@@ -93,7 +116,7 @@ def finish_decoder(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Pa
 
     def loss(step: int) -> Tensor:
         rng = numpy_stream(ROOT_SEED, "wan-vae-decoder", step)
-        wanted = to_clips(clips[rng.integers(len(clips), size=_BATCH)])
+        wanted = to_clips(clips[rng.integers(len(clips), size=_CLIPS)])
         with torch.no_grad():
             latents = _posterior(model, wanted).mean
         return mse_loss(_decoded(model, latents), patchify(wanted, _PATCH))
