@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, patchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d, patchify
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import conv2d, l1_loss, mse_loss
 
 from vader_bench.files import write_bytes
 from vader_bench.pocket.pretrain.clips import ROOT_SEED
@@ -91,13 +93,33 @@ def train(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path, steps
 
         return loss
 
-    for stage, batch, frames, count, rate in (
-        ("wan-vae-frames", _FRAMES, 1, steps[0], 3e-3),
-        ("wan-vae-clips", _CLIPS, clips.shape[1], steps[1], 1e-3),
-    ):
-        loss = loss_of(stage, batch, frames)
-        fit(stage, model, loss, folder, steps=count, learning_rate=rate, weight_decay=0.0, ema=0.995)
+    learn = partial(fit, module=model, folder=folder, weight_decay=0.0, ema=0.995)
+    with _single_frames(model):
+        loss = loss_of("wan-vae-frames", _FRAMES, 1)
+        learn("wan-vae-frames", loss=loss, steps=steps[0], learning_rate=3e-3)
+    loss = loss_of("wan-vae-clips", _CLIPS, clips.shape[1])
+    learn("wan-vae-clips", loss=loss, steps=steps[1], learning_rate=1e-3)
     _whiten(model, clips)
+
+
+@contextmanager
+def _single_frames(model: AutoencoderKLWan) -> Iterator[None]:
+    """Skip what convolutions over time make of frames before the first, which are zero: a third remains."""
+    layers = [layer for layer in model.modules() if isinstance(layer, WanCausalConv3d)]
+    for layer in layers:
+        layer.forward = partial(_of_first_frame, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _of_first_frame(layer: WanCausalConv3d, frame: Tensor) -> Tensor:
+    """Return ``layer`` of a clip of one frame [B, C, 1, h, w]."""
+    sides = [size // 2 for size in layer.kernel_size[1:]]
+    found = conv2d(frame.squeeze(2), layer.weight[:, :, -1], layer.bias, padding=sides)
+    return found.unsqueeze(2)
 
 
 def _error(model: AutoencoderKLWan, wanted: Tensor, noise: torch.Generator) -> Tensor:

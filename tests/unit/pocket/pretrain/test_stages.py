@@ -97,6 +97,18 @@ def test_a_clip_through_wans_autoencoder_is_the_same_at_once_and_in_parts(clips:
     torch.testing.assert_close(streamed, together, rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_skipped_of_single_frames_is_zero() -> None:
+    autoencoder = wan_vae.build().eval()
+    frames = torch.rand(2, 3, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        whole = wan_vae._posterior(autoencoder, frames).mean
+        with wan_vae._single_frames(autoencoder):
+            short = wan_vae._posterior(autoencoder, frames).mean
+        again = wan_vae._posterior(autoencoder, frames).mean
+    torch.testing.assert_close(short, whole, rtol=1e-4, atol=1e-5)
+    assert torch.equal(again, whole)
+
+
 def test_the_last_phase_teaches_the_guided_prediction(work: Path, tmp_path: Path) -> None:
     tokenizer = make_tokenizer(work / "tokenizer")
     model = text_to_video.TextToVideo(tokenizer, 2)
