@@ -4,37 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-from diffusers import AutoencoderKL
-
-from vader_bench.backbones import BACKBONES
-from vader_bench.config.schema import SuiteConfig
-from vader_bench.experiment.load import load_suite
-from vader_bench.files import write_bytes, write_json, write_text
-from vader_bench.pretrain import image_to_video_card
-from vader_bench.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.files import write_json, write_text
+from vader_bench.pretrain import base_card, image_to_video_card
+from vader_bench.pretrain.clips import BASE_CLIPS
 from vader_bench.pretrain.kept import MEASURED, keep_or_measure
-from vader_bench.pretrain.measure import (
-    BASE_KEYS,
-    REWARD_KEYS,
-    Videos,
-    count_known,
-    load_autoencoder,
-    measure_rewards,
-    measure_samples,
-)
+from vader_bench.pretrain.measure import REWARD_KEYS, measure_rewards
 from vader_bench.pretrain.reward_card import PARTS, measure_more_rewards, section
-from vader_bench.pretrain.samples import contact_sheet, sample
-from vader_bench.pretrain.text_to_video import WIDTHS
-from vader_bench.pretrain.vae import to_pictures
 from vader_bench.pretrain.yolos import TOKENS
-from vader_bench.prompts.sets import load_prompts
 
 __all__ = ["write_card"]
-
-_SHOWN = 8
-"""Rows of a contact sheet."""
 
 
 def write_card(work: Path, out: Path) -> None:
@@ -42,58 +20,28 @@ def write_card(work: Path, out: Path) -> None:
 
     What was measured of weights that are the same as then is kept.
     """
-    suite = load_suite("pocket")
-    base, rewards = ("text-to-video",), ("text-to-video", "clip", "aesthetic", "hps", "videomae")
+    rewards = ("clip", "aesthetic", "hps", "videomae")
     measured: dict[str, object] = {
         **keep_or_measure(out, rewards, REWARD_KEYS, lambda: measure_rewards(work, out)),
-        **keep_or_measure(out, base, BASE_KEYS, lambda: _look_at_base(work, out, suite)),
         **measure_more_rewards(work, out),
+        **base_card.measure_base(work, out),
         **image_to_video_card.measure_image_to_video(work, out),
         "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
     }
     write_json(out / MEASURED, measured)
-    write_text(out / "MODEL_CARD.md", _card(measured, suite))
+    write_text(out / "MODEL_CARD.md", _card(measured))
 
 
-def _look_at_base(work: Path, out: Path, suite: SuiteConfig) -> dict[str, object]:
-    """Return what the base model's samples show, and write contact sheets of them and of the world."""
-    backbone = BACKBONES.get("modelscope").load(out / "text-to-video", frames=8)
-    prompts = load_prompts("pocket").splits["heldout"] + load_prompts("pocket").splits["train"]
-    videos = sample(backbone, suite.sampler, prompts)
-    clips = draw_clips("heldout", _SHOWN)
-    true = rendered("heldout", HELDOUT_CLIPS, work)[:_SHOWN].astype(np.float32) / 255.0
-    again = _reconstruct(load_autoencoder(out), true)
-    write_bytes(out / "world.png", contact_sheet(true, captions(clips)))
-    write_bytes(out / "reconstructions.png", contact_sheet(again, captions(clips)))
-    write_bytes(out / "samples.png", contact_sheet(videos[:_SHOWN], prompts[:_SHOWN]))
-    known = {"prompts": len(prompts), "prompts_known": count_known(prompts)}
-    return {**measure_samples(videos, prompts), **known}
-
-
-@torch.no_grad()
-def _reconstruct(model: AutoencoderKL, videos: Videos) -> Videos:
-    parts = []
-    for video in videos:
-        pictures = to_pictures((video * 255).astype(np.uint8))
-        decoded = model.decode(model.encode(pictures).latent_dist.mean).sample
-        parts.append((decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy())
-    return np.stack(parts)
-
-
-def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
-    by_action = measured["base_by_action"]
-    assert isinstance(by_action, dict)
+def _card(measured: dict[str, object]) -> str:
     return _CARD.format(
         **measured,
         megabytes=int(str(measured["bytes"])) / 1e6,
-        widths=", ".join(map(str, WIDTHS)),
-        clips=f"{DENOISER_CLIPS:,}",
-        steps=suite.sampler.steps,
+        base_parts=base_card.PARTS,
         more_parts=PARTS.format(tokens=TOKENS),
         more_rewards=section(measured),
-        image_to_video_part=image_to_video_card.PART.format(clips=f"{DENOISER_CLIPS:,}"),
+        base=base_card.section(measured),
+        image_to_video_part=image_to_video_card.PART.format(clips=f"{BASE_CLIPS:,}"),
         image_to_video=image_to_video_card.section(measured),
-        actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
     )
 
 
@@ -108,7 +56,7 @@ about real videos.
 
 | part | architecture | trained on |
 |---|---|---|
-| `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | {clips} clips |
+{base_parts}
 {image_to_video_part}
 | `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
@@ -119,13 +67,12 @@ The audience whose ratings and preferences are learnt is simulated (`vader_bench
 likes colour, contrast and sharp edges, dislikes noise, and misses what a prompt asked for and a picture
 lacks.
 
-## Autoencoder and reward models
+## Reward models
 
 On clips, pictures and pairs that nothing was trained on:
 
 | what | value |
 |---|---|
-| autoencoder, peak signal-to-noise ratio | {psnr:.1f} dB |
 | aesthetic head, correlation with the true rating | {aesthetic_correlation:.3f} |
 | preference model, held-out pairs told right | {hps_pair_accuracy:.1%} |
 | the same pairs by CLIP before its fine-tuning | {clip_pair_accuracy:.1%} |
@@ -133,31 +80,7 @@ On clips, pictures and pairs that nothing was trained on:
 | size of all weights | {megabytes:.1f} MB |
 
 {more_rewards}
-## Base model
-
-One video of {steps} DDIM steps for each of {prompts} prompts, judged by the oracle;
-the prompts are the splits `heldout` and `train` of the prompt set `pocket`. What these splits
-hold out, they hold out from the methods, not from the base model: {prompts_known} of the prompts
-are also captions of clips that it was trained on.
-
-| as asked | share | chance |
-|---|---|---|
-| action | {base_action:.1%} | 1/8 |
-| noun | {base_noun:.1%} | 1/12 |
-| colour | {base_colour:.1%} | 1/6 |
-| scene | {base_scene:.1%} | 1/6 |
-
-| action | as asked |
-|---|---|
-{actions}
-
-Clips of the world, their reconstructions by the autoencoder, and samples of the base model for the first
-prompts of `heldout`, one row of eight frames each:
-
-![world](world.png)
-![reconstructions](reconstructions.png)
-![samples](samples.png)
-
+{base}
 {image_to_video}
 ## Limits
 

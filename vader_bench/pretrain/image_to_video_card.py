@@ -79,7 +79,7 @@ def _pictures(prompts: Sequence[str]) -> Videos:
 def _look(videos: Videos, pictures: Videos, prompts: Sequence[str]) -> dict[str, float]:
     """Return what is measured of ``videos`` [N, F, H, W, 3], by the words of ``_SEEN``."""
     words = measure_samples(videos, prompts)
-    shares = {word: float(str(words[f"base_{word}"])) for word in _WORDS}
+    shares = {word: float(str(words[word])) for word in _WORDS}
     return {
         **shares,
         "psnr": psnr(videos[:, 0], pictures),

@@ -14,24 +14,19 @@ from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassificatio
 
 from vader_bench.pocket.oracle import look
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
-from vader_bench.pretrain import clip, vae, videomae
-from vader_bench.pretrain.clips import DENOISER_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.pretrain import clip, videomae
+from vader_bench.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 
 __all__ = [
-    "BASE_KEYS", "REWARD_KEYS", "count_known", "load_autoencoder", "measure_rewards", "measure_samples",
+    "REWARD_KEYS", "WORDS", "Videos", "count_known", "load_autoencoder", "measure_rewards", "measure_samples",
 ]  # fmt: skip
 
-REWARD_KEYS = (
-    "psnr", "aesthetic_correlation", "hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy",
-)  # fmt: skip
+REWARD_KEYS = ("aesthetic_correlation", "hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy")
 """What ``measure_rewards`` measures."""
-BASE_KEYS = (
-    "base_colour", "base_noun", "base_action", "base_scene", "base_by_action", "prompts", "prompts_known",
-)  # fmt: skip
-"""What is measured of the base model."""
+WORDS = ("colour", "noun", "action", "scene")
+"""What a prompt asks for and the oracle sees."""
 
 Videos = NDArray[np.float32]
-_PSNR_CLIPS = 128
 
 
 def load_autoencoder(out: Path) -> AutoencoderKL:
@@ -41,7 +36,7 @@ def load_autoencoder(out: Path) -> AutoencoderKL:
 
 
 def measure_rewards(work: Path, out: Path) -> dict[str, float]:
-    """Return how well autoencoder and reward models in ``out`` do on clips and pictures of their own."""
+    """Return how well reward models in ``out`` do on clips and pictures of their own."""
     clips, frames = draw_clips("heldout", HELDOUT_CLIPS), rendered("heldout", HELDOUT_CLIPS, work)
     rated, preferred = (
         CLIPModel.from_pretrained(out / name, dtype=torch.float32).eval() for name in ("clip", "hps")
@@ -50,7 +45,6 @@ def measure_rewards(work: Path, out: Path) -> dict[str, float]:
     action = VideoMAEForVideoClassification.from_pretrained(out / "videomae", dtype=torch.float32).eval()
     head = load_file(out / "aesthetic" / "head.safetensors")
     return {
-        "psnr": vae.psnr(load_autoencoder(out), frames[:_PSNR_CLIPS]),
         "aesthetic_correlation": clip.head_correlation(rated, head),
         "hps_pair_accuracy": clip.pair_accuracy(preferred, tokenizer),
         "clip_pair_accuracy": clip.pair_accuracy(rated, tokenizer),
@@ -59,27 +53,22 @@ def measure_rewards(work: Path, out: Path) -> dict[str, float]:
 
 
 def count_known(prompts: Sequence[str]) -> int:
-    """Return how many of ``prompts`` are also captions of clips that the denoiser is trained on."""
-    known = set(captions(draw_clips("text-to-video", DENOISER_CLIPS)))
+    """Return how many of ``prompts`` are also captions of clips that the denoisers are trained on."""
+    known = set(captions(draw_clips("base", BASE_CLIPS)))
     return sum(prompt in known for prompt in prompts)
 
 
 def measure_samples(videos: Videos, prompts: Sequence[str]) -> dict[str, float | dict[str, float]]:
-    """Return the shares of ``videos`` [N, F, H, W, 3] whose words the oracle sees as their prompts ask.
+    """Return the shares of ``videos`` [N, F, H, W, 3] whose ``WORDS`` the oracle sees as their prompts ask.
 
-    ``base_by_action`` has those actions that some prompt asks for.
+    ``by_action`` has those actions that some prompt asks for.
     """
     seen = [look(video) for video in videos]
     asked = [caption for caption in map(parse_caption, prompts) if caption is not None]
-    words = {
-        word: float(np.mean([getattr(s, word) == getattr(a, word) for s, a in zip(seen, asked, strict=True)]))
-        for word in ("colour", "noun", "action", "scene")
+    right = {
+        word: np.array([getattr(s, word) == getattr(a, word) for s, a in zip(seen, asked, strict=True)])
+        for word in WORDS
     }
-    by_action = {
-        action: float(
-            np.mean([s.action == action for s, a in zip(seen, asked, strict=True) if a.action == action])
-        )
-        for action in ACTIONS
-        if any(a.action == action for a in asked)
-    }
-    return {**{f"base_{word}": value for word, value in words.items()}, "base_by_action": by_action}
+    actions = np.array([caption.action for caption in asked])
+    by_action = {a: float(right["action"][actions == a].mean()) for a in ACTIONS if a in actions}
+    return {**{word: float(found.mean()) for word, found in right.items()}, "by_action": by_action}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from numpy.typing import NDArray
@@ -24,26 +24,40 @@ from vader_bench.pretrain import (
     vae,
     videomae,
     vjepa,
+    wan,
+    wan_vae,
     yolos,
 )
 from vader_bench.pretrain.card import write_card
-from vader_bench.pretrain.clips import DENOISER_CLIPS, captions, draw_clips, rendered
+from vader_bench.pretrain.clips import BASE_CLIPS, captions, draw_clips, rendered
+from vader_bench.pretrain.denoiser import Steps
 from vader_bench.pretrain.export import export_clip, export_head, export_videomae, export_vjepa, export_yolos
-from vader_bench.pretrain.tokenizer import make_tokenizer
+from vader_bench.pretrain.tokenizer import make_pieces, make_tokenizer
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD
 from vader_bench.weights.resolve import write_digests
 
 __all__ = ["STAGES"]
 
-_TRAIN_CLIPS = 12_000
+_REWARD_CLIPS = 12_000
+"""Clips of the split ``train``, which the judges of motion are trained on."""
+_TEXT_TO_VIDEO = Steps(frames=2200, clips=1700, guidance=400)
+_WAN = Steps(frames=2500, clips=2200, guidance=400)
 
 
 def _vae(work: Path, _: Path) -> None:
     model = vae.build()
-    clips = rendered("train", _TRAIN_CLIPS, work)
-    vae.train(model, clips, work, steps=2000)
-    vae.finish_decoder(model, clips, work, steps=4000)
+    clips = rendered("base", BASE_CLIPS, work)
+    vae.train(model, clips, work, steps=5000)
+    vae.finish_decoder(model, clips, work, steps=3000)
     model.eval().save_pretrained(work / "vae")
+
+
+def _wan_vae(work: Path, _: Path) -> None:
+    model = wan_vae.build()
+    clips = rendered("base", BASE_CLIPS, work)
+    wan_vae.train(model, clips, work, steps=(5000, 500))
+    wan_vae.finish_decoder(model, clips, work, steps=2500)
+    model.eval().save_pretrained(work / "wan-vae")
 
 
 def _clip(work: Path, out: Path) -> None:
@@ -69,21 +83,41 @@ def _text_to_video(work: Path, out: Path) -> None:
     text_to_video.save(model.eval(), autoencoder, make_tokenizer(work / "tokenizer"), out / "text-to-video")
 
 
-def _train_text_to_video(work: Path, out: Path) -> text_to_video.TextToVideo:
-    words = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
-    model = text_to_video.TextToVideo(words, vae.LATENT_CHANNELS)
+def _train_text_to_video(work: Path, _: Path) -> text_to_video.TextToVideo:
+    tokenizer = make_tokenizer(work / "tokenizer")
+    model = text_to_video.TextToVideo(tokenizer, vae.LATENT_CHANNELS)
     latents = _latents(AutoencoderKL.from_pretrained(work / "vae").eval(), work)
-    texts = captions(draw_clips("text-to-video", DENOISER_CLIPS))
-    text_to_video.train(model, make_tokenizer(work / "tokenizer"), latents, texts, work, steps=(2400, 900))
+    texts = captions(draw_clips("base", BASE_CLIPS))
+    text_to_video.train(model, tokenizer, latents, texts, work, _TEXT_TO_VIDEO)
     return model
 
 
 def _latents(autoencoder: AutoencoderKL, work: Path) -> Tensor:
-    return vae.encoded(autoencoder, rendered("text-to-video", DENOISER_CLIPS, work), work)
+    return vae.encoded(autoencoder, rendered("base", BASE_CLIPS, work), work)
+
+
+def _wan(work: Path, out: Path) -> None:
+    autoencoder = AutoencoderKLWan.from_pretrained(work / "wan-vae").eval()
+    _wan_latents(autoencoder, work)  # kept there before several processes ask for them
+    parallel.run(_train_wan, torch.get_num_threads(), work, out)
+    model = _train_wan(work, out)  # finds all steps done
+    wan.save(model.eval(), autoencoder, make_pieces(), out / "wan")
+
+
+def _train_wan(work: Path, _: Path) -> wan.WanTextToVideo:
+    tokenizer = make_pieces()
+    model = wan.WanTextToVideo(tokenizer, wan_vae.LATENT_CHANNELS)
+    latents = _wan_latents(AutoencoderKLWan.from_pretrained(work / "wan-vae").eval(), work)
+    wan.train(model, tokenizer, latents, captions(draw_clips("base", BASE_CLIPS)), work, _WAN)
+    return model
+
+
+def _wan_latents(autoencoder: AutoencoderKLWan, work: Path) -> Tensor:
+    return wan_vae.encoded(autoencoder, rendered("base", BASE_CLIPS, work), work)
 
 
 def _temporal_vae(work: Path, out: Path) -> None:
-    teacher, clips = _autoencoder(work, out), rendered("image-to-video", DENOISER_CLIPS, work)
+    teacher, clips = _autoencoder(work, out), rendered("base", BASE_CLIPS, work)
     model = temporal_vae.build(teacher)
     temporal_vae.teach_encoder(model, teacher, clips, work, steps=500)
     temporal_vae.teach_decoder(model, teacher, clips, work, steps=(1200, 1000))
@@ -110,9 +144,8 @@ def _train_image_to_video(
 
 def _picture_clips(work: Path, out: Path) -> tuple[Tensor, NDArray[np.uint8]]:
     """Return the latents of the clips, which are those of the text-to-video model, and their first frames."""
-    clips = rendered("image-to-video", DENOISER_CLIPS, work)
-    latents = vae.encoded(_autoencoder(work, out), clips, work / "image-to-video")
-    return latents, np.ascontiguousarray(clips[:, 0])
+    clips = rendered("base", BASE_CLIPS, work)
+    return _latents(_autoencoder(work, out), work), np.ascontiguousarray(clips[:, 0])
 
 
 def _autoencoder(work: Path, out: Path) -> AutoencoderKL:
@@ -123,8 +156,8 @@ def _autoencoder(work: Path, out: Path) -> AutoencoderKL:
 
 def _videomae(work: Path, out: Path) -> None:
     model = videomae.build()
-    clips = draw_clips("train", _TRAIN_CLIPS)
-    videomae.train(model, rendered("train", _TRAIN_CLIPS, work), clips, work, steps=2500)
+    clips = draw_clips("train", _REWARD_CLIPS)
+    videomae.train(model, rendered("train", _REWARD_CLIPS, work), clips, work, steps=2500)
     export_videomae(model.eval(), out / "videomae")
 
 
@@ -143,7 +176,7 @@ def _yolos(work: Path, out: Path) -> None:
 
 
 def _vjepa(work: Path, out: Path) -> None:
-    model = vjepa.train(vjepa.build(), rendered("train", _TRAIN_CLIPS, work), work, steps=1500)
+    model = vjepa.train(vjepa.build(), rendered("train", _REWARD_CLIPS, work), work, steps=1500)
     export_vjepa(model.eval(), out / "vjepa")
 
 
@@ -154,9 +187,11 @@ def _card(work: Path, out: Path) -> None:
 
 STAGES: dict[str, Callable[[Path, Path], None]] = {
     "vae": _vae,
+    "wan-vae": _wan_vae,
     "clip": _clip,
     "hps": _hps,
     "text-to-video": _text_to_video,
+    "wan": _wan,
     "temporal-vae": _temporal_vae,
     "image-to-video": _image_to_video,
     "videomae": _videomae,

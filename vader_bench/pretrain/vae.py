@@ -48,6 +48,7 @@ def to_pictures(frames: NDArray[np.uint8]) -> Tensor:
 
 def train(model: AutoencoderKL, clips: NDArray[np.uint8], folder: Path, steps: int) -> None:
     """Train ``model`` on single frames of ``clips`` [N, F, H, W, 3] by squared and absolute error and KL."""
+    model.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
     def loss(step: int) -> Tensor:
         rng = numpy_stream(ROOT_SEED, "vae", step)
