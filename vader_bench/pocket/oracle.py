@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,18 @@ from vader_bench.pocket.world import (
     render_mask,
 )
 
-__all__ = ["Sighting", "gold", "look"]
+__all__ = [
+    "SMALLEST_ACTOR", "VISIBLE", "Sighting", "actor_mask", "brightest", "look", "nearest_colour",
+    "prompt_share",
+]  # fmt: skip
 
 _SATURATED = 0.5
-_VISIBLE = 0.14
-_SMALLEST_ACTOR = 12.0
-"""Mean saturated pixels a frame below which nothing is there to be named."""
+VISIBLE = 0.14
+"""Brightness up to which a pixel is black, whatever its saturation."""
+SMALLEST_ACTOR = 12.0
+"""Saturated pixels a frame below which nothing is there to be named."""
+_REMEMBERED = 1024
+"""Clips of which it is known what they show."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +55,37 @@ class Sighting:
     overlap: float
     """Agreement of the actor with the best silhouette sequence, at most 1."""
 
+    @property
+    def caption(self) -> Caption:
+        """Return what was seen as the words of a caption; those not made out are empty."""
+        return Caption(self.colour, self.noun, self.action, self.scene)
+
+
+_SEEN: dict[bytes, Sighting] = {}
+"""What lately was looked at shows, by the digest of its pixels."""
+
 
 def look(video: Field) -> Sighting:
-    """Return what ``video`` [F, H, W, 3] in [0, 1] shows."""
-    actor = _actor(video)
+    """Return what ``video`` [F, H, W, 3] in [0, 1] shows.
+
+    A look takes milliseconds and several measures want it of the same clip, so the last ones are remembered.
+    """
+    pixels = np.ascontiguousarray(video, np.float32)
+    key = blake2b(pixels.data, digest_size=16).digest()
+    if key not in _SEEN:
+        if len(_SEEN) >= _REMEMBERED:
+            _SEEN.pop(next(iter(_SEEN)))
+        _SEEN[key] = _look(pixels)
+    return _SEEN[key]
+
+
+def _look(video: Field) -> Sighting:
+    actor = actor_mask(video)
     scene = _nearest_scene(video, actor)
     weight = actor.sum()
-    if weight < _SMALLEST_ACTOR * len(video):
+    if weight < SMALLEST_ACTOR * len(video):
         return Sighting("", dict.fromkeys(COLOURS, 0.0), "", "", scene, 0.0)
-    nearest = _nearest_colour(video)
+    nearest = nearest_colour(video)
     share = _colour_share(nearest, actor)
     colour = max(share, key=lambda word: share[word])
     # A prop or a stray blot of another colour is not part of the actor.
@@ -65,37 +94,36 @@ def look(video: Field) -> Sighting:
     return Sighting(colour, share, noun, action, scene, overlap)
 
 
-def gold(video: Field, asked: Caption) -> float:
-    """Return how much of ``asked`` is seen in ``video`` [F, H, W, 3]: in [0, 1].
+def prompt_share(seen: Sighting, asked: Caption) -> float:
+    """Return how much of ``asked`` was seen: in [0, 1].
 
     The mean of four parts: the share of the actor in the asked colour, and one point each for noun,
     action and scene.
     """
-    seen = look(video)
     hits = (seen.noun == asked.noun) + (seen.action == asked.action) + (seen.scene == asked.scene)
     return (seen.colour_share[asked.colour] + hits) / 4
 
 
-def _actor(video: Field) -> Field:
+def actor_mask(video: Field) -> Field:
     """Return 1 where a pixel is saturated and not black, else 0 [F, H, W]."""
-    high, low = _brightest(video), -_brightest(-video)
+    high, low = brightest(video), -brightest(-video)
     saturation = (high - low) / np.maximum(high, 1e-6)
-    mask: Field = ((saturation > _SATURATED) & (high > _VISIBLE)).astype(np.float32)
+    mask: Field = ((saturation > _SATURATED) & (high > VISIBLE)).astype(np.float32)
     return mask
 
 
-def _nearest_colour(video: Field) -> NDArray[np.intp]:
+def nearest_colour(video: Field) -> NDArray[np.intp]:
     """Return the index of the colour word nearest in hue and saturation [F, H, W], at any brightness."""
     palette = np.asarray([PALETTE[word] for word in COLOURS], np.float32)
     palette = palette / palette.max(axis=1, keepdims=True)
-    pixels = video / np.maximum(_brightest(video), 1e-6)[..., None]
+    pixels = video / np.maximum(brightest(video), 1e-6)[..., None]
     # The nearest palette entry p of a pixel x has the smallest |p|^2 - 2 x.p.
     distances = np.square(palette).sum(axis=1) - 2 * pixels @ palette.T
     nearest: NDArray[np.intp] = distances.argmin(axis=-1)
     return nearest
 
 
-def _brightest(video: Field) -> Field:
+def brightest(video: Field) -> Field:
     """Return the largest channel [F, H, W]; far faster than a reduction over an axis of three."""
     return np.maximum(np.maximum(video[..., 0], video[..., 1]), video[..., 2])
 
@@ -119,7 +147,7 @@ def _backgrounds() -> list[Field]:
 def _brightness(video: Field, actor: Field) -> Field:
     """Return the actor's brightness a frame over its largest [F]; 1 in a frame without the actor."""
     weight = actor.sum(axis=(1, 2))
-    mean = (_brightest(video) * actor).sum(axis=(1, 2)) / np.maximum(weight, 1)
+    mean = (brightest(video) * actor).sum(axis=(1, 2)) / np.maximum(weight, 1)
     level = np.where(weight > 0, mean, mean.max())
     relative: Field = level / max(float(level.max()), 1e-6)
     return relative

@@ -1,7 +1,10 @@
 """The simulated audience of the pocket world: how pictures are degraded, rated and preferred.
 
-The rating is a measurement on pixels. The aesthetic head and the preference model learn to imitate it
-from examples, as their originals imitate people, and can be wrong in the same ways.
+The rating is a measurement on pixels. The aesthetic head and the preference models learn to imitate the
+audience from examples, as their originals imitate people, and can be wrong in the same ways.
+
+``hps`` learns from raters: what they like is ``utility``. ``pickscore`` learns from users with a wish of
+their own: what they like is ``appeal``, to which a missed word is worse and looks are worth less.
 """
 
 from __future__ import annotations
@@ -14,9 +17,21 @@ from scipy.ndimage import gaussian_filter
 
 from vader_bench.pocket.vocabulary import Caption
 
-__all__ = ["Style", "agreement", "apply_style", "draw_style", "rate", "style_words", "utility"]
+__all__ = [
+    "LOOKS", "RATINGS", "WORDS", "WORD_POINTS", "Style", "agreement", "appeal", "apply_style", "draw_style",
+    "rate", "style_words", "utility",
+]  # fmt: skip
 
 Pictures = NDArray[np.float32]
+
+RATINGS = (1.0, 10.0)
+"""The scale of the audience's ratings."""
+WORD_POINTS = 2.0
+"""What a missed word costs a rater, in points of rating."""
+WORDS = {"colour": 3.0, "noun": 4.0, "scene": 2.0}
+"""What a word that is met is worth to one of pickscore's judges."""
+LOOKS = 0.5
+"""What a point of rating is worth to one of pickscore's judges."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,8 @@ def rate(pictures: Pictures) -> NDArray[np.float64]:
     liking = (
         0.5 * _soft(colourful / 0.35) + 0.25 * _soft(grey.std(axis=(1, 2)) / 0.25) + 0.25 * _soft(edges / 0.3)
     )
-    rating: NDArray[np.float64] = np.clip(1 + 9 * liking - 20 * grain, 1, 10)
+    low, high = RATINGS
+    rating: NDArray[np.float64] = np.clip(low + (high - low) * liking - 20 * grain, low, high)
     return rating
 
 
@@ -106,6 +122,12 @@ def agreement(shown: Caption, asked: Caption) -> float:
 def utility(shown: Caption, asked: Caption, rating: float) -> float:
     """Return how much the audience likes a picture as an answer to ``asked``.
 
-    A missed word costs two points of rating.
+    A missed word costs ``WORD_POINTS`` of rating, so that it is between 1 and 16.
     """
-    return rating + 6 * agreement(shown, asked)
+    return rating + len(WORDS) * WORD_POINTS * agreement(shown, asked)
+
+
+def appeal(shown: Caption, asked: Caption, rating: float) -> float:
+    """Return how much a judge likes a picture of ``shown``, rated ``rating``, as an answer to ``asked``."""
+    met = sum(worth for word, worth in WORDS.items() if getattr(shown, word) == getattr(asked, word))
+    return met + LOOKS * rating

@@ -23,6 +23,7 @@ __all__ = [
     "SIZE",
     "Clip",
     "Pose",
+    "distinct_poses",
     "draw_clip",
     "poses",
     "prop_pose",
@@ -148,6 +149,18 @@ def _pose(clip: Clip, frame: int) -> Pose:
         case "blinking":
             return Pose(x, y, brightness=0.7 + 0.3 * wave)
     raise ValueError(f"no motion for action {clip.caption.action!r}")
+
+
+def distinct_poses() -> list[Pose]:
+    """Return the sizes and angles that actors are drawn in, each once, in the middle of the picture."""
+    middle = SIZE / 2
+    found: dict[tuple[float, ...], Pose] = {}
+    for action in ACTIONS:
+        caption = Caption(COLOURS[0], NOUNS[0], action, SCENES[0])
+        for pose in poses(Clip(caption, middle, middle, ACTOR_RADIUS, tone=1.0, horizon=middle)):
+            key = (round(pose.scale_x, 3), round(pose.scale_y, 3), round(pose.angle, 3))
+            found.setdefault(key, Pose(middle, middle, pose.scale_x, pose.scale_y, pose.angle))
+    return list(found.values())
 
 
 def prop_pose(clip: Clip) -> Pose:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vader_bench.rewards import (
+    audience,
     clip,
     closed_form,
     jpeg,
@@ -17,6 +18,6 @@ from vader_bench.rewards import (
 from vader_bench.rewards.base import REWARDS, Judgement, Reward, RewardFactory, make_reward
 
 __all__ = [
-    "REWARDS", "Judgement", "Reward", "RewardFactory", "clip", "closed_form", "jpeg", "make_reward", "mix",
-    "oracle", "pickscore", "plugin", "videomae", "vjepa", "yolos",
+    "REWARDS", "Judgement", "Reward", "RewardFactory", "audience", "clip", "closed_form", "jpeg",
+    "make_reward", "mix", "oracle", "pickscore", "plugin", "videomae", "vjepa", "yolos",
 ]  # fmt: skip
