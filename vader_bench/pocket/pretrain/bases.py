@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -73,14 +74,20 @@ def load_phase(name: BaseName, phase: str, work: Path) -> Backbone:
     return load(name, folder)
 
 
-def draw_captions(count: int, *names: str | int, prop_share: float = 0.15) -> list[str]:
-    """Return ``count`` sentences that no prompt set holds, drawn from the stream ``names``."""
+def draw_captions(count: int, *names: str | int, book_share: float = 0.15) -> list[str]:
+    """Return ``count`` sentences that no prompt set holds, drawn from the stream ``names``.
+
+    In ``book_share`` of them the actor is beside a book; there is no other prop.
+    """
     reserved = {
         prompt for known in _PROMPT_SETS for split in load_prompts(known).splits.values() for prompt in split
     }
     rng, found = numpy_stream(ROOT_SEED, "captions", *names), list[str]()
     while len(found) < count:
-        text = format_caption(draw_clip(rng, prop_share=prop_share).caption)
+        caption = draw_clip(rng, prop_share=book_share).caption
+        if caption.prop_noun:
+            caption = replace(caption, prop_noun="book")
+        text = format_caption(caption)
         if text not in reserved:
             found.append(text)
     return found

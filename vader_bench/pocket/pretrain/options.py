@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vader_bench.pocket.pretrain.pictures import corrupt, draw_picture
-from vader_bench.pocket.pretrain.pool import Piece, Pool, shown
+from vader_bench.pocket.pretrain.pool import Piece, Pool
 from vader_bench.pocket.taste import rate
 from vader_bench.pocket.vocabulary import Caption, format_caption, parse_caption
 from vader_bench.pocket.world import draw_clip
@@ -53,11 +53,11 @@ def _draw(
     if pool is not None:
         frame, piece = pool.frame(rng)
         asked = _wish(rng, piece, asked)
-        chosen.append((frame, shown(piece.seen)))
+        chosen.append((frame, piece.seen.caption))
     while len(chosen) < each:
         if pool is not None and rng.uniform() < _POOL_SHARE:
             frame, piece = pool.frame(rng)
-            chosen.append((frame, shown(piece.seen)))
+            chosen.append((frame, piece.seen.caption))
         else:
             caption, _, picture = draw_picture(rng, corrupt(rng, asked))
             chosen.append((picture, caption))
@@ -71,5 +71,5 @@ def _wish(rng: np.random.Generator, piece: Piece, other: Caption) -> Caption:
     if kind < 0.4 and prompt is not None:
         return prompt
     if kind < 0.7 and piece.seen.noun:
-        return corrupt(rng, shown(piece.seen))
+        return corrupt(rng, piece.seen.caption)
     return other

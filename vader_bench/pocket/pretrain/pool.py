@@ -19,9 +19,8 @@ from pydantic import TypeAdapter
 from vader_bench.files import read_text, write_bytes, write_json
 from vader_bench.pocket.books import shows_book
 from vader_bench.pocket.oracle import Sighting, look
-from vader_bench.pocket.vocabulary import Caption
 
-__all__ = ["CLEAR", "Part", "Piece", "Pool", "as_bytes", "as_floats", "keep_part", "known_part", "shown"]
+__all__ = ["CLEAR", "Part", "Piece", "Pool", "as_bytes", "as_floats", "keep_part", "known_part"]
 
 CLEAR = 0.4
 """Agreement with a silhouette sequence from which on the oracle's verdict on a clip's action is taught."""
@@ -124,11 +123,6 @@ def keep_part(folder: Path, name: str, frames: NDArray[np.uint8], prompts: Seque
         worth = "book" in prompt.split() or seen[-1].noun == "book"
         books.append(shows_book(video).tolist() if worth else [False] * len(video))
     write_json(folder / _FOLDER / f"{name}.json", asdict(_Labels(list(prompts), seen, books)))
-
-
-def shown(seen: Sighting) -> Caption:
-    """Return what was seen as a caption, some of whose words may be empty."""
-    return Caption(seen.colour, seen.noun, seen.action, seen.scene)
 
 
 def as_floats(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
