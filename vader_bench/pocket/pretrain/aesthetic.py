@@ -1,7 +1,7 @@
 """The aesthetic reward: a CLIP image tower with an affine head, both trained by regression on ratings.
 
-The released predictor is a head alone, on a frozen CLIP whose embeddings know much of how a picture looks. The
-pocket CLIP's know what its captions say; a head on them reaches a correlation of 0.8 with the rating.
+The released predictor is a head alone, on a frozen CLIP whose embeddings know much of how a picture looks.
+The pocket CLIP's know what its captions say: a head on them reaches a correlation of 0.8 with the rating.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from vader_bench.backbones import BACKBONES
 from vader_bench.config import SuiteConfig, load_suite
 from vader_bench.data.prompts import load_prompts
 from vader_bench.files import write_bytes, write_json, write_text
-from vader_bench.pocket.pretrain import image_to_video_card
+from vader_bench.pocket.pretrain import correlations, image_to_video_card
 from vader_bench.pocket.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.pretrain.kept import MEASURED, keep_or_measure
 from vader_bench.pocket.pretrain.measure import (
@@ -42,11 +42,14 @@ def write_card(work: Path, out: Path) -> None:
     What was measured of weights that are the same as then is kept.
     """
     suite = load_suite("pocket")
-    base, rewards = ("text-to-video",), ("text-to-video", "clip", "aesthetic", "hps", "videomae")
+    base, rewards = ("text-to-video",), ("text-to-video", "clip", "hps", "videomae")
     measured: dict[str, object] = {
         **keep_or_measure(out, rewards, REWARD_KEYS, lambda: measure_rewards(work, out)),
         **keep_or_measure(out, base, BASE_KEYS, lambda: _look_at_base(work, out, suite)),
         **measure_more_rewards(work, out),
+        **keep_or_measure(
+            out, correlations.PARTS, correlations.KEYS, lambda: correlations.measure(work, out)
+        ),
         **image_to_video_card.measure_image_to_video(work, out),
         "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
     }
@@ -90,6 +93,7 @@ def _card(measured: dict[str, object], suite: SuiteConfig) -> str:
         steps=suite.sampler.steps,
         more_parts=PARTS.format(tokens=TOKENS),
         more_rewards=section(measured),
+        truths=correlations.section(measured),
         image_to_video_part=image_to_video_card.PART.format(clips=f"{BASE_CLIPS:,}"),
         image_to_video=image_to_video_card.section(measured),
         actions="\n".join(f"| {action} | {share:.0%} |" for action, share in sorted(by_action.items())),
@@ -109,7 +113,8 @@ about real videos.
 |---|---|---|
 | `text-to-video` | ModelScope: 3D UNet (widths {widths}), KL autoencoder, CLIP text encoder | {clips} clips |
 {image_to_video_part}
-| `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
+| `clip` | CLIP (width 96, 3 layers) | frames with captions |
+| `aesthetic` | the same CLIP, fine-tuned with an affine head on its image embedding | ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
 {more_parts}
@@ -125,12 +130,12 @@ On clips, pictures and pairs that nothing was trained on:
 | what | value |
 |---|---|
 | autoencoder, peak signal-to-noise ratio | {psnr:.1f} dB |
-| aesthetic head, correlation with the true rating | {aesthetic_correlation:.3f} |
 | preference model, held-out pairs told right | {hps_pair_accuracy:.1%} |
 | the same pairs by CLIP before its fine-tuning | {clip_pair_accuracy:.1%} |
 | action classifier, real clips named right | {action_accuracy:.1%} |
 | size of all weights | {megabytes:.1f} MB |
 
+{truths}
 {more_rewards}
 ## Base model
 

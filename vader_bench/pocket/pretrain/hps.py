@@ -60,8 +60,8 @@ def train(
 ) -> None:
     """Fine-tune ``model`` on drawings and frames of ``pool``.
 
-    The loss is that of HPS v2 (arXiv:2306.09341), the divergence of a softmax over a pair from what the audience
-    prefers: here the share of it that prefers each, for all pairs of the options of a prompt.
+    The loss is that of HPS v2 (arXiv:2306.09341), the divergence of a softmax over a pair from what
+    the audience prefers: here the share of it that prefers each, for all pairs of the options of a prompt.
     """
     pairs = torch.triu_indices(_EACH, _EACH, offset=1)
 

@@ -53,17 +53,19 @@ LEARNERS: dict[str, Learner] = {
         "aesthetic", aesthetic.learn, Steps(1400, 500), "audience-rating",
         lambda at: {"clip": at, "head": f"{at}/head.safetensors"},
     ),
-    "action": Learner("videomae", videomae.learn, Steps(2500, 600), "action-verdict", lambda at: {"model": at}),
+    "action": Learner(
+        "videomae", videomae.learn, Steps(2500, 600), "action-verdict", lambda at: {"model": at}
+    ),
     "object-removal": Learner(
         "yolos", yolos.learn, Steps(2000, 500), "book-absence",
         lambda at: {"model": at, "target": "book", "height": 64}, books=True,
     ),
 }  # fmt: skip
-"""By the name that suites use, the longest first, so that two processes end at about the same time."""
+"""By the name that suites use, longest first, so that two processes end at about the same time."""
 
 
 def folder_of(work: Path, out: Path, round_: int) -> Path:
-    """Return where the rewards of a round are kept, one folder each: those of the last are the finished ones."""
+    """Return where the rewards of a round are kept, one folder each; the last ones are finished."""
     return out if round_ == ROUNDS - 1 else work / f"rewards-{round_}"
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassification
 
 from vader_bench.pocket.oracle import look
-from vader_bench.pocket.pretrain import clip, vae, videomae
+from vader_bench.pocket.pretrain import hps, vae, videomae
 from vader_bench.pocket.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 
@@ -22,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 REWARD_KEYS = (
-    "psnr", "aesthetic_correlation", "hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy",
+    "psnr", "hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy",
 )  # fmt: skip
 """What ``measure_rewards`` measures."""
 BASE_KEYS = (
@@ -43,17 +42,15 @@ def load_autoencoder(out: Path) -> AutoencoderKL:
 def measure_rewards(work: Path, out: Path) -> dict[str, float]:
     """Return how well autoencoder and reward models in ``out`` do on clips and pictures of their own."""
     clips, frames = draw_clips("heldout", HELDOUT_CLIPS), rendered("heldout", HELDOUT_CLIPS, work)
-    rated, preferred = (
+    before, preferred = (
         CLIPModel.from_pretrained(out / name, dtype=torch.float32).eval() for name in ("clip", "hps")
     )
     tokenizer = CLIPTokenizer.from_pretrained(out / "hps")
     action = VideoMAEForVideoClassification.from_pretrained(out / "videomae", dtype=torch.float32).eval()
-    head = load_file(out / "aesthetic" / "head.safetensors")
     return {
         "psnr": vae.psnr(load_autoencoder(out), frames[:_PSNR_CLIPS]),
-        "aesthetic_correlation": clip.head_correlation(rated, head),
-        "hps_pair_accuracy": clip.pair_accuracy(preferred, tokenizer),
-        "clip_pair_accuracy": clip.pair_accuracy(rated, tokenizer),
+        "hps_pair_accuracy": hps.pair_accuracy(preferred, tokenizer),
+        "clip_pair_accuracy": hps.pair_accuracy(before, tokenizer),
         "action_accuracy": videomae.accuracy(action, frames, clips),
     }
 

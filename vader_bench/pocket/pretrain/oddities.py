@@ -1,4 +1,4 @@
-"""Clips that no good generator makes: mixtures of two clips, textures, decoded latents from off the manifold."""
+"""Clips that no good generator makes: mixtures of two, textures, and latents from off the manifold."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def texture(rng: np.random.Generator) -> _Video:
 
 
 def _moves(rng: np.random.Generator) -> _Video:
-    """Return how far a texture has moved in each frame [F, 1, 1, 1], in radians; a half of them stand still."""
+    """Return how far a texture has moved in each frame [F, 1, 1, 1], in radians; half of them stand still."""
     speed = rng.uniform(-1.5, 1.5) if rng.uniform() < 0.5 else 0.0
     return (np.arange(FRAMES, dtype=np.float32) * np.float32(speed)).reshape(-1, 1, 1, 1)
 

@@ -65,7 +65,7 @@ def _draw(
 
 
 def _wish(rng: np.random.Generator, piece: Piece, other: Caption) -> Caption:
-    """Return what is asked where ``piece`` is an answer: its own prompt, about what it shows, or ``other``."""
+    """Return what is asked where ``piece`` is an answer: its prompt, about what it shows, or ``other``."""
     kind = rng.uniform()
     prompt = parse_caption(piece.prompt)
     if kind < 0.4 and prompt is not None:

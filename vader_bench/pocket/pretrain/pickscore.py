@@ -1,9 +1,9 @@
 """PickScore: CLIP fine-tuned on the choices of single judges, who care for the prompt above all.
 
-The audience that ``hps`` learns from is one of raters: it never errs, and looks count as much as words.
-These judges are users with a wish of their own (``pocket.taste.appeal``): a missed word weighs three times as
-much against looks, colour and noun weigh more than the scene, and each choice is one person's, drawn and
-sometimes odd.
+The audience that ``hps`` learns from is one of raters: all of them are asked, and looks count as much as
+words. These judges are users with a wish of their own (``pocket.taste.appeal``): a missed word weighs three
+times as much against looks, colour and noun weigh more than the scene, and each choice is one person's,
+drawn and sometimes odd.
 """
 
 from __future__ import annotations

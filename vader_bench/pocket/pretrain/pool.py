@@ -1,4 +1,4 @@
-"""Clips that rewards learn from beside drawings: what generators make, rightly and wrongly, with what it shows.
+"""Clips that rewards learn from beside drawings: what generators make, and what it shows.
 
 A reward that has seen clean drawings alone says anything of other pictures, and a method that raises it
 finds those. The pool lies in the folder of data, one part a file; a part is whole or absent.

@@ -64,18 +64,19 @@ class Samples:
     phase: str
     steps: int
     count: int
-    group = "samples"
+    group: str = "samples"
+    book_share: float = 0.25
 
     @property
     def name(self) -> str:
         """Return the name of the part."""
-        return f"samples-{self.base}-{self.phase}-{self.steps}"
+        return f"{self.group}-{self.base}-{self.phase}-{self.steps}"
 
     def make(self, places: Places) -> tuple[NDArray[np.uint8], Sequence[str]]:
         """Return clips [N, F, H, W, 3] and their prompts."""
         last = self.phase == "guidance"
         backbone = load(self.base, places.out) if last else load_phase(self.base, self.phase, places.work)
-        prompts = draw_captions(self.count, self.name)
+        prompts = draw_captions(self.count, self.name, book_share=self.book_share)
         return sample(backbone, Request(prompts, (self.name,), self.steps)), prompts
 
 
@@ -89,7 +90,7 @@ class Oddities:
     @property
     def name(self) -> str:
         """Return the name of the part."""
-        return self.kind
+        return f"latents-{self.kind}" if self.kind in BASES else self.kind
 
     @property
     def group(self) -> str:
@@ -108,7 +109,7 @@ class Oddities:
 
 @torch.no_grad()
 def _decode_oddly(backbone: Backbone, prompts: Sequence[str], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return what odd latents are decoded to [N, F, H, W, 3], half of which began as latents of samples."""
+    """Return what odd latents are decoded to [N, F, H, W, 3]; most of them begin as latents of samples."""
     sampler = Sampler(backbone.denoise, backbone.schedule, 4, 0.0, 1.0)
     clips = []
     for first in range(0, len(prompts), 16):
@@ -165,7 +166,11 @@ _FIRST_SEED = 7000
 _MODELS: tuple[BaseName, ...] = ("text-to-video", "wan")
 _ATTACKS: dict[int, list[tuple[BaseName, float, tuple[int, ...]]]] = {
     1: [("text-to-video", 1e-3, (128, 256, 512)), ("wan", 3e-3, (64, 128, 256))],
-    2: [("text-to-video", 3e-3, (64, 128, 256)), ("text-to-video", 1e-3, (256, 512)), ("wan", 1e-3, (256, 512))],
+    2: [
+        ("text-to-video", 3e-3, (64, 128, 256)),
+        ("text-to-video", 1e-3, (256, 512)),
+        ("wan", 1e-3, (256, 512)),
+    ],
 }  # fmt: skip
 """By round: model, step size, and queries at which videos are taken."""
 

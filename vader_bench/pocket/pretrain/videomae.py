@@ -67,7 +67,7 @@ def train(
     stage: str,
     steps: int,
 ) -> None:
-    """Train ``model`` on ``frames`` [N, F, H, W, 3] of ``clips`` in random styles, and on clips of ``pool``."""
+    """Train ``model`` on ``frames`` [N, F, H, W, 3] of ``clips`` in random styles and on ``pool``."""
 
     def loss(step: int) -> Tensor:
         rng = numpy_stream(ROOT_SEED, stage, step)
