@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vader_bench.backbones import Backbone
 from vader_bench.ledger import Budget, Meter
-from vader_bench.metering import MeteredBackbone, MeteredReward
+from vader_bench.metering import FlopTable, MeteredBackbone, MeteredReward
 from vader_bench.methods import Workbench
 from vader_bench.methods.vader import Vader, VaderConfig
 from vader_bench.pocket.pretrain.bases import SAMPLER_STEPS, Request, sample
@@ -44,6 +45,15 @@ class Glance(NamedTuple):
     """[N, F, H, W, 3], one a prompt asked."""
 
 
+class _Free(FlopTable):
+    """Says that no call costs anything: nobody asks for it here, and to count takes seconds."""
+
+    def cost(self, kind: Hashable, call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[int, int]:
+        """Return nothing for forward and backward."""
+        del kind, call, batch
+        return 0, 0
+
+
 def attack(
     backbone: Backbone, reward: Reward, how: Attack, trained: Sequence[str], asked: Sequence[str]
 ) -> Iterator[Glance]:
@@ -59,9 +69,10 @@ def attack(
         asked: prompts to sample.
     """
     meter = Meter(Budget(reward_queries=how.looks[-1]))
+    free = _Free(meter)
     bench = Workbench(
-        backbone=MeteredBackbone(backbone, meter),
-        reward=MeteredReward(reward, meter),
+        backbone=MeteredBackbone(backbone, meter, free),
+        reward=MeteredReward(reward, meter, free),
         prompts=cycle(trained),
         steps=SAMPLER_STEPS,
         eta=_ETA,
