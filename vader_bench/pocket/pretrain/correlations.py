@@ -197,6 +197,6 @@ against the round before. Correlation with the truth, over clips that nothing wa
 
 Clean pictures: held-out drawings in random styles with prompts that are met more or less; for
 `temporal-consistency` half of them turn into another clip. Samples: of both finished models, {steps} sampler
-steps. The last column says how hackable a reward is: both models after VADER spent {queries} queries with step
-{rate:g} on it, on prompts and seeds that nothing else uses. "Undefined" stands where the truth does not vary.
+steps. The last column says how hackable a reward is: both models after VADER spent {queries} queries on it
+with step {rate:g}, with prompts and seeds of their own. "Undefined" stands where the truth does not vary.
 """

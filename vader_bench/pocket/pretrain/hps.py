@@ -22,10 +22,10 @@ from vader_bench.pocket.pretrain.tokenizer import tokenise
 from vader_bench.pocket.taste import utility
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["learn", "pair_accuracy", "train", "utilities"]
+__all__ = ["learn", "pair_accuracy", "preference_loss", "train", "utilities"]
 
 _PROMPTS, _EACH = 14, 4
-"""Of a batch: prompts, and pictures a prompt, all pairs of which are compared."""
+"""Of a batch: prompts, and pictures a prompt."""
 _DISAGREEMENT = 1.0
 """Points of utility by which raters differ: of a pair so far apart, 73 % of them prefer the better one."""
 _CLEAR = 0.5
@@ -55,24 +55,37 @@ def _logits(
     return logits
 
 
+def preference_loss(logits: Tensor, liked: Tensor) -> Tensor:
+    """Return how far a softmax over pairs of options is from what the audience prefers.
+
+    The loss is that of HPS v2 (arXiv:2306.09341), with the share of the audience that prefers each of a pair.
+    Pairs are all those of one prompt, and all of any two prompts, each kind counted as much: where an answer
+    to one prompt can be held against an answer to another, scores of different prompts mean the same.
+
+    Args:
+        logits: [N, K].
+        liked: utilities, [N, K].
+    """
+    pairs = torch.triu_indices(logits.shape[1], logits.shape[1], offset=1)
+    within = [values[:, pairs[0]] - values[:, pairs[1]] for values in (logits, liked)]
+    all_pairs = torch.triu_indices(logits.numel(), logits.numel(), offset=1)
+    across = [values.flatten()[all_pairs[0]] - values.flatten()[all_pairs[1]] for values in (logits, liked)]
+    losses = [
+        binary_cross_entropy_with_logits(ours, torch.sigmoid(theirs / _DISAGREEMENT))
+        for ours, theirs in (within, across)
+    ]
+    return torch.stack(losses).mean()
+
+
 def train(
     model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, folder: Path, stage: str, steps: int
 ) -> None:
-    """Fine-tune ``model`` on drawings and frames of ``pool``.
-
-    The loss is that of HPS v2 (arXiv:2306.09341), the divergence of a softmax over a pair from what
-    the audience prefers: here the share of it that prefers each, for all pairs of the options of a prompt.
-    """
-    pairs = torch.triu_indices(_EACH, _EACH, offset=1)
-
-    def leads(values: Tensor) -> Tensor:
-        return values[:, pairs[0]] - values[:, pairs[1]]
+    """Fine-tune ``model`` on drawings and frames of ``pool``; see ``preference_loss``."""
 
     def loss(step: int) -> Tensor:
         options = draw_options(numpy_stream(ROOT_SEED, stage, step), _PROMPTS, _EACH, pool)
-        share = torch.sigmoid(leads(utilities(options)) / _DISAGREEMENT)
         logits = _logits(model, tokenizer, options.prompts, options.pictures)
-        return binary_cross_entropy_with_logits(leads(logits), share)
+        return preference_loss(logits, utilities(options))
 
     fit(stage, model, loss, folder, steps=steps, learning_rate=5e-4, weight_decay=0.1, ema=0.99)
 

@@ -47,7 +47,8 @@ def texture(rng: np.random.Generator) -> _Video:
 def _moves(rng: np.random.Generator) -> _Video:
     """Return how far a texture has moved in each frame [F, 1, 1, 1], in radians; half of them stand still."""
     speed = rng.uniform(-1.5, 1.5) if rng.uniform() < 0.5 else 0.0
-    return (np.arange(FRAMES, dtype=np.float32) * np.float32(speed)).reshape(-1, 1, 1, 1)
+    moved: _Video = (np.arange(FRAMES, dtype=np.float32) * np.float32(speed)).reshape(-1, 1, 1, 1)
+    return moved
 
 
 def _grating(rng: np.random.Generator) -> _Video:

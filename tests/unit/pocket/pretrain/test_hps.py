@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,21 @@ def test_utility_is_rating_and_two_points_a_word() -> None:
         for j, shown in enumerate(options.shown[i]):
             met = sum(getattr(asked, word) == getattr(shown, word) for word in ("colour", "noun", "scene"))
             assert found[i, j] == pytest.approx(options.ratings[i, j] + 2 * met)
+
+
+def test_the_loss_is_least_where_logits_are_the_utilities() -> None:
+    liked = torch.tensor([[9.0, 7.0, 4.0], [3.0, 8.0, 5.0]])
+    best = hps.preference_loss(liked, liked)
+    share = 1 / (1 + math.exp(-2))
+    two = hps.preference_loss(torch.zeros(1, 2), torch.tensor([[2.0, 0.0]]))
+    assert two.item() == pytest.approx(math.log(2))
+    told = hps.preference_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
+    assert told.item() == pytest.approx(
+        -share * math.log(share) - (1 - share) * math.log(1 - share), rel=1e-5
+    )
+    assert hps.preference_loss(-liked, liked) > hps.preference_loss(torch.zeros(2, 3), liked) > best
+    shifted = liked + torch.tensor([[3.0], [0.0]])  # right within each prompt, wrong between the two
+    assert hps.preference_loss(shifted, liked) > best
 
 
 def test_decided_pairs_are_told_by_chance_at_least() -> None:

@@ -16,7 +16,9 @@ from vader_bench.seeding import numpy_stream
 def test_a_kept_part_says_what_the_oracle_sees(drawn_part: Part) -> None:
     assert len(drawn_part) == 12
     clips = draw_clips("train", 12)
-    assert sum(piece.noun == clip.caption.noun for piece, clip in zip(drawn_part.seen, clips)) >= 10
+    assert (
+        sum(piece.noun == clip.caption.noun for piece, clip in zip(drawn_part.seen, clips, strict=True)) >= 10
+    )
     assert drawn_part[5].seen == look(as_floats(drawn_part[5].frames))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from transformers import T5TokenizerFast
 
 from vader_bench.backbones import BACKBONES
+from vader_bench.pocket.oracle import Sighting
 from vader_bench.pocket.pretrain import clip, text_to_video, vae, videomae, wan, wan_vae
 from vader_bench.pocket.pretrain.clips import captions, draw_clips, rendered
 from vader_bench.pocket.pretrain.denoiser import Steps
 from vader_bench.pocket.pretrain.export import export_clip, export_videomae
 from vader_bench.pocket.pretrain.measure import count_known, measure_samples
-from vader_bench.pocket.pretrain.pool import Pool
+from vader_bench.pocket.pretrain.pool import CLEAR, Piece, Pool
 from vader_bench.pocket.pretrain.tokenizer import MAX_TOKENS, make_pieces, make_tokenizer, tokenise
+from vader_bench.pocket.vocabulary import ACTIONS
 from vader_bench.rewards import REWARDS
 
 pytestmark = pytest.mark.slow
@@ -148,6 +151,14 @@ def test_the_action_classifier(work: Path, clips: NDArray[np.uint8], drawn_pool:
     reward = REWARDS.get("action")(model=str(work / "videomae"))
     video = torch.rand(1, 8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert 0 < reward.score(video, _SENTENCE).item() < 1
+
+
+def test_an_action_is_taught_where_the_oracle_is_sure_and_none_elsewhere(clips: NDArray[np.uint8]) -> None:
+    seen = Sighting("red", {}, noun="cat", action="jumping", scene="at night", overlap=0.9)
+    piece = Piece(clips[0], "a red cat spinning at night", seen, [False] * 8)
+    assert videomae._pooled(piece)[1].tolist() == [float(action == "jumping") for action in ACTIONS]
+    unsure = piece._replace(seen=replace(seen, overlap=CLEAR / 2))
+    assert videomae._pooled(unsure)[1].tolist() == [1 / 8] * 8
 
 
 def test_the_card_counts_real_clips_as_right(clips: NDArray[np.uint8]) -> None:
