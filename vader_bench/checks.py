@@ -149,8 +149,9 @@ def _suite_faults(suite: SuiteConfig) -> Iterator[Fault]:
     backbones, rewards = _families()
     named = {f"rewards.{name}": (component, rewards) for name, component in suite.rewards.items()}
     named["backbone"] = (suite.backbone, backbones)
-    if suite.gold is not None:
-        named["gold"] = (suite.gold, rewards)
+    named |= {f"gold.{name}": (component, rewards) for name, component in suite.gold.items()}
+    if suite.prompt_share is not None:
+        named["prompt_share"] = (suite.prompt_share, rewards)
     for key, (component, registry) in named.items():
         if component.family not in registry:
             wrong = f"of suite {suite.suite} has the unknown family {component.family!r}"

@@ -23,7 +23,9 @@ class Parts:
     reward: Reward
     """What the run trains on."""
     gold: Reward | None
-    """What no run trains on."""
+    """The truth that the reward imitates; no run trains on it."""
+    prompt_share: Reward | None
+    """What measures the share of its prompt that a video shows; no run trains on it."""
     judges: dict[str, Reward]
     """Other rewards that score what is looked at, by name."""
     prompts: PromptSet
@@ -42,10 +44,12 @@ def load_parts(config: RunConfig, device: str) -> Parts:
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
     digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
+    gold = suite.gold_for(config.reward)
     return Parts(
         backbone=load_backbone(suite, device),
         reward=_load_reward(suite.rewards[config.reward], device),
-        gold=_load_reward(suite.gold, device) if suite.gold else None,
+        gold=None if gold is None else _load_reward(gold, device),
+        prompt_share=None if suite.prompt_share is None else _load_reward(suite.prompt_share, device),
         judges={name: _load_reward(suite.rewards[name], device) for name in judges},
         prompts=prompts,
         digests=digests,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 __all__ = [
     "EXTENDED", "RECORD_VERSION", "SAMPLE_PROMPTS", "Evaluation", "Extension", "FrontierPoint", "Record",
-    "Sample", "VideoScore", "run_name",
+    "Sample", "VideoScore", "gold_is_share", "run_name", "upgraded",
 ]  # fmt: skip
 
-RECORD_VERSION: Final = 1
+RECORD_VERSION: Final = 2
+"""1 had one gold for all rewards, which in the suites of the package was the share of the prompt."""
 SAMPLE_PROMPTS: Final = 4
 """Videos of so many held-out prompts, the first ones in evaluation order, are kept of every run."""
 EXTENDED: Final = "extended"
@@ -36,7 +38,9 @@ class VideoScore(_Stored):
     reward: float
     """Score by the training reward."""
     gold: float | None = None
-    """Score by the pixel oracle, where the suite has one: in [0, 1]."""
+    """The truth that the training reward imitates, where the suite measures it."""
+    prompt_share: float | None = None
+    """The share of its prompt that the video shows, where the suite measures it: in [0, 1]."""
     others: dict[str, float] = {}
     """Scores by other rewards of the suite, by their names, where the experiment asks for them."""
 
@@ -74,7 +78,9 @@ class Extension(_Stored):
     rewards: list[float]
     """By chunk, the training reward."""
     golds: list[float] = []
-    """By chunk, the oracle, where the suite has one."""
+    """By chunk, the truth that the training reward imitates, where the suite measures it."""
+    prompt_shares: list[float] = []
+    """By chunk, the share of the prompt, where the suite measures it."""
 
 
 class Sample(_Stored):
@@ -88,7 +94,7 @@ class Sample(_Stored):
 class Record(_Stored):
     """Everything one run did and found."""
 
-    version: Literal[1] = RECORD_VERSION
+    version: Literal[2] = RECORD_VERSION
     status: Literal["finished"] = "finished"
     experiment: str
     suite: str
@@ -118,6 +124,12 @@ class Record(_Stored):
     samples: list[Sample] = []
     """The videos beside the record, in the order of their files."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _current(cls, data: Any) -> Any:
+        """Read records of older versions too."""
+        return upgraded(data) if isinstance(data, dict) and data.get("version") == 1 else data
+
     @property
     def label(self) -> str:
         """Return what the run's row and curve are called: its arm, or its method."""
@@ -127,3 +139,32 @@ class Record(_Stored):
     def name(self) -> str:
         """Return the name of the run's folder."""
         return run_name(self.label, self.reward, self.seed)
+
+
+def gold_is_share(config: Mapping[str, Any]) -> bool:
+    """Return whether what a run of ``config`` calls gold is the share of the prompt, as with 0.1.0."""
+    gold = config.get("suite", {}).get("gold")
+    return isinstance(gold, dict) and gold.get("family") == "oracle"
+
+
+def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of version 1 as one of version 2: the oracle's score is the share of the prompt.
+
+    A gold that was no oracle stays what it was, the truth of the reward.
+    """
+    as_share = gold_is_share(data.get("config", {}))
+    moved = {"gold": "prompt_share", "golds": "prompt_shares"} if as_share else {}
+
+    def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
+        return {moved.get(key, key): value for key, value in table.items()}
+
+    def look(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+        return {**evaluation, "scores": [renamed(score) for score in evaluation["scores"]]}
+
+    changes: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+        "evaluations": look,
+        "frontier": lambda point: {**point, "look": look(point["look"])},
+        "extensions": renamed,
+    }
+    changed = {key: [change(entry) for entry in data[key]] for key, change in changes.items() if key in data}
+    return {**data, **changed, "version": RECORD_VERSION}

@@ -122,6 +122,7 @@ class _Session:
             sampler=config.suite.sampler,
             reward=parts.reward,
             gold=parts.gold,
+            prompt_share=parts.prompt_share,
             device=device,
             sampled=self._count_videos,
             judges=parts.judges,
@@ -318,7 +319,10 @@ class _Session:
 
 
 def _means(evaluation: Evaluation) -> dict[str, float]:
-    """Return the mean reward and, where there is a gold reward, its mean, over all videos of a look."""
-    means = {"reward_mean": fmean(score.reward for score in evaluation.scores)}
-    golds = [score.gold for score in evaluation.scores if score.gold is not None]
-    return means | ({"gold_mean": fmean(golds)} if golds else {})
+    """Return the means over all videos of a look: of the reward, its truth and the share of the prompt."""
+    measured = {
+        "reward_mean": [score.reward for score in evaluation.scores],
+        "gold_mean": [score.gold for score in evaluation.scores if score.gold is not None],
+        "prompt_share_mean": [s.prompt_share for s in evaluation.scores if s.prompt_share is not None],
+    }
+    return {name: fmean(values) for name, values in measured.items() if values}

@@ -208,9 +208,9 @@ def read_record(path: Path) -> Record:
     """
     data = files.read_json(path)
     version = data.get("version") if isinstance(data, dict) else None
-    if version != RECORD_VERSION:
-        wrong = f"is a record of version {version}; this program reads version {RECORD_VERSION}"
-        raise UserError(str(path), wrong, "delete the run's folder and run again, or use the other program")
+    if not isinstance(version, int) or not 1 <= version <= RECORD_VERSION:
+        wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
+        raise UserError(str(path), wrong, "use the vader-bench that wrote it, or a newer one")
     try:
         return Record.model_validate(data)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from vader_bench.records import run_name
@@ -50,6 +51,8 @@ def _with_heldout(splits: list[str]) -> list[str]:
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of a folder's name."""
+_PROMPT_SHARE = "oracle"
+"""The family that measures the share of the prompt."""
 Splits = Annotated[list[str], AfterValidator(_distinct), AfterValidator(_with_heldout)]
 
 
@@ -105,8 +108,13 @@ class SuiteConfig(Strict):
     backbone: ComponentConfig
     rewards: dict[Name, ComponentConfig] = Field(min_length=1)
     """Rewards a run can train on, by the name experiments use."""
-    gold: ComponentConfig | None = None
-    """The reward no run trains on, used to show when a trained reward is being hacked."""
+    gold: dict[Name, ComponentConfig] = {}
+    """By reward name the truth that it imitates: measured and never trained on, to show when a reward is
+    being hacked. The key ``default`` is for all others; a component in place of the table is the default. A
+    reward that is a formula, and so its own truth, is named as its own gold."""
+    prompt_share: ComponentConfig | None = None
+    """What measures the share of its prompt that a video shows, beside the gold of every reward. Where an
+    older file has the oracle as the gold of all rewards, it is that too."""
     prompts: dict[str, str]
     """Prompt set by reward name; the key ``default`` is for all others."""
     decode_frames: int | None = Field(default=None, ge=1)
@@ -118,6 +126,31 @@ class SuiteConfig(Strict):
     there are none, as ``memory``."""
     memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
     """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_gold(cls, suite: Any) -> Any:
+        """Read files and records of 0.1.0, which have one gold for all rewards, or ``null``."""
+        if not isinstance(suite, dict) or "gold" not in suite:
+            return suite
+        gold = suite["gold"]
+        if gold is None:
+            return suite | {"gold": {}}
+        if not isinstance(gold, dict) or not isinstance(gold.get("family"), str):
+            return suite
+        share = {"prompt_share": gold} if gold["family"] == _PROMPT_SHARE else {}
+        return share | suite | {"gold": {"default": gold}}
+
+    @field_validator("gold")
+    @classmethod
+    def _of_rewards(
+        cls, gold: dict[str, ComponentConfig], info: ValidationInfo
+    ) -> dict[str, ComponentConfig]:
+        rewards = info.data.get("rewards")
+        for name in gold:
+            if rewards is not None and name != "default" and name not in rewards:
+                raise rule(f"names {name!r}, which is no reward", nearest(name, ["default", *rewards]))
+        return gold
 
     @field_validator("prompts")
     @classmethod
@@ -137,11 +170,18 @@ class SuiteConfig(Strict):
         """Return the prompt set that goes with ``reward``."""
         return self.prompts[reward] if reward in self.prompts else self.prompts["default"]
 
+    def gold_for(self, reward: str) -> ComponentConfig | None:
+        """Return what measures the truth that ``reward`` imitates; ``None`` where nothing does."""
+        return self.gold.get(reward, self.gold.get("default"))
+
+    def measures_for(self, reward: str) -> list[ComponentConfig]:
+        """Return what is measured of a video beside ``reward``: its gold and the share of the prompt."""
+        return [found for found in (self.gold_for(reward), self.prompt_share) if found is not None]
+
     def weights(self, *rewards: str) -> list[str]:
-        """Return the names of the weights of backbone, gold reward and the named ``rewards``, sorted."""
+        """Return the names of the weights of backbone, the named ``rewards`` and their golds, sorted."""
         components = [self.backbone, *(self.rewards[name] for name in rewards)]
-        if self.gold is not None:
-            components.append(self.gold)
+        components += [measure for name in rewards for measure in self.measures_for(name)]
         return sorted({name for component in components for name in _weight_names(component.settings)})
 
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.evaluation.looks import HELDOUT
-from vader_bench.records import Record
+from vader_bench.records import Record, gold_is_share
 from vader_bench.runs import RunFolder, read_metrics
 
 if TYPE_CHECKING:
@@ -74,8 +74,13 @@ def local_store(results: Path) -> str:
     return f"sqlite:///{results.resolve() / 'mlflow.db'}"
 
 
-def points(line: Mapping[str, Any]) -> Iterator[Point]:
-    """Yield what MLflow gets of a line of ``metrics.jsonl``; see the README for what each metric means."""
+def points(line: Mapping[str, Any], gold_as: str = "gold") -> Iterator[Point]:
+    """Yield what MLflow gets of a line of ``metrics.jsonl``; see the README for what each metric means.
+
+    Args:
+        line: of the file.
+        gold_as: what its gold is called: ``prompt_share`` of a run of 0.1.0.
+    """
     queries = int(line["queries"])
     if line["kind"] == "step":
         for name, value in line["metrics"].items():
@@ -87,9 +92,9 @@ def points(line: Mapping[str, Any]) -> Iterator[Point]:
     if line["split"] == HELDOUT:
         yield Point("reward", line["curve_mean"], queries)
         yield Point("reward_by_gpu_second", line["curve_mean"], int(line["device_seconds"]))
-    for name in ("reward_mean", "gold_mean"):
-        if name in line:
-            yield Point(f"evaluation/{line['split']}/{name.removesuffix('_mean')}", line[name], queries)
+    for name, metric in (("reward", "reward"), ("gold", gold_as), ("prompt_share", "prompt_share")):
+        if f"{name}_mean" in line:
+            yield Point(f"evaluation/{line['split']}/{metric}", line[f"{name}_mean"], queries)
 
 
 class Tracker:
@@ -136,7 +141,7 @@ class Tracker:
             if not sent.finished:
                 config = files.read_json(run / "config.json")
                 self._ensure_run(state, sent, run.name, _tags(config), _parameters(config))
-                self._send_lines(state, sent, run)
+                self._send_lines(state, sent, run, "prompt_share" if gold_is_share(config) else "gold")
                 if RunFolder(run).finished:
                     self._finish(state, sent, RunFolder(run))
 
@@ -236,7 +241,7 @@ class Tracker:
             place = (self._results.resolve() / "mlartifacts" / name).as_uri()
         return str(client.create_experiment(name, artifact_location=place))
 
-    def _send_lines(self, state: _State, sent: _Sent, run: Path) -> None:
+    def _send_lines(self, state: _State, sent: _Sent, run: Path, gold_as: str) -> None:
         """Send the lines after the last one that was sent, as many at a time as MLflow takes."""
         from mlflow.entities import Metric
 
@@ -244,7 +249,7 @@ class Tracker:
         lines = read_metrics(RunFolder(run).metrics_path)
         for number, line in enumerate(lines[sent.lines :], start=sent.lines + 1):
             stamp = sent.started + int(line["device_seconds"] * 1000)
-            new = [Metric(point.key, point.value, stamp, point.step) for point in points(line)]
+            new = [Metric(point.key, point.value, stamp, point.step) for point in points(line, gold_as)]
             if len(batch) + len(new) > _BATCH:
                 self._mlflow().log_batch(str(sent.run_id), metrics=batch)
                 sent.lines, batch = number - 1, []

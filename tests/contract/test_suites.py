@@ -52,10 +52,35 @@ def test_every_reward_of_a_suite_loads_and_has_prompts_with_all_splits(name: str
         run = config(name).model_copy(update={"reward": reward, "prompts": suite.prompts_for(reward)})
         parts = load_parts(run, "cpu")
         assert parts.backbone.frames == 8
-        assert parts.gold is not None
+        assert parts.gold is not None, reward
+        assert not parts.gold.modules(), "a truth is no network"
+        assert parts.prompt_share is not None
+        assert parts.prompt_share.name == "oracle"
         splits = parts.prompts.splits
         assert {"train", "heldout", "dev_train", "dev_heldout"} <= splits.keys()
         assert all(parse_caption(prompt) for members in splits.values() for prompt in members)
+
+
+GOLDS = {
+    "action": "action-verdict",
+    "aesthetic": "audience-rating",
+    "aesthetic-hps": "mix",
+    "brightness": "brightness",
+    "colourfulness": "colourfulness",
+    "hps": "audience-utility",
+    "jpeg-compressibility": "jpeg-compressibility",
+    "object-removal": "book-absence",
+    "pickscore": "judges-appeal",
+    "temporal-consistency": "actor-constancy",
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_reward_of_a_suite_has_a_truth_of_its_own(name: str) -> None:
+    suite = load_suite(name)
+    assert {reward: gold.family for reward, gold in suite.gold.items()} == {
+        reward: GOLDS[reward] for reward in suite.rewards
+    }
 
 
 def test_image_to_video_trains_on_one_breed_and_tests_on_another() -> None:

@@ -31,7 +31,12 @@ def step_line(queries: int, seconds: float) -> dict[str, Any]:
 def evaluation_line(queries: int, seconds: float, split: str = "heldout") -> dict[str, Any]:
     """Return the metrics line of a look at ``split``."""
     spent = {"queries": queries, "device_seconds": seconds, **_LEDGER}
-    means = {"reward_mean": queries / 4, "curve_mean": queries / 2, "gold_mean": 0.5}
+    means = {
+        "reward_mean": queries / 4,
+        "curve_mean": queries / 2,
+        "gold_mean": 0.5,
+        "prompt_share_mean": 0.75,
+    }
     return {"kind": "evaluation", "split": split, **spent, **means}
 
 

@@ -45,6 +45,7 @@ class Invented:
     seed_noise: float = 0.01
     video_noise: float = 0.02
     gold: Callable[[float], float | None] = lambda gain: 0.5 + 0.2 * gain
+    prompt_share: Callable[[float], float | None] = lambda gain: 0.75 - 0.1 * gain
     device: str = "cpu"
     clock: float = 1.0
     """Device times are multiplied by it, as on another machine."""
@@ -143,7 +144,8 @@ def _score(
     video = np.random.default_rng([*letters, sample, seed, queries, round(1e6 * abs(gain))])
     noise = world.video_noise * video.normal() if queries else 0.0
     value = float(base + gain + noise)
-    return VideoScore(prompt=prompt, sample=sample, reward=value, gold=world.gold(gain))
+    measured = {"gold": world.gold(gain), "prompt_share": world.prompt_share(gain)}
+    return VideoScore(prompt=prompt, sample=sample, reward=value, **measured)
 
 
 def _settings(method: str) -> dict[str, Any]:

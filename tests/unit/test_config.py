@@ -230,7 +230,18 @@ def test_fault_in_a_prompt_file_is_told(write_files: Write, suite_data: Data, tm
             {"backbone": {"family": "modelscop"}},
             "backbone: of suite small has the unknown family 'modelscop'",
         ),
-        ({"gold": {"family": "clips"}}, "gold: of suite small has the unknown family 'clips'; did you mean"),
+        (
+            {"gold": {"family": "clips"}},
+            "gold.default: of suite small has the unknown family 'clips'; did you mean",
+        ),
+        (
+            {"gold": {"aesthetic": {"family": "oracel"}}},
+            "gold.aesthetic: of suite small has the unknown family 'oracel'; did you mean 'oracle'",
+        ),
+        (
+            {"prompt_share": {"family": "oracel"}},
+            "prompt_share: of suite small has the unknown family 'oracel'; did you mean 'oracle'",
+        ),
     ],
 )
 def test_unknown_families(write_files: Write, suite_data: Data, change: Data, line: str) -> None:

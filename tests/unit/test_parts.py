@@ -29,6 +29,7 @@ def test_the_parts_of_a_run_are_loaded_with_their_digests(tiny_pipeline: Path) -
     assert parts.reward.name == "redness"
     assert parts.gold is not None
     assert parts.gold.name == "brightness"
+    assert parts.prompt_share is None
     assert len(parts.prompts.split("train")) == 5
     names = {f"prompts/{split}" for split in ("train", "heldout", "dev_train", "dev_heldout")}
     assert parts.digests.keys() == {f"weights/{tiny_pipeline}", *names}
@@ -36,6 +37,22 @@ def test_the_parts_of_a_run_are_loaded_with_their_digests(tiny_pipeline: Path) -
 
 def test_a_suite_may_have_no_gold_reward(tiny_pipeline: Path) -> None:
     suite = tiny_run(tiny_pipeline).suite.model_dump() | {"gold": None}
+    assert load_parts(tiny_run(tiny_pipeline, suite=suite), "cpu").gold is None
+
+
+def test_a_run_gets_the_gold_of_its_reward_and_the_share_of_the_prompt(tiny_pipeline: Path) -> None:
+    suite = tiny_run(tiny_pipeline).suite.model_dump()
+    suite["rewards"]["bright"] = {"family": "brightness"}
+    suite |= {
+        "gold": {"bright": {"family": "brightness"}, "default": {"family": "colourfulness"}},
+        "prompt_share": {"family": "redness"},
+    }
+    for reward, gold in (("red", "colourfulness"), ("bright", "brightness")):
+        parts = load_parts(tiny_run(tiny_pipeline, suite=suite, reward=reward), "cpu")
+        assert parts.gold is not None
+        assert parts.prompt_share is not None
+        assert (parts.gold.name, parts.prompt_share.name) == (gold, "redness")
+    del suite["gold"]["default"]
     assert load_parts(tiny_run(tiny_pipeline, suite=suite), "cpu").gold is None
 
 

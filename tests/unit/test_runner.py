@@ -169,6 +169,7 @@ def test_metrics_tell_steps_and_looks_in_order(whole: Whole) -> None:
     assert lines[-1]["reward_mean"] == pytest.approx(sum(s.reward for s in last.scores) / 6)
     assert lines[-1]["curve_mean"] == pytest.approx(sum(list(shared.values())[:2]) / 2)
     assert lines[-1]["gold_mean"] == pytest.approx(sum(s.gold or 0 for s in last.scores) / 6)
+    assert "prompt_share_mean" not in lines[-1]  # this suite does not measure it
 
 
 @pytest.mark.parametrize("method", TRAINED)
@@ -307,6 +308,7 @@ def measured(tiny_pipeline: Path) -> RunConfig:
     run = tiny_run(tiny_pipeline)
     suite = run.suite.model_dump()
     suite["rewards"]["bright"] = {"family": "brightness"}
+    suite["prompt_share"] = {"family": "colourfulness"}
     evaluation = run.evaluation.model_dump() | {"measure": MEASURES}
     return RunConfig.model_validate(run.model_dump() | {"suite": suite, "evaluation": evaluation})
 
@@ -323,6 +325,9 @@ def test_a_run_measures_what_the_experiment_asks_for(
     assert [point.scale for point in record.frontier] == [0.0, 1.0]
     for point, look in zip(record.frontier, (heldout[0], heldout[-1]), strict=True):
         assert point.look.scores == [score for score in look.scores if score.sample == 0]
+    shares = [score.prompt_share or 0 for score in heldout[-1].scores]
+    told = [line for line in read_metrics(tmp_path / "metrics.jsonl") if line.get("split") == "heldout"]
+    assert told[-1]["prompt_share_mean"] == pytest.approx(sum(shares) / len(shares)) != 0
     assert (record.peak_bytes or 0) > 0
     plain = read_record(whole("vader") / "record.json")
     assert [score.reward for score in plain.evaluations[-1].scores] == [s.reward for s in heldout[-1].scores]

@@ -274,8 +274,9 @@ def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2; this program reads version 1; delete the run's folder and run again"),
-        ({"version": None}, "version None; this program reads version 1"),
+        ({"version": 3}, "version 3; this program reads versions 1 to 2; use the vader-bench that wrote it"),
+        ({"version": 0}, "version 0; this program reads versions 1 to 2"),
+        ({"version": None}, "version None; this program reads versions 1 to 2"),
         ({"seed": "one"}, "is no record \\(seed: "),
         ({"extra": 1}, "is no record \\(extra: "),
     ],

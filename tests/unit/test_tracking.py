@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -25,6 +26,7 @@ METRICS = {
     "reward_by_gpu_second": [(0, 0.0), (2, 2.0), (5, 4.0)],
     "train/reward": [(2, 0.2), (4, 0.4), (8, 0.8)],
     "evaluation/heldout/gold": [(0, 0.5), (4, 0.5), (8, 0.5)],
+    "evaluation/heldout/prompt_share": [(0, 0.75), (4, 0.75), (8, 0.75)],
     "evaluation/train/reward": [(8, 2.0)],
     "ledger/queries": [(2, 2.0), (4, 4.0), (8, 8.0)],
 }
@@ -74,7 +76,24 @@ def test_a_held_out_look_is_the_reward_by_queries_and_by_device_seconds() -> Non
 
 def test_a_look_at_another_split_is_not_the_reward() -> None:
     keys = {point.key for point in points(evaluation_line(4, 2.75, "noun"))}
-    assert keys == {"evaluation/noun/reward", "evaluation/noun/gold"}
+    assert keys == {f"evaluation/noun/{what}" for what in ("reward", "gold", "prompt_share")}
+
+
+def test_the_gold_of_an_older_run_is_the_share_of_the_prompt(results: Path) -> None:
+    line = evaluation_line(4, 2.75)
+    del line["prompt_share_mean"]
+    found = list(points(line, "prompt_share"))
+    assert Point("evaluation/heldout/prompt_share", 0.5, 4) in found
+    run = start_run(results)
+    config = json.loads((run / "config.json").read_text())
+    config["suite"]["gold"] = {"family": "oracle", "settings": {}}
+    (run / "config.json").write_text(json.dumps(config))
+    metrics = run / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace(', "prompt_share_mean": 0.75', ""))
+    tracker(results).send(run)
+    sent = stored(local_store(results))["vader-red-seed1"]
+    assert history(local_store(results), sent, "evaluation/heldout/prompt_share") == [(0, 0.5)]
+    assert history(local_store(results), sent, "evaluation/heldout/gold") == []
 
 
 def test_a_step_tells_its_metrics_and_the_whole_ledger() -> None:

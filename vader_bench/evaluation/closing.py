@@ -50,8 +50,13 @@ def extensions(
         video = extend(backbone, evaluator.sampler, [prompt], chunks, device=evaluator.device)
         parts = [part.to(evaluator.device) for part in video.chunk(chunks, dim=1)]
         scores = [evaluator.judge(part, [(prompt, 0)])[0] for part in parts]
-        golds = [score.gold for score in scores if score.gold is not None]
-        yield Extension(prompt=prompt, rewards=[score.reward for score in scores], golds=golds), video[0]
+        found = Extension(
+            prompt=prompt,
+            rewards=[score.reward for score in scores],
+            golds=[score.gold for score in scores if score.gold is not None],
+            prompt_shares=[score.prompt_share for score in scores if score.prompt_share is not None],
+        )
+        yield found, video[0]
         evaluator.sampled(chunks)
 
 

@@ -47,7 +47,7 @@ class Evaluator:
     reward: Reward
     """The reward the run trains on."""
     gold: Reward | None
-    """The reward no run trains on."""
+    """The truth that the reward imitates; no run trains on it."""
     device: str
     sampled: Callable[[int], None] = lambda _: None
     """Called with the number of videos whenever some are ready."""
@@ -55,6 +55,8 @@ class Evaluator:
     """Videos sampled at a time."""
     judges: Mapping[str, Reward] = field(default_factory=dict)
     """Other rewards that score every video, by name."""
+    prompt_share: Reward | None = None
+    """What measures the share of its prompt that a video shows; no run trains on it."""
 
     def look(self, prompts: Sequence[str], samples: int) -> Sight:
         """Return what is seen of ``samples`` videos of each prompt.
@@ -88,7 +90,10 @@ class Evaluator:
         """
         prompts = [prompt for prompt, _ in shots]
         rewards = _scores(self.reward, video, prompts)
-        golds = _scores(self.gold, video, prompts) if self.gold else [None] * len(shots)
+        golds, shares = (
+            [None] * len(shots) if measure is None else _scores(measure, video, prompts)
+            for measure in (self.gold, self.prompt_share)
+        )
         others = {name: _scores(judge, video, prompts) for name, judge in self.judges.items()}
         return [
             VideoScore(
@@ -96,6 +101,7 @@ class Evaluator:
                 sample=sample,
                 reward=rewards[index],
                 gold=golds[index],
+                prompt_share=shares[index],
                 others={name: scores[index] for name, scores in others.items()},
             )
             for index, (prompt, sample) in enumerate(shots)

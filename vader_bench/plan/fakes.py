@@ -121,8 +121,12 @@ class _Judges:
     def __init__(self, suite: SuiteConfig, rewards: Sequence[str]) -> None:
         components = {name: suite.rewards[name] for name in rewards}
         self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
-        self.gold = reward_skeleton(suite.gold.family, suite.gold.settings) if suite.gold else None
-        for reward in (*self.rewards.values(), *([self.gold] if self.gold else [])):
+        self.measures = {
+            name: [reward_skeleton(c.family, c.settings) for c in suite.measures_for(name)]
+            for name in rewards
+        }
+        """What is measured beside each reward, by its name."""
+        for reward in (*self.rewards.values(), *(each for found in self.measures.values() for each in found)):
             for module in reward.modules():
                 module.to("meta")  # a user's own may be real
         self.costs: dict[tuple[Call, str, tuple[int, int]], Cost] = {}
@@ -167,9 +171,8 @@ class Fakes:
 
     def weights(self, reward: str) -> int:
         """Return the bytes of all frozen weights of a run on ``reward``."""
-        gold = self._judges.gold
         modules = [*self.backbone.modules(), *self.rewards[reward].modules()]
-        modules += gold.modules() if gold is not None else []
+        modules += [module for measure in self._judges.measures[reward] for module in measure.modules()]
         return _bytes(modules) - self.adapters
 
     def cost(self, call: Call, reward: str) -> Cost:

@@ -186,7 +186,7 @@ class _Networks:
 
 
 def _what_costs(suite: SuiteConfig) -> str:
-    return suite.model_dump_json(include={"backbone", "rewards", "gold", "memory"})
+    return suite.model_dump_json(include={"backbone", "rewards", "gold", "prompt_share", "memory"})
 
 
 def _fewer_videos(planned: Planned) -> list[Made]:

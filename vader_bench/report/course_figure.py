@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vader_bench.records import Record
 from vader_bench.report.load import Results
 from vader_bench.report.style import GREY, drawing, rendered, style_of
-from vader_bench.stats import Analysis, Course, Estimate, course, frontier
+from vader_bench.stats import Analysis, Course, Estimate, FrontierRow, course, frontier
 
 __all__ = ["draw_course"]
 
@@ -24,35 +23,71 @@ class _Row(NamedTuple):
 
 _ROWS = (
     _Row("reward gain", lambda state: state.gain),
-    _Row("oracle gain", lambda state: state.gold_gain),
+    _Row("truth gain", lambda state: state.gold_gain),
+    _Row("prompt share gain", lambda state: state.prompt_share_gain),
     _Row("diversity", lambda state: state.diversity),
     _Row("motion", lambda state: state.motion),
     _Row("path KL (nats)", lambda state: state.path_kl),
 )
 
 
+class _Trade(NamedTuple):
+    """A panel of what is measured beside the reward, against the reward."""
+
+    title: str
+    key: str
+    """In the statistics of an arm."""
+    pick: Callable[[FrontierRow], Estimate]
+
+
+_TRADES = (
+    _Trade("truth", "gold", lambda row: row.gold),
+    _Trade("share of the prompt", "prompt_share", lambda row: row.prompt_share),
+)
+
+
 def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes] | None:
     """Return the figure as ``png`` and ``svg``; ``None`` where the course was not measured.
 
-    One column a reward. Upper rows: reward, oracle, diversity, motion and path divergence against reward
-    queries, with 95 % intervals. Last row: the oracle against the reward, along the scales of the adapters,
-    and along N for best-of-N of the base model.
+    One column a reward. Upper rows: reward, its truth, the share of the prompt, diversity, motion and path
+    divergence against reward queries, with 95 % intervals. Last rows: truth and share of the prompt against
+    the reward, along the scales of the adapters, and along N for best-of-N of the base model. A row of which
+    nothing was measured is left out.
     """
     if not any(
         look.path_kl is not None for record in results.records.values() for look in record.evaluations
     ):
         return None
     rewards = results.experiment.rewards
+    records = {
+        (reward, arm): sorted(found, key=lambda record: record.seed)
+        for reward in rewards
+        for arm in results.methods
+        if (found := results.of(reward, arm))
+    }
+    courses = {key: course(found) for key, found in records.items()}
+    frontiers = {key: frontier(found) for key, found in records.items()}
+    states = [state for found in courses.values() for state in found]
+    points = [point for found in frontiers.values() for point in found]
+    rows = [row for row in _ROWS if any(not row.pick(state).absent for state in states)]
+    trades = [trade for trade in _TRADES if any(not trade.pick(point).absent for point in points)]
     with drawing():
-        figure = Figure(figsize=(2.9 * len(rewards) + 0.6, 9.6), layout="constrained")
-        axes = figure.subplots(len(_ROWS) + 1, len(rewards), squeeze=False)
+        size = (2.9 * len(rewards) + 0.6, 1.6 * (len(rows) + len(trades)))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(rows) + len(trades), len(rewards), squeeze=False)
         for column, reward in enumerate(rewards):
             axes[0, column].set_title(reward, fontweight="bold")
-            _draw_reward(list(axes[:, column]), results, reward)
-            if reward in analyses:
-                _best_of(axes[-1, column], analyses[reward])
-        for row, title in enumerate([*(row.title for row in _ROWS), "oracle"]):
-            axes[row, 0].set_ylabel(title)
+            for ax, row in zip(axes[:, column], rows, strict=False):
+                along = {arm: found for (name, arm), found in courses.items() if name == reward}
+                _draw_row(ax, row, along, results)
+            axes[len(rows) - 1, column].set_xlabel("reward queries")
+            for ax, trade in zip(axes[len(rows) :, column], trades, strict=True):
+                scaled = {arm: found for (name, arm), found in frontiers.items() if name == reward}
+                _draw_trade(ax, trade, scaled, analyses.get(reward), results)
+            if trades:
+                axes[-1, column].set_xlabel("reward, adapters scaled (open: 0, large: 1)")
+        for row_axes, title in zip(axes, [row.title for row in (*rows, *trades)], strict=True):
+            row_axes[0].set_ylabel(title)
         figure.align_ylabels()
         handles = [_handle(arm, results.methods) for arm in results.methods]
         handles.append(Line2D([], [], color=GREY, linestyle="--", marker=".", label="best-of-N of the base"))
@@ -60,21 +95,26 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
         return rendered(figure)
 
 
-def _draw_reward(axes: Sequence[Axes], results: Results, reward: str) -> None:
-    for arm in results.methods:
-        records = sorted(results.of(reward, arm), key=lambda record: record.seed)
-        if not records:
-            continue
-        states = course(records)
+def _draw_row(ax: Axes, row: _Row, courses: dict[str, list[Course]], results: Results) -> None:
+    for arm, states in courses.items():
         queries = [state.queries for state in states]
-        for ax, row in zip(axes, _ROWS, strict=False):
-            _curve(ax, queries, [row.pick(state) for state in states], style_of(arm, results.methods))
-        _frontier(axes[-1], records, style_of(arm, results.methods))
-    for ax, row in zip(axes, _ROWS, strict=False):
-        ax.set_xlabel("reward queries" if row is _ROWS[-1] else "")
-        if "gain" in row.title:
-            ax.axhline(0, color=GREY, linestyle=":", linewidth=1.0)
-    axes[-1].set_xlabel("reward, adapters scaled (open: 0, large: 1)")
+        _curve(ax, queries, [row.pick(state) for state in states], style_of(arm, results.methods))
+    if "gain" in row.title:
+        ax.axhline(0, color=GREY, linestyle=":", linewidth=1.0)
+
+
+def _draw_trade(
+    ax: Axes,
+    trade: _Trade,
+    points: dict[str, list[FrontierRow]],
+    analysis: Analysis | None,
+    results: Results,
+) -> None:
+    for arm, found in points.items():
+        measured = [row for row in found if not trade.pick(row).absent]
+        _frontier(ax, measured, trade, style_of(arm, results.methods))
+    if analysis is not None:
+        _best_of(ax, analysis, trade.key)
 
 
 def _curve(ax: Axes, queries: Sequence[int], values: Sequence[Estimate], style: tuple[str, str]) -> None:
@@ -89,12 +129,11 @@ def _curve(ax: Axes, queries: Sequence[int], values: Sequence[Estimate], style: 
     ax.locator_params(nbins=5)
 
 
-def _frontier(ax: Axes, records: Sequence[Record], style: tuple[str, str]) -> None:
-    rows = [row for row in frontier(records) if not row.gold.absent]
+def _frontier(ax: Axes, rows: Sequence[FrontierRow], trade: _Trade, style: tuple[str, str]) -> None:
     if not rows:
         return
     colour, marker = style
-    x, y = [row.reward.value for row in rows], [row.gold.value for row in rows]
+    x, y = [row.reward.value for row in rows], [trade.pick(row).value for row in rows]
     ax.plot(x, y, color=colour, linewidth=1.4)
     for row, a, b in zip(rows, x, y, strict=True):
         ax.plot(
@@ -105,9 +144,9 @@ def _frontier(ax: Axes, records: Sequence[Record], style: tuple[str, str]) -> No
     ax.locator_params(nbins=5)
 
 
-def _best_of(ax: Axes, analysis: Analysis) -> None:
-    arms = [arm for arm in analysis.arms if arm.seeds == 0 and "gold" in arm.statistics]
-    x, y = ([arm.statistics[key].value for arm in arms] for key in ("heldout_reward", "gold"))
+def _best_of(ax: Axes, analysis: Analysis, key: str) -> None:
+    arms = [arm for arm in analysis.arms if arm.seeds == 0 and key in arm.statistics]
+    x, y = ([arm.statistics[name].value for arm in arms] for name in ("heldout_reward", key))
     ax.plot(x, y, color=GREY, linestyle="--", marker=".", linewidth=1.0, zorder=1)
 
 

@@ -31,11 +31,18 @@ def findings(results: Results, reward: str) -> list[str]:
     """Return what these measures say about ``reward``, in sentences."""
     lines = []
     for arm, records in _measured(results, reward, _has_kl):
-        hacked = next((state for state in course(records) if state.hacked), None)
+        states = course(records)
+        hacked = next((state for state in states if state.hacked), None)
         if hacked is not None:
             lines.append(
-                f"{arm} is over-optimised after {hacked.queries} queries: the reward has risen and the "
-                "oracle's score has fallen, both by interval."
+                f"{arm} is over-optimised after {hacked.queries} queries: the reward has risen and the truth "
+                "that it imitates has fallen, both by interval."
+            )
+        astray = next((state for state in states if state.off_prompt), None)
+        if astray is not None:
+            lines.append(
+                f"{arm} leaves the prompt after {astray.queries} queries: the reward has risen and the share "
+                "of the prompt that the oracle sees has fallen, both by interval."
             )
     for arm, records in _measured(results, reward, lambda record: bool(record.extensions)):
         last = drift(records)[-1]
@@ -71,12 +78,16 @@ def _transfer(results: Results, reward: str) -> Table:
 
 
 def _course(results: Results, reward: str) -> Table:
-    head = ["", "queries", "reward gain", "oracle gain", "diversity", "motion", "path KL (nats)"]
+    head = [
+        "", "queries", "reward gain", "truth gain", "gain, share of the prompt", "diversity", "motion",
+        "path KL (nats)",
+    ]  # fmt: skip
     rows = [
         [
             arm if index == 0 else "",
             str(state.queries),
-            *map(estimate_text, (state.gain, state.gold_gain, state.diversity, state.motion, state.path_kl)),
+            *map(estimate_text, (state.gain, state.gold_gain, state.prompt_share_gain)),
+            *map(estimate_text, (state.diversity, state.motion, state.path_kl)),
         ]
         for arm, records in _measured(results, reward, _has_kl)
         for index, state in enumerate(course(records))
@@ -89,23 +100,24 @@ def _frontier(results: Results, reward: str) -> Table:
         [
             arm if index == 0 else "",
             f"{row.scale:g}",
-            *map(estimate_text, (row.reward, row.gold, row.diversity)),
+            *map(estimate_text, (row.reward, row.gold, row.prompt_share, row.diversity)),
         ]
         for arm, records in _measured(results, reward, lambda record: bool(record.frontier))
         for index, row in enumerate(frontier(records))
     ]
-    return Table("Adapters scaled after training", ["", "scale", "reward", "oracle", "diversity"], rows)
+    head = ["", "scale", "reward", "truth", "share of the prompt", "diversity"]
+    return Table("Adapters scaled after training", head, rows)
 
 
 def _drift(results: Results, reward: str) -> Table:
-    head = ["", "chunk", "reward", "minus the first chunk", "oracle minus the first chunk"]
+    head = ["", "chunk", "reward", *(f"{what}minus the first chunk" for what in ("", "truth ", "prompt "))]
     arms = [("base", results.of(reward, "base")[:1])] if results.of(reward, "base") else []
     arms += list(_measured(results, reward, lambda record: bool(record.extensions)))
     rows = [
         [
             arm if index == 0 else "",
             str(state.chunk),
-            *map(estimate_text, (state.reward, state.change, state.gold_change)),
+            *map(estimate_text, (state.reward, state.change, state.gold_change, state.prompt_share_change)),
         ]
         for arm, records in arms
         if all(record.extensions for record in records)

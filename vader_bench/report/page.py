@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vader_bench.pages import render
-from vader_bench.records import EXTENDED, SAMPLE_PROMPTS, Record, run_name
+from vader_bench.records import EXTENDED, SAMPLE_PROMPTS, Record, VideoScore, run_name
 from vader_bench.report.agreement import Agreement, agreement_lines
 from vader_bench.report.documents import Section
 from vader_bench.report.load import BASE, Results
@@ -116,8 +116,9 @@ def _cell(folder: Path, reward: str, arm: str, record: Record | None, video: tup
     if score is None:
         words = "score missing"
     else:
-        gold = "" if score[1] is None else f", oracle {score[1]:.2f}"
-        words = f"{reward} {score[0]:.4g}{gold}{_verdict(record, prompt)}"
+        gold = "" if score.gold is None else f", truth {score.gold:.4g}"
+        share = "" if score.prompt_share is None else f", share of the prompt {score.prompt_share:.2f}"
+        words = f"{reward} {score.reward:.4g}{gold}{share}{_verdict(record, prompt)}"
     return Cell(arm, source if (folder / source).is_file() else None, words)
 
 
@@ -128,11 +129,11 @@ def _verdict(record: Record | None, prompt: str) -> str:
     return f"; it sees {said}" if said else ""
 
 
-def _final_scores(record: Record) -> dict[str, tuple[float, float | None]]:
-    """Return reward and oracle score of the first sample of each held-out prompt, at the end."""
+def _final_scores(record: Record) -> dict[str, VideoScore]:
+    """Return the scores of the first sample of each held-out prompt, at the end."""
     looks = [evaluation for evaluation in record.evaluations if evaluation.split == HELDOUT]
     last = max(looks, key=lambda evaluation: evaluation.queries)
-    return {score.prompt: (score.reward, score.gold) for score in last.scores if score.sample == 0}
+    return {score.prompt: score for score in last.scores if score.sample == 0}
 
 
 def _records(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -62,7 +62,10 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Generalisation",
         ("gain_train", "gain", "gain_composition", "gain_noun", "heldout_over_train"),
     ),
-    ("Oracle and diversity", ("gold", "gold_gain", "diversity")),
+    (
+        "Truth of the reward, share of the prompt, and diversity",
+        ("gold", "gold_gain", "prompt_share", "prompt_share_gain", "diversity"),
+    ),
 )
 _KNOWN = {key for _, keys in _GROUPS for key in keys}
 

@@ -76,8 +76,20 @@ _COLUMNS = (
         "ratio",
         "held-out gain divided by train gain; undefined unless the train gain is above zero",
     ),
-    Column("gold", "oracle", "reward", "score of the final held-out videos by the oracle, in [0, 1]"),
-    Column("gold_gain", "oracle gain", "reward", "final oracle score minus that of the base model"),
+    Column("gold", "truth", "reward", "what the reward imitates, measured on the final held-out videos"),
+    Column("gold_gain", "truth gain", "reward", "final truth of the reward minus that of the base model"),
+    Column(
+        "prompt_share",
+        "share of the prompt",
+        "reward",
+        "share of the prompt that the oracle sees in the final held-out videos, in [0, 1]",
+    ),
+    Column(
+        "prompt_share_gain",
+        "gain, share of the prompt",
+        "reward",
+        "final share of the prompt minus that of the base model",
+    ),
     Column("diversity", "diversity", "reward", "distance between videos of one held-out prompt, at the end"),
     Column(
         "margin_over_best_of",

@@ -1,7 +1,7 @@
 """What the simulated audience of the pocket world says of a clip: the truth that learned rewards imitate.
 
-A rating is measured on every frame, and the mean counts. Which of the words that were asked for a clip shows is
-measured by the pixel oracle, for the clip as a whole. No network is asked, and no run trains on it.
+A rating is measured on every frame, and the mean counts. Which of the words that were asked for a clip shows
+is measured by the pixel oracle, for the clip as a whole. No network is asked, and no run trains on it.
 """
 
 from __future__ import annotations

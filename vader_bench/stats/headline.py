@@ -155,7 +155,8 @@ class _Analyst:
             **self._to_target(index),
             **{f"gain_{name}": gain.estimate() for name, gain in gains.items() if name != HELDOUT},
             "heldout_over_train": _transfer(gains),
-            **self._gold(index),
+            **self._beside("gold", self.final.gold, index),
+            **self._beside("prompt_share", self.final.prompt_share, index),
             "diversity": self._diversity(index),
             "margin_over_best_of": self._margin(index),
         }
@@ -203,12 +204,12 @@ class _Analyst:
             found[key] = Sampled.of(np.divide, amount, spent[lead, look]).estimate()
         return found
 
-    def _gold(self, index: int) -> dict[str, Estimate]:
-        gold = self.final.gold
-        if gold is None:
-            return dict.fromkeys(("gold", "gold_gain"), Estimate.none("not measured"))
-        ends = self.resampler.seeds_and_prompts(gold[index], self.final.prompts)
-        return {"gold": ends[1].estimate(), "gold_gain": (ends[1] - ends[0]).estimate()}
+    def _beside(self, name: str, measured: FloatArray | None, index: int) -> dict[str, Estimate]:
+        """Return the final level and the gain of what is measured beside the reward."""
+        if measured is None:
+            return dict.fromkeys((name, f"{name}_gain"), Estimate.none("not measured"))
+        ends = self.resampler.seeds_and_prompts(measured[index], self.final.prompts)
+        return {name: ends[1].estimate(), f"{name}_gain": (ends[1] - ends[0]).estimate()}
 
     def _diversity(self, index: int) -> Estimate:
         if self.panel.diversity is None:
@@ -237,10 +238,10 @@ class _Analyst:
         """Return the base model, measured on the videos it shares with the methods, and best-of-N."""
         start = self.resampler.seeds_and_prompts(self.final.reward[0, 0], self.final.prompts)
         statistics = {"heldout_reward": start.estimate()}
-        gold = self.final.gold
-        if gold is not None:
-            start = self.resampler.seeds_and_prompts(gold[0, 0], self.final.prompts)
-            statistics["gold"] = start.estimate()
+        for name, at_ends in (("gold", self.final.gold), ("prompt_share", self.final.prompt_share)):
+            if at_ends is not None:
+                start = self.resampler.seeds_and_prompts(at_ends[0, 0], self.final.prompts)
+                statistics[name] = start.estimate()
         base = self.panel.base
         if base is None:
             return [Arm("base", 0, len(self.final.prompts), statistics)]
@@ -249,8 +250,9 @@ class _Analyst:
         arms = [Arm("base", 0, len(self.final.prompts), statistics)]
         for count in base.best_of:
             best = {"heldout_reward": self._best_of(count, base.reward, base.reward).estimate()}
-            if base.gold is not None:
-                best["gold"] = self._best_of(count, base.reward, base.gold).estimate()
+            for name, scores in (("gold", base.gold), ("prompt_share", base.prompt_share)):
+                if scores is not None:
+                    best[name] = self._best_of(count, base.reward, scores).estimate()
             arms.append(Arm(f"best-of-{count}", 0, len(base.prompts), best))
         return arms
 

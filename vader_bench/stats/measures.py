@@ -30,7 +30,9 @@ class Course:
     gain: Estimate
     """Held-out reward minus that of the base model, on the videos of every look."""
     gold_gain: Estimate
-    """The same by the oracle."""
+    """The same of the truth that the reward imitates."""
+    prompt_share_gain: Estimate
+    """The same of the share of the prompt."""
     diversity: Estimate
     motion: Estimate
     path_kl: Estimate
@@ -38,8 +40,13 @@ class Course:
 
     @property
     def hacked(self) -> bool:
-        """Whether the oracle's score has fallen while the reward has risen, both by interval."""
+        """Whether the reward's truth has fallen while the reward has risen, both by interval."""
         return self.gain.above_zero and self.gold_gain.below_zero
+
+    @property
+    def off_prompt(self) -> bool:
+        """Whether the share of the prompt has fallen while the reward has risen, both by interval."""
+        return self.gain.above_zero and self.prompt_share_gain.below_zero
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class FrontierRow:
     scale: float
     reward: Estimate
     gold: Estimate
+    prompt_share: Estimate
     diversity: Estimate
 
 
@@ -62,6 +70,7 @@ class Drift:
     change: Estimate
     """The reward minus that of the first chunk."""
     gold_change: Estimate
+    prompt_share_change: Estimate
 
 
 def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
@@ -81,6 +90,7 @@ def course(records: Sequence[Record]) -> list[Course]:
     looks = [_looks(record) for record in records]
     gains = _gains(records, looks, lambda score: score.reward)
     golds = _gains(records, looks, lambda score: score.gold)
+    shares = _gains(records, looks, lambda score: score.prompt_share)
     resampler = _resampler(records)
 
     def along(pick: Callable[[Evaluation], float | None]) -> list[Estimate]:
@@ -93,7 +103,7 @@ def course(records: Sequence[Record]) -> list[Course]:
         strict=True,
     )
     return [
-        Course(looks[0][index].queries, gains[index], golds[index], *found)
+        Course(looks[0][index].queries, gains[index], golds[index], shares[index], *found)
         for index, found in enumerate(measured)
     ]
 
@@ -109,6 +119,7 @@ def frontier(records: Sequence[Record]) -> list[FrontierRow]:
                 points[0].scale,
                 _level(resampler, looks, lambda score: score.reward),
                 _level(resampler, looks, lambda score: score.gold),
+                _level(resampler, looks, lambda score: score.prompt_share),
                 _of_runs(resampler, [look.diversity for look in looks]),
             )
         )
@@ -120,17 +131,22 @@ def drift(records: Sequence[Record]) -> list[Drift]:
     prompts = [extension.prompt for extension in records[0].extensions]
     rewards = np.asarray([[e.rewards for e in record.extensions] for record in records])  # [S, P, C]
     golds = np.asarray([[e.golds for e in record.extensions] for record in records])
+    shares = np.asarray([[e.prompt_shares for e in record.extensions] for record in records])
     resampler = _resampler(records)
 
     def over(values: FloatArray) -> Estimate:
         return resampler.seeds_and_prompts(values, prompts).estimate()
 
+    def change(values: FloatArray, index: int) -> Estimate:
+        return over(values[..., index] - values[..., 0]) if values.shape[-1] else NOT_MEASURED
+
     return [
         Drift(
             chunk=index + 1,
             reward=over(rewards[..., index]),
-            change=over(rewards[..., index] - rewards[..., 0]),
-            gold_change=over(golds[..., index] - golds[..., 0]) if golds.shape[-1] else NOT_MEASURED,
+            change=change(rewards, index),
+            gold_change=change(golds, index),
+            prompt_share_change=change(shares, index),
         )
         for index in range(rewards.shape[-1])
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,6 +24,9 @@ AXES = ("queries", "flops", "device_seconds")
 Video: TypeAlias = tuple[str, int]
 """A prompt and the index of its evaluation noise."""
 
+Measured: TypeAlias = Literal["reward", "gold", "prompt_share"]
+"""What is measured of a video."""
+
 _Scores: TypeAlias = dict[str, list[float]]
 
 
@@ -35,7 +38,9 @@ class SplitScores:
     reward: FloatArray
     """[M, 2, S, Q]: method, start or end, seed, prompt; mean over the samples of a prompt."""
     gold: FloatArray | None
-    """The same by the oracle; ``None`` where a score is missing."""
+    """The same of the reward's truth; ``None`` where a score is missing."""
+    prompt_share: FloatArray | None
+    """The same of the share of the prompt; ``None`` where a score is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class BaseScores:
     reward: FloatArray
     """[Q, n]."""
     gold: FloatArray | None
+    """[Q, n]; ``None`` where a score is missing."""
+    prompt_share: FloatArray | None
     """[Q, n]; ``None`` where a score is missing."""
     diversity: float | None
     best_of: tuple[int, ...]
@@ -149,9 +156,9 @@ def _by_queries(record: Record, split: str) -> dict[int, Evaluation]:
     return by_queries
 
 
-def _scores(evaluation: Evaluation, videos: Sequence[Video], which: str = "reward") -> _Scores | None:
+def _scores(evaluation: Evaluation, videos: Sequence[Video], which: Measured = "reward") -> _Scores | None:
     """Return the scores of ``videos`` by prompt, in their order; ``None`` where one is missing."""
-    found = {(s.prompt, s.sample): s.reward if which == "reward" else s.gold for s in evaluation.scores}
+    found: dict[Video, float | None] = {(s.prompt, s.sample): getattr(s, which) for s in evaluation.scores}
     scores: _Scores = {}
     for video in videos:
         value = found[video]
@@ -161,7 +168,7 @@ def _scores(evaluation: Evaluation, videos: Sequence[Video], which: str = "rewar
     return scores
 
 
-def _means(evaluation: Evaluation, videos: Sequence[Video], which: str = "reward") -> list[float] | None:
+def _means(evaluation: Evaluation, videos: Sequence[Video], which: Measured = "reward") -> list[float] | None:
     """Return the mean score of each prompt over its ``videos``; ``None`` where one is missing."""
     scores = _scores(evaluation, videos, which)
     return None if scores is None else [float(np.mean(values)) for values in scores.values()]
@@ -240,14 +247,24 @@ def _both_ends(record: Record, split: str) -> bool:
 
 def _split_scores(ends: list[list[list[Evaluation]]]) -> SplitScores:
     videos = _shared_videos(ends[0][0])
-    reward = [[[_means(e, videos) for e in run] for run in row] for row in ends]
-    gold = [[[_means(e, videos, "gold") for e in run] for run in row] for row in ends]
-    complete = all(scores is not None for row in gold for run in row for scores in run)
+    reward = _at_ends(ends, videos, "reward")
+    assert reward is not None  # every video has one
     return SplitScores(
         prompts=_prompts(videos),
-        reward=np.asarray(reward, dtype=np.float64).swapaxes(1, 2),
-        gold=np.asarray(gold, dtype=np.float64).swapaxes(1, 2) if complete else None,
+        reward=reward,
+        gold=_at_ends(ends, videos, "gold"),
+        prompt_share=_at_ends(ends, videos, "prompt_share"),
     )
+
+
+def _at_ends(
+    ends: list[list[list[Evaluation]]], videos: Sequence[Video], which: Measured
+) -> FloatArray | None:
+    """Return [M, 2, S, Q]; ``None`` where a score is missing."""
+    means = [[[_means(e, videos, which) for e in run] for run in row] for row in ends]
+    if any(scores is None for row in means for run in row for scores in run):
+        return None
+    return np.asarray(means, dtype=np.float64).swapaxes(1, 2)
 
 
 def _diversity(looks: list[list[dict[int, Evaluation]]]) -> FloatArray | None:
@@ -260,16 +277,22 @@ def _diversity(looks: list[list[dict[int, Evaluation]]]) -> FloatArray | None:
 def _base_scores(record: Record) -> BaseScores:
     evaluation = next(iter(_by_queries(record, HELDOUT).values()))
     videos = _shared_videos([evaluation])
-    reward = _scores(evaluation, videos) or {}
+    reward, gold, share = (_scores(evaluation, videos, which) for which in get_args(Measured))
+    assert reward is not None  # every video has one
     if len({len(scores) for scores in reward.values()}) != 1:
         wrong = "has a different number of samples for different prompts"
         raise UserError(f"record {record.name}", wrong, "delete the run's folder and run it again")
-    gold = _scores(evaluation, videos, "gold")
     sizes = record.config["evaluation"]["best_of"]
     return BaseScores(
         prompts=tuple(reward),
-        reward=np.asarray(list(reward.values()), dtype=np.float64),
-        gold=None if gold is None else np.asarray(list(gold.values()), dtype=np.float64),
+        reward=_as_array(reward),
+        gold=None if gold is None else _as_array(gold),
+        prompt_share=None if share is None else _as_array(share),
         diversity=evaluation.diversity,
         best_of=tuple(n for n in sizes if n > 1),
     )
+
+
+def _as_array(scores: _Scores) -> FloatArray:
+    """Return [Q, n]."""
+    return np.asarray(list(scores.values()), dtype=np.float64)

@@ -16,7 +16,7 @@ from vader_bench.errors import UserError
 from vader_bench.evaluation.closing import extensions, frontier, sample_videos
 from vader_bench.evaluation.extend import extend
 from vader_bench.evaluation.generate import Evaluator
-from vader_bench.rewards.closed_form import Brightness, Redness
+from vader_bench.rewards.closed_form import Brightness, Colourfulness, Redness
 
 SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=1.0)
 PROMPTS = ["a red cat", "a blue cat"]
@@ -65,7 +65,9 @@ def test_every_chunk_of_a_longer_video_is_judged(tmp_path_factory: pytest.TempPa
     folder = write_model(tmp_path_factory.mktemp("svd") / "model")
     backbone = BACKBONES.get("svd").load(folder, height=16, width=16, pictures="pocket")
     counts: list[int] = []
-    evaluator = Evaluator(backbone, SAMPLER, Redness(), Brightness(), "cpu", counts.append)
+    evaluator = Evaluator(
+        backbone, SAMPLER, Redness(), Brightness(), "cpu", counts.append, prompt_share=Colourfulness()
+    )
     prompt = "a red cat jumping in the park"
     [(found, video)] = extensions(evaluator, [prompt], 2)
     expected = extend(backbone, SAMPLER, [prompt], 2)  # type: ignore[arg-type] # starts from a picture
@@ -73,6 +75,7 @@ def test_every_chunk_of_a_longer_video_is_judged(tmp_path_factory: pytest.TempPa
     parts = torch.stack(expected.chunk(2, dim=1))[:, 0]
     assert found.rewards == pytest.approx(Redness().score(parts, [prompt] * 2).tolist())
     assert found.golds == pytest.approx(Brightness().score(parts, [prompt] * 2).tolist())
+    assert found.prompt_shares == pytest.approx(Colourfulness().score(parts, [prompt] * 2).tolist())
     assert counts == [2]
 
 

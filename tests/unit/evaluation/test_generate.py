@@ -9,7 +9,7 @@ from vader_bench.backbones import Backbone
 from vader_bench.config import SamplerConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.generate import Evaluator
-from vader_bench.rewards.closed_form import Redness
+from vader_bench.rewards.closed_form import Brightness, Redness
 
 SAMPLER = SamplerConfig(steps=2, eta=1.0, guidance=1.0)
 
@@ -27,19 +27,21 @@ def test_every_prompt_gets_its_samples_in_order(evaluator: Evaluator) -> None:
         ("a blue cat", 0),
         ("a blue cat", 1),
     ]
-    assert all(score.gold is None for score in scores)
+    assert all(score.gold is None and score.prompt_share is None for score in scores)
     assert diversity is not None
     assert 0 < diversity < 1
 
 
 def test_scores_are_those_of_the_videos(tiny_backbone: Backbone) -> None:
     reward = Redness()
-    evaluator = Evaluator(tiny_backbone, SAMPLER, reward, reward, "cpu")
+    evaluator = Evaluator(tiny_backbone, SAMPLER, reward, reward, "cpu", prompt_share=Brightness())
     scores, _, _ = evaluator.look(["a red cat"], 2)
     videos = evaluator.videos([("a red cat", 0), ("a red cat", 1)])
     expected = (videos[:, :, 0] - videos[:, :, 1:].mean(2)).mean((1, 2, 3)).tolist()
     assert [score.reward for score in scores] == pytest.approx(expected, rel=1e-4)
     assert [score.gold for score in scores] == [score.reward for score in scores]
+    luma = (videos * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2).mean((1, 2, 3))
+    assert [score.prompt_share for score in scores] == pytest.approx(luma.tolist(), rel=1e-4)
 
 
 def test_videos_are_counted_as_they_come(tiny_backbone: Backbone) -> None:

@@ -27,12 +27,13 @@ def changed(results: Results, change: Change) -> Results:
 
 
 def along(record: Record) -> dict[str, Any]:
-    """Return looks at which VADER's reward rises while the oracle falls, with a divergence."""
+    """Return looks at which VADER's reward rises while its truth falls, with a divergence."""
     last = max(look.queries for look in record.evaluations)
     looks = []
     for look in record.evaluations:
         share = look.queries / last if record.method == "vader" and last else 0.0
-        scores = [score.model_copy(update={"gold": 0.9 - 0.5 * share}) for score in look.scores]
+        update = {"gold": 0.9 - 0.5 * share, "prompt_share": 0.8}
+        scores = [score.model_copy(update=update) for score in look.scores]
         looks.append(look.model_copy(update={"scores": scores, "path_kl": 10 * share, "motion": 0.1}))
     return {"evaluations": looks}
 
@@ -90,7 +91,7 @@ def test_a_course_has_a_row_a_look_and_names_over_optimisation(
     ]  # fmt: skip
     assert len(table.rows) == 3 * 5
     [said] = findings(found, "red")
-    assert said.startswith("vader is over-optimised after 16 queries: the reward has risen and the oracle's")
+    assert said.startswith("vader is over-optimised after 16 queries: the reward has risen and the truth")
     drawn = draw_course(found, analyses)
     assert drawn is not None
     assert drawn["png"].startswith(b"\x89PNG")

@@ -109,7 +109,8 @@ def test_videos_stand_side_by_side_from_the_first_seed(results: Results, results
     record = results.records["ddpo-blue-seed0"]
     last = [e for e in record.evaluations if e.split == "heldout"][-1]
     score = next(s for s in last.scores if s.prompt == rows[2][0] and s.sample == 0)
-    assert rows[2][1][2].scores == f"blue {score.reward:.4g}, oracle {score.gold:.2f}"
+    measured = f"truth {score.gold:.4g}, share of the prompt {score.prompt_share:.2f}"
+    assert rows[2][1][2].scores == f"blue {score.reward:.4g}, {measured}"
 
 
 def test_a_video_that_is_there_is_shown_and_one_that_is_not_is_missing(tmp_path: Path) -> None:

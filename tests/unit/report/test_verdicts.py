@@ -89,14 +89,19 @@ def test_a_baseline_below_the_base_model_sets_no_threshold() -> None:
         (0.0, "rose with no method, by interval"),
     ],
 )
-def test_a_hacked_reward_shows_in_the_oracle(slope: float, words: str) -> None:
+def test_a_hacked_reward_shows_in_its_truth(slope: float, words: str) -> None:
     world = replace(WORLD, seed_noise=0.001, gold=lambda gain: 0.5 + slope * gain)
-    assert any(words in line for line in verdicts(_analysis(world), METHODS))
+    said = verdicts(_analysis(world), METHODS)
+    (truth,) = (line for line in said if line.startswith("The truth that the reward imitates, which no"))
+    assert words in truth
+    (prompt,) = (line for line in said if line.startswith("The share of the prompt that the oracle sees"))
+    assert "fell while the reward rose with vader, ddpo and diffusion-dpo, by interval" in prompt
 
 
-def test_without_an_oracle_or_a_base_run_nothing_is_said_of_them() -> None:
-    lines = verdicts(_analysis(replace(WORLD, gold=lambda _: None), leave_out="base"), METHODS)
-    assert not any("oracle" in line or "best-of" in line for line in lines)
+def test_without_measures_or_a_base_run_nothing_is_said_of_them() -> None:
+    world = replace(WORLD, gold=lambda _: None, prompt_share=lambda _: None)
+    lines = verdicts(_analysis(world, leave_out="base"), METHODS)
+    assert not any(word in line for line in lines for word in ("truth", "oracle", "best-of"))
 
 
 def test_missing_methods_are_named() -> None:

@@ -146,7 +146,10 @@ def test_transfer_without_a_train_gain_is_undefined(gain: float) -> None:
 def test_gold_and_its_gain(exact: Analysis) -> None:
     assert _of(exact, "vader", "gold").value == pytest.approx(0.58)
     assert _of(exact, "vader", "gold_gain").value == pytest.approx(0.08)
+    assert _of(exact, "vader", "prompt_share").value == pytest.approx(0.71)
+    assert _of(exact, "vader", "prompt_share_gain").value == pytest.approx(-0.04)
     without = _analysis(replace(EXACT, gold=lambda _: None))
+    assert _of(without, "vader", "prompt_share_gain").value == pytest.approx(-0.04)
     assert _of(without, "vader", "gold").absent == "not measured"
     base = without.arm("base")
     assert base is not None

@@ -22,7 +22,8 @@ def look(queries: int, reward: float, gold: float | None = None, **fields: Any) 
             prompt=prompt,
             sample=0,
             reward=reward + 0.1 * index,
-            gold=None if gold is None else gold,
+            gold=gold,
+            prompt_share=None if gold is None else gold / 2,
             others={"sharp": 2 * reward},
         )
         for index, prompt in enumerate(PROMPTS)
@@ -67,14 +68,27 @@ def test_a_course_starts_at_no_gain_and_tells_when_a_reward_is_hacked() -> None:
     assert middle.path_kl.low < 4 < middle.path_kl.high
     assert end.gold_gain.value == pytest.approx(-0.499)
     assert (end.diversity.value, end.motion.value) == pytest.approx((0.05, 0.0))
+    assert end.prompt_share_gain.value == pytest.approx(-0.2495)
     assert [state.hacked for state in (start, middle, end)] == [False, False, True]
+    assert [state.off_prompt for state in (start, middle, end)] == [False, False, True]
+
+
+def test_a_truth_that_falls_and_a_prompt_that_is_left_are_two_things() -> None:
+    def run(seed: int) -> list[Evaluation]:
+        end = look(8, 0.9 + 0.001 * seed, 0.5)
+        scores = [score.model_copy(update={"prompt_share": 0.1 + 0.001 * seed}) for score in end.scores]
+        return [look(0, 0.5, 0.5), end.model_copy(update={"scores": scores})]
+
+    state = course(records(evaluations=run))[-1]
+    assert (state.hacked, state.off_prompt) == (False, True)
 
 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     [start, _] = course(records(evaluations=[look(0, 0.5), look(8, 0.6)]))
-    for absent in (start.gold_gain, start.diversity, start.motion, start.path_kl):
+    for absent in (start.gold_gain, start.prompt_share_gain, start.diversity, start.motion, start.path_kl):
         assert absent.absent == "not measured"
     assert not start.hacked
+    assert not start.off_prompt
 
 
 def test_a_course_compares_the_videos_that_all_looks_share() -> None:
@@ -98,6 +112,7 @@ def test_a_frontier_is_in_the_order_of_its_scales() -> None:
     assert [row.scale for row in found] == [0.0, 0.5, 1.0]
     assert [row.reward.value for row in found] == pytest.approx([0.55, 1.05, 1.55])
     assert [row.gold.value for row in found] == pytest.approx([0.9, 0.65, 0.4])
+    assert [row.prompt_share.value for row in found] == pytest.approx([0.45, 0.325, 0.2])
     assert found[0].diversity.absent == "not measured"
 
 
@@ -108,6 +123,7 @@ def test_drift_is_against_the_first_chunk_of_the_same_videos() -> None:
             Extension(prompt="b", rewards=[2.0, 1.9, 1.7 + 0.01 * seed], golds=[0.5, 0.5, 0.8]),
         ]
     )
+    assert drift(runs)[2].prompt_share_change.absent == "not measured"
     first, second, third = drift(runs)
     assert (first.chunk, second.chunk, third.chunk) == (1, 2, 3)
     assert first.reward.value == pytest.approx(1.5)

@@ -76,6 +76,7 @@ def test_a_missing_gold_score_leaves_no_gold_at_all() -> None:
     panel = _panel([records[0], _changed(records[1], 1, scores=scores), *records[2:]])
     assert panel.splits[HELDOUT].gold is None
     assert panel.splits["train"].gold is not None
+    assert panel.splits[HELDOUT].prompt_share is not None
 
 
 def test_diversity_is_that_of_the_end_or_none() -> None:

@@ -1,0 +1,43 @@
+"""Results that 0.1.0 left still make their reports, and what they measured has its right name."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vader_bench.report import build_report
+
+REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "fig5" / "pocket"
+"""Results of 0.1.0, with the tables that it made of them."""
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of results of 0.1.0, made again."""
+    folder = tmp_path_factory.mktemp("older") / "pocket"
+    shutil.copytree(REFERENCE, folder)
+    build_report(folder)
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("key", ["heldout_reward", "gold", "gold_gain"])
+def test_numbers_are_those_of_the_older_tables(rebuilt: Path, key: str) -> None:
+    name = key.replace("gold", "prompt_share")
+    before, after = rows(REFERENCE / "summary.csv"), rows(rebuilt / "summary.csv")
+    assert any(row[key] for row in before)
+    assert [row[name] for row in after] == [row[key] for row in before]
+
+
+def test_no_truth_is_invented(rebuilt: Path) -> None:
+    assert {row["gold"] for row in rows(rebuilt / "summary.csv")} == {"", "not measured"}
+    text = (rebuilt / "summary.md").read_text()
+    assert "The share of the prompt that the oracle sees, which no method trains on" in text
+    assert "The truth that the reward imitates" not in text

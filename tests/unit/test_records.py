@@ -1,0 +1,77 @@
+"""Records of 0.1.0 are read as what they measured: one gold for all rewards, the share of the prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.results import Invented, make_record
+from vader_bench.config import RunConfig
+from vader_bench.files import write_json
+from vader_bench.records import RECORD_VERSION, Record
+from vader_bench.runs import read_record
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+LOOKED_AT = REFERENCE / "overoptimisation" / "pocket" / "runs" / "vader-aesthetic-seed1" / "record.json"
+"""Made by 0.1.0, with scaled adapters."""
+LONGER = REFERENCE / "fig9" / "pocket-i2v" / "runs" / "vader-temporal-consistency-seed1" / "record.json"
+"""Made by 0.1.0, with videos made longer."""
+
+
+def stored(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(path.read_text())
+    assert data["version"] == 1
+    return data
+
+
+def test_the_gold_of_an_older_record_is_the_share_of_the_prompt() -> None:
+    data, record = stored(LOOKED_AT), read_record(LOOKED_AT)
+    assert record.version == RECORD_VERSION == 2
+    before = [look["scores"] for look in data["evaluations"]]
+    before += [point["look"]["scores"] for point in data["frontier"]]
+    after = [look.scores for look in (*record.evaluations, *(point.look for point in record.frontier))]
+    for olds, news in zip(before, after, strict=True):
+        assert [new.prompt_share for new in news] == [old["gold"] for old in olds]
+        assert all(new.gold is None and new.prompt_share is not None for new in news)
+        assert [new.reward for new in news] == [old["reward"] for old in olds]
+
+
+def test_so_it_is_along_the_chunks_of_longer_videos() -> None:
+    data, record = stored(LONGER), read_record(LONGER)
+    assert [found.prompt_shares for found in record.extensions] == [
+        old["golds"] for old in data["extensions"]
+    ]
+    assert all(len(found.prompt_shares) == 3 and found.golds == [] for found in record.extensions)
+
+
+def test_another_gold_than_the_oracle_stays_one(tmp_path: Path) -> None:
+    data = stored(LOOKED_AT)
+    data["config"]["suite"]["gold"] = {"family": "plugin", "settings": {}}
+    write_json(tmp_path / "record.json", data)
+    score = read_record(tmp_path / "record.json").evaluations[0].scores[0]
+    assert (score.gold, score.prompt_share) == (data["evaluations"][0]["scores"][0]["gold"], None)
+
+
+def test_the_configuration_of_an_older_record_still_says_what_it_ran() -> None:
+    suite = RunConfig.model_validate(stored(LOOKED_AT)["config"]).suite
+    for measure in (suite.gold_for("aesthetic"), suite.gold_for("hps"), suite.prompt_share):
+        assert measure is not None
+        assert measure.family == "oracle"
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = make_record(Invented(), "vader", "red", 1)
+    write_json(tmp_path / "record.json", record.model_dump(mode="json"))
+    assert read_record(tmp_path / "record.json") == record
+    assert record.evaluations[0].scores[0].prompt_share != record.evaluations[0].scores[0].gold
+
+
+@pytest.mark.parametrize("missing", ["config", "evaluations", "seed"])
+def test_what_is_missing_in_an_older_record_is_missing(missing: str) -> None:
+    data = stored(LOOKED_AT)
+    del data[missing]
+    with pytest.raises(ValueError, match=f"(?s){missing}.*Field required"):
+        Record.model_validate(data)
