@@ -59,7 +59,8 @@ def _grating(rng: np.random.Generator) -> _Video:
     if rng.uniform() < 0.5:
         wave = np.round(wave)
     one, other = rng.uniform(size=(2, 3)).astype(np.float32)
-    return (wave * one + (1 - wave) * other).astype(np.float32)
+    coloured: _Video = (wave * one + (1 - wave) * other).astype(np.float32)
+    return coloured
 
 
 def _patches(rng: np.random.Generator) -> _Video:

@@ -13,6 +13,7 @@ from vader_bench.pocket.pretrain import aesthetic
 from vader_bench.pocket.pretrain.lesson import Lesson
 from vader_bench.pocket.pretrain.pictures import normalise
 from vader_bench.pocket.pretrain.pool import Pool
+from vader_bench.pocket.taste import rate
 from vader_bench.rewards import REWARDS
 from vader_bench.seeding import numpy_stream
 from vader_bench.weights import PACKAGED
@@ -63,7 +64,7 @@ def test_training_lowers_the_error_of_ratings(
         pictures = np.stack([aesthetic._draw(rng, drawn_pool) for _ in range(48)])
         with torch.no_grad():
             rated = rater(normalise(pictures)).numpy()
-        return float(np.square(rated - aesthetic.rate(pictures)).mean())
+        return float(np.square(rated - rate(pictures)).mean())
 
     before = error()
     aesthetic.train(rater, drawn_pool, tmp_path, "aesthetic", steps=12)

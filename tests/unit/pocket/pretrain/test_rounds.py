@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vader_bench.pocket.pretrain import rounds
+from vader_bench.pocket.pretrain import parallel, rounds
 from vader_bench.pocket.pretrain.learners import LEARNERS
 from vader_bench.pocket.pretrain.lesson import Lesson
 from vader_bench.pocket.pretrain.pool import Pool
@@ -44,6 +44,6 @@ def test_a_round_makes_its_parts_before_anyone_learns(
     done: list[object] = []
     monkeypatch.setattr(rounds, "rendered", lambda *_: None)
     monkeypatch.setattr(rounds, "makers", lambda _: ["some", "more"])
-    monkeypatch.setattr(rounds.parallel, "spread", lambda _work, _processes, tasks: done.extend(tasks))
+    monkeypatch.setattr(parallel, "spread", lambda _work, _processes, tasks: done.extend(tasks))
     rounds.play(0, tmp_path, tmp_path)
     assert done == ["some", "more", *LEARNERS]
