@@ -202,8 +202,8 @@ def make(maker: Maker, places: Places) -> None:
         keep_part(places.work, maker.name, *maker.make(places))
 
 
-def open_pool(round_: int, work: Path) -> Pool:
-    """Return the pool up to ``round_``.
+def open_pool(round_: int, work: Path, reward: str) -> Pool:
+    """Return the pool up to ``round_`` as ``reward`` learns from it: what raised it is a group of its own too.
 
     Raises:
         ValueError: a part is not there.
@@ -214,4 +214,6 @@ def open_pool(round_: int, work: Path) -> Pool:
         if part is None:
             raise ValueError(f"part {maker.name} of the pool has not been made")
         groups.setdefault(maker.group, []).append(part)
+        if isinstance(maker, Attacked) and maker.reward == reward:
+            groups.setdefault("own", []).append(part)
     return Pool(groups)

@@ -34,7 +34,7 @@ def learn(name: str, round_: int, places: Places) -> None:
             target=folder_of(work, out, round_) / learner.part,
             clip=out / "clip",
             work=work,
-            pool=open_pool(round_, work),
+            pool=open_pool(round_, work, name),
             steps=learner.steps.later if round_ else learner.steps.first,
         )
     )

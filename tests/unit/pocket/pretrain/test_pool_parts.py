@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from vader_bench.pocket.pretrain import pool_parts
+from vader_bench.pocket.pretrain.adversaries import Attack
 from vader_bench.pocket.pretrain.learners import LEARNERS, ROUNDS
-from vader_bench.pocket.pretrain.pool import as_floats, known_part
+from vader_bench.pocket.pretrain.pool import as_floats, keep_part, known_part
 from vader_bench.pocket.pretrain.pool_parts import Attacked, Oddities, Places, make, makers, open_pool
 from vader_bench.seeding import numpy_stream
 
@@ -61,11 +62,23 @@ def test_a_part_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     places, maker = Places(tmp_path, tmp_path), Counted([])
     monkeypatch.setattr(pool_parts, "makers", lambda _: [maker])
     with pytest.raises(ValueError, match="counted"):
-        open_pool(0, tmp_path)
+        open_pool(0, tmp_path, "hps")
     make(maker, places)
     make(maker, places)
     assert len(maker.calls) == 1
-    assert open_pool(0, tmp_path).draw(numpy_stream(0)).prompt == "a red cat spinning at night"
+    assert open_pool(0, tmp_path, "hps").draw(numpy_stream(0)).prompt == "a red cat spinning at night"
+
+
+def test_a_reward_sees_more_of_what_raised_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = Attack(1e-3, 7000, (2,))
+    attacks = [Attacked(1, reward, "wan", how, 1) for reward in ("hps", "aesthetic", "action")]
+    monkeypatch.setattr(pool_parts, "makers", lambda round_: attacks if round_ else [])
+    for maker in attacks:
+        keep_part(tmp_path, maker.name, np.full((1, 8, 64, 64, 3), 128, np.uint8), [maker.reward])
+    rng, pool = numpy_stream(0, "own"), open_pool(1, tmp_path, "hps")
+    drawn = Counter(pool.draw(rng).prompt for _ in range(600))
+    assert 350 < drawn["hps"] < 450  # a half, and a third of the other half
+    assert 60 < drawn["action"] < 140
 
 
 @pytest.mark.parametrize("kind", ["mixtures", "textures"])

@@ -19,7 +19,7 @@ def lessons(monkeypatch: pytest.MonkeyPatch, drawn_pool: Pool) -> list[Lesson]:
     """What ``hps`` is given to learn from."""
     given: list[Lesson] = []
     monkeypatch.setitem(LEARNERS, "hps", replace(LEARNERS["hps"], learn=given.append))
-    monkeypatch.setattr(rounds, "open_pool", lambda _round, _work: drawn_pool)
+    monkeypatch.setattr(rounds, "open_pool", lambda _round, _work, _reward: drawn_pool)
     return given
 
 
