@@ -203,7 +203,7 @@ def make(maker: Maker, places: Places) -> None:
 
 
 def open_pool(round_: int, work: Path, reward: str) -> Pool:
-    """Return the pool up to ``round_`` as ``reward`` learns from it: what raised it is a group of its own too.
+    """Return the pool up to ``round_`` as ``reward`` learns from it: what raised it is a group of its own.
 
     Raises:
         ValueError: a part is not there.
