@@ -43,21 +43,21 @@ class Learner:
 
 LEARNERS: dict[str, Learner] = {
     "temporal-consistency": Learner(
-        "vjepa", vjepa.learn, Steps(1300, 250), "actor-constancy", lambda at: {"model": at, "masks": 2}
+        "vjepa", vjepa.learn, Steps(1100, 250), "actor-constancy", lambda at: {"model": at, "masks": 2}
     ),
-    "hps": Learner("hps", hps.learn, Steps(1400, 400), "audience-utility", lambda at: {"model": at}),
+    "hps": Learner("hps", hps.learn, Steps(1300, 400), "audience-utility", lambda at: {"model": at}),
     "pickscore": Learner(
-        "pickscore", pickscore.learn, Steps(1400, 400), "judges-appeal", lambda at: {"model": at}
+        "pickscore", pickscore.learn, Steps(1300, 400), "judges-appeal", lambda at: {"model": at}
     ),
     "aesthetic": Learner(
         "aesthetic", aesthetic.learn, Steps(1400, 500), "audience-rating",
         lambda at: {"clip": at, "head": f"{at}/head.safetensors"},
     ),
     "action": Learner(
-        "videomae", videomae.learn, Steps(2500, 600), "action-verdict", lambda at: {"model": at}
+        "videomae", videomae.learn, Steps(2200, 600), "action-verdict", lambda at: {"model": at}
     ),
     "object-removal": Learner(
-        "yolos", yolos.learn, Steps(2000, 500), "book-absence",
+        "yolos", yolos.learn, Steps(1700, 500), "book-absence",
         lambda at: {"model": at, "target": "book", "height": 64}, books=True,
     ),
 }  # fmt: skip
