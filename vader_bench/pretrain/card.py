@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vader_bench.files import write_json, write_text
-from vader_bench.pretrain import base_card, image_to_video_card
+from vader_bench.pretrain import base_card, correlations, image_to_video_card
 from vader_bench.pretrain.clips import BASE_CLIPS
 from vader_bench.pretrain.kept import MEASURED, keep_or_measure
 from vader_bench.pretrain.measure import REWARD_KEYS, measure_rewards
@@ -20,10 +20,13 @@ def write_card(work: Path, out: Path) -> None:
 
     What was measured of weights that are the same as then is kept.
     """
-    rewards = ("clip", "aesthetic", "hps", "videomae")
+    rewards = ("clip", "hps", "videomae")
     measured: dict[str, object] = {
         **keep_or_measure(out, rewards, REWARD_KEYS, lambda: measure_rewards(work, out)),
         **measure_more_rewards(work, out),
+        **keep_or_measure(
+            out, correlations.PARTS, correlations.KEYS, lambda: correlations.measure(work, out)
+        ),
         **base_card.measure_base(work, out),
         **image_to_video_card.measure_image_to_video(work, out),
         "bytes": sum(f.stat().st_size for f in out.rglob("*.safetensors")),
@@ -39,6 +42,7 @@ def _card(measured: dict[str, object]) -> str:
         base_parts=base_card.PARTS,
         more_parts=PARTS.format(tokens=TOKENS),
         more_rewards=section(measured),
+        truths=correlations.section(measured),
         base=base_card.section(measured),
         image_to_video_part=image_to_video_card.PART.format(clips=f"{BASE_CLIPS:,}"),
         image_to_video=image_to_video_card.section(measured),
@@ -58,7 +62,8 @@ about real videos.
 |---|---|---|
 {base_parts}
 {image_to_video_part}
-| `clip`, `aesthetic` | CLIP (width 96, 3 layers), affine head on its image embedding | frames, ratings |
+| `clip` | CLIP (width 96, 3 layers) | frames with captions |
+| `aesthetic` | the same CLIP, fine-tuned with an affine head on its image embedding | ratings |
 | `hps` | the same CLIP, fine-tuned with HPS's loss | simulated preferences |
 | `videomae` | VideoMAE (width 96, 4 layers), classifier of 8 actions | clips in random styles |
 {more_parts}
@@ -73,12 +78,12 @@ On clips, pictures and pairs that nothing was trained on:
 
 | what | value |
 |---|---|
-| aesthetic head, correlation with the true rating | {aesthetic_correlation:.3f} |
 | preference model, held-out pairs told right | {hps_pair_accuracy:.1%} |
 | the same pairs by CLIP before its fine-tuning | {clip_pair_accuracy:.1%} |
 | action classifier, real clips named right | {action_accuracy:.1%} |
 | size of all weights | {megabytes:.1f} MB |
 
+{truths}
 {more_rewards}
 {base}
 {image_to_video}

@@ -12,7 +12,7 @@ from vader_bench.pocket.vocabulary import format_caption
 from vader_bench.pocket.world import FRAMES, SIZE, Clip, draw_clip, render
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["BASE_CLIPS", "HELDOUT_CLIPS", "ROOT_SEED", "captions", "draw_clips", "rendered"]
+__all__ = ["BASE_CLIPS", "HELDOUT_CLIPS", "REWARD_CLIPS", "ROOT_SEED", "captions", "draw_clips", "rendered"]
 
 ROOT_SEED = 20240711
 """Seed of everything the pretraining draws."""
@@ -20,6 +20,8 @@ BASE_CLIPS = 12_000
 """Clips of the split ``base``, which autoencoders and denoisers are trained on."""
 HELDOUT_CLIPS = 512
 """Clips of the split ``heldout``, which nothing is trained on."""
+REWARD_CLIPS = 12_000
+"""Clips of the split ``train``, which the judges of motion are trained on."""
 _SPREAD = {"base": 0.35}
 """How much clips of one caption differ, by split; 1 where none is given. A denoiser this small spends its
 training on where an actor is before it learns what it does."""

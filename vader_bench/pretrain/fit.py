@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from vader_bench.files import write_bytes
-from vader_bench.pretrain.parallel import average_gradients, is_first
+from vader_bench.pretrain.parallel import average_gradients, is_first, is_one_of_many
 
 __all__ = ["fit"]
 
@@ -94,7 +94,7 @@ def _progress(stage: str) -> Progress:
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
-        disable=not is_first(),
+        disable=not is_first() or is_one_of_many(),
     )
 
 

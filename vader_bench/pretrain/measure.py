@@ -9,19 +9,18 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassification
 
 from vader_bench.pocket.oracle import look
 from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
-from vader_bench.pretrain import clip, videomae
+from vader_bench.pretrain import hps, videomae
 from vader_bench.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
 
 __all__ = [
     "REWARD_KEYS", "WORDS", "Videos", "count_known", "load_autoencoder", "measure_rewards", "measure_samples",
 ]  # fmt: skip
 
-REWARD_KEYS = ("aesthetic_correlation", "hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy")
+REWARD_KEYS = ("hps_pair_accuracy", "clip_pair_accuracy", "action_accuracy")
 """What ``measure_rewards`` measures."""
 WORDS = ("colour", "noun", "action", "scene")
 """What a prompt asks for and the oracle sees."""
@@ -38,16 +37,14 @@ def load_autoencoder(out: Path) -> AutoencoderKL:
 def measure_rewards(work: Path, out: Path) -> dict[str, float]:
     """Return how well reward models in ``out`` do on clips and pictures of their own."""
     clips, frames = draw_clips("heldout", HELDOUT_CLIPS), rendered("heldout", HELDOUT_CLIPS, work)
-    rated, preferred = (
+    before, preferred = (
         CLIPModel.from_pretrained(out / name, dtype=torch.float32).eval() for name in ("clip", "hps")
     )
     tokenizer = CLIPTokenizer.from_pretrained(out / "hps")
     action = VideoMAEForVideoClassification.from_pretrained(out / "videomae", dtype=torch.float32).eval()
-    head = load_file(out / "aesthetic" / "head.safetensors")
     return {
-        "aesthetic_correlation": clip.head_correlation(rated, head),
-        "hps_pair_accuracy": clip.pair_accuracy(preferred, tokenizer),
-        "clip_pair_accuracy": clip.pair_accuracy(rated, tokenizer),
+        "hps_pair_accuracy": hps.pair_accuracy(preferred, tokenizer),
+        "clip_pair_accuracy": hps.pair_accuracy(before, tokenizer),
         "action_accuracy": videomae.accuracy(action, frames, clips),
     }
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -13,7 +16,9 @@ from torch.multiprocessing.spawn import spawn
 
 from vader_bench.launch.orphans import die_with_parent
 
-__all__ = ["average_gradients", "is_first", "own_share", "run"]
+__all__ = ["average_gradients", "is_first", "is_one_of_many", "own_share", "run", "spread"]
+
+Task = TypeVar("Task")
 
 Work = Callable[[Path, Path], object]
 
@@ -26,6 +31,35 @@ def run(work: Work, processes: int, source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory() as meeting:
         place = f"file://{meeting}/store"
         spawn(_join, (processes, place, work, source, target), nprocs=processes)
+
+
+def spread(work: Callable[[Task], object], processes: int, tasks: Sequence[Task]) -> None:
+    """Call ``work`` with each of ``tasks``, each call on one thread, in ``processes`` processes.
+
+    Where a call fails, those that have not begun are given up and its error is raised.
+    """
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_settle) as executor:
+        calls = [executor.submit(work, task) for task in tasks]
+        try:
+            for call in calls:
+                call.result()
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def is_one_of_many() -> bool:
+    """Tell whether this process works beside others on tasks of their own, so that no one owns the screen."""
+    return _beside_others
+
+
+_beside_others = False
+
+
+def _settle() -> None:
+    global _beside_others  # noqa: PLW0603 - what kind of process this is, said once
+    _beside_others = True
+    die_with_parent()
+    torch.set_num_threads(1)
 
 
 def _join(rank: int, processes: int, meeting: str, work: Work, source: Path, target: Path) -> None:

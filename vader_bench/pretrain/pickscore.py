@@ -1,9 +1,9 @@
 """PickScore: CLIP fine-tuned on the choices of single judges, who care for the prompt above all.
 
-The audience that ``hps`` learns from is one of raters: it never errs, and looks count as much as words.
-These judges are users with a wish of their own (``pocket.taste.appeal``): a missed word weighs three times as
-much against looks, colour and noun weigh more than the scene, and each choice is one person's, drawn and
-sometimes odd.
+The audience that ``hps`` learns from is one of raters: all of them are asked, and looks count as much as
+words. These judges are users with a wish of their own (``pocket.taste.appeal``): a missed word weighs three
+times as much against looks, colour and noun weigh more than the scene, and each choice is one person's,
+drawn and sometimes odd.
 """
 
 from __future__ import annotations
@@ -18,24 +18,29 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 from transformers import CLIPModel, CLIPTokenizer
 
-from vader_bench.pocket.taste import LOOKS, WORDS, appeal, rate
-from vader_bench.pocket.vocabulary import format_caption
-from vader_bench.pocket.world import draw_clip
+from vader_bench.pocket.taste import LOOKS, WORDS, appeal
 from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.export import export_clip
 from vader_bench.pretrain.fit import fit
-from vader_bench.pretrain.pictures import corrupt, draw_picture, normalise
+from vader_bench.pretrain.lesson import Lesson
+from vader_bench.pretrain.options import draw_options
+from vader_bench.pretrain.pictures import normalise
+from vader_bench.pretrain.pool import Pool
 from vader_bench.pretrain.tokenizer import tokenise
 from vader_bench.rewards.pickscore import pick_score
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Normalise
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["LOOKS", "NOISE", "TIE", "WORDS", "Choices", "Told", "appeal", "draw_choices", "tell", "train"]
+__all__ = [
+    "LOOKS", "NOISE", "TIE", "WORDS", "Choices", "Told", "appeal", "draw_choices", "learn", "tell",
+    "train",
+]  # fmt: skip
 
 NOISE = 0.7
 """Temperature of a choice: it is drawn with the odds exp(difference of appeals / NOISE)."""
 TIE = 0.4
 """Difference of appeals below which a judge calls a pair a tie, and both pictures count half."""
-_BATCH = 24
+_BATCH = 28
 
 
 class Choices(NamedTuple):
@@ -62,23 +67,24 @@ class Told(NamedTuple):
     """Correlation of the two models' margins between the pictures of a pair."""
 
 
-def draw_choices(rng: np.random.Generator, count: int) -> Choices:
-    """Draw ``count`` prompts, a pair of pictures for each, and what one judge says of it."""
-    asked = [draw_clip(rng, prop_share=0.0).caption for _ in range(count)]
-    drawn = [[draw_picture(rng, corrupt(rng, caption)) for _ in range(2)] for caption in asked]
-    pairs = np.stack([[picture for _, _, picture in options] for options in drawn])
-    ratings = rate(pairs.reshape(-1, *pairs.shape[2:])).reshape(count, 2)
+def draw_choices(rng: np.random.Generator, count: int, pool: Pool | None = None) -> Choices:
+    """Draw ``count`` prompts, a pair of pictures for each, and what one judge says of it.
+
+    See ``draw_options`` for ``pool``.
+    """
+    drawn = draw_options(rng, count, 2, pool)
+    rows = zip(drawn.asked, drawn.shown, drawn.ratings.tolist(), strict=True)
     appeals = np.array(
         [
-            [appeal(shown, caption, rating) for (shown, _, _), rating in zip(options, rated, strict=True)]
-            for caption, options, rated in zip(asked, drawn, ratings.tolist(), strict=True)
+            [appeal(what, asked, rating) for what, rating in zip(captions, ratings, strict=True)]
+            for asked, captions, ratings in rows
         ]
     )
     lead = appeals[:, 0] - appeals[:, 1]
     first = (rng.uniform(size=count) < 1 / (1 + np.exp(-lead / NOISE))).astype(np.float64)
     first[np.abs(lead) < TIE] = 0.5
     chosen = torch.from_numpy(np.stack([first, 1 - first], axis=1)).float()
-    return Choices([format_caption(c) for c in asked], pairs, chosen, torch.from_numpy(appeals))
+    return Choices(drawn.prompts, drawn.pictures, chosen, torch.from_numpy(appeals))
 
 
 def _scores(model: CLIPModel, tokenizer: CLIPTokenizer, choices: Choices, inputs: Tensor) -> Tensor:
@@ -95,19 +101,29 @@ def _inputs(choices: Choices) -> Tensor:
     return normalised
 
 
-def train(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path, steps: int) -> None:
-    """Fine-tune ``model``, its logit scale too, on choices.
+def train(
+    model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, folder: Path, stage: str, steps: int
+) -> None:
+    """Fine-tune ``model``, its logit scale too, on choices among drawings and frames of ``pool``.
 
     The loss is PickScore's (arXiv:2305.01569): the cross-entropy of a softmax over the scores of a pair
     against the choice, a half each where it is a tie.
     """
 
     def loss(step: int) -> Tensor:
-        choices = draw_choices(numpy_stream(ROOT_SEED, "choices", step), _BATCH)
+        choices = draw_choices(numpy_stream(ROOT_SEED, stage, step), _BATCH, pool)
         logs = log_softmax(_scores(model, tokenizer, choices, _inputs(choices)), dim=1)
         return -(choices.chosen * logs).sum(dim=1).mean()
 
-    fit("pickscore", model, loss, folder, steps=steps, learning_rate=3e-4, weight_decay=0.1)
+    fit(stage, model, loss, folder, steps=steps, learning_rate=5e-4, weight_decay=0.1, ema=0.99)
+
+
+def learn(lesson: Lesson) -> None:
+    """Do a round."""
+    tokenizer = CLIPTokenizer.from_pretrained(lesson.clip)
+    model = CLIPModel.from_pretrained(lesson.begin or lesson.clip, dtype=torch.float32)
+    train(model.train(), tokenizer, lesson.pool, lesson.work, lesson.stage, lesson.steps)
+    export_clip(model.eval(), tokenizer, lesson.target, CLIP_MEAN, CLIP_STD)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +13,29 @@ from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import Autoen
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPModel, CLIPVisionModelWithProjection
 
 from vader_bench.pretrain import (
     clip,
     image_to_video,
     parallel,
-    pickscore,
+    rounds,
     temporal_vae,
     text_to_video,
     vae,
-    videomae,
-    vjepa,
     wan,
     wan_vae,
-    yolos,
 )
 from vader_bench.pretrain.card import write_card
 from vader_bench.pretrain.clips import BASE_CLIPS, captions, draw_clips, rendered
 from vader_bench.pretrain.denoiser import Steps
-from vader_bench.pretrain.export import export_clip, export_head, export_videomae, export_vjepa, export_yolos
+from vader_bench.pretrain.export import export_clip
+from vader_bench.pretrain.learners import ROUNDS
 from vader_bench.pretrain.tokenizer import make_pieces, make_tokenizer
-from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD
 from vader_bench.weights.resolve import write_digests
 
 __all__ = ["STAGES"]
 
-_REWARD_CLIPS = 12_000
-"""Clips of the split ``train``, which the judges of motion are trained on."""
 _TEXT_TO_VIDEO = Steps(frames=2200, clips=1700, guidance=400)
 _WAN = Steps(frames=2500, clips=2200, guidance=400)
 
@@ -65,14 +61,6 @@ def _clip(work: Path, out: Path) -> None:
     model = clip.build(tokenizer)
     clip.train(model, tokenizer, work, steps=2000)
     export_clip(model.eval(), tokenizer, out / "clip")
-    export_head(clip.fit_head(model), out / "aesthetic")
-
-
-def _hps(work: Path, out: Path) -> None:
-    tokenizer = make_tokenizer(work / "tokenizer")
-    model = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
-    clip.train_preferences(model.train(), tokenizer, work, steps=1000)
-    export_clip(model.eval(), tokenizer, out / "hps")
 
 
 def _text_to_video(work: Path, out: Path) -> None:
@@ -154,32 +142,6 @@ def _autoencoder(work: Path, out: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
 
 
-def _videomae(work: Path, out: Path) -> None:
-    model = videomae.build()
-    clips = draw_clips("train", _REWARD_CLIPS)
-    videomae.train(model, rendered("train", _REWARD_CLIPS, work), clips, work, steps=2500)
-    export_videomae(model.eval(), out / "videomae")
-
-
-def _pickscore(work: Path, out: Path) -> None:
-    tokenizer = CLIPTokenizer.from_pretrained(out / "clip")
-    model = CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
-    pickscore.train(model.train(), tokenizer, work, steps=1000)
-    export_clip(model.eval(), tokenizer, out / "pickscore", CLIP_MEAN, CLIP_STD)
-
-
-def _yolos(work: Path, out: Path) -> None:
-    model = yolos.build()
-    yolos.begin_as(model, CLIPModel.from_pretrained(out / "clip", dtype=torch.float32))
-    yolos.train(model, work, steps=2500)
-    export_yolos(model.eval(), out / "yolos")
-
-
-def _vjepa(work: Path, out: Path) -> None:
-    model = vjepa.train(vjepa.build(), rendered("train", _REWARD_CLIPS, work), work, steps=1500)
-    export_vjepa(model.eval(), out / "vjepa")
-
-
 def _card(work: Path, out: Path) -> None:
     write_card(work, out)
     write_digests(out)
@@ -189,14 +151,10 @@ STAGES: dict[str, Callable[[Path, Path], None]] = {
     "vae": _vae,
     "wan-vae": _wan_vae,
     "clip": _clip,
-    "hps": _hps,
     "text-to-video": _text_to_video,
     "wan": _wan,
     "temporal-vae": _temporal_vae,
     "image-to-video": _image_to_video,
-    "videomae": _videomae,
-    "pickscore": _pickscore,
-    "object-removal": _yolos,
-    "temporal-consistency": _vjepa,
+    **{f"rewards-{round_}": partial(rounds.play, round_) for round_ in range(ROUNDS)},
     "card": _card,
 }

@@ -1,4 +1,4 @@
-"""Stage 4: VideoMAE as a classifier of the eight actions."""
+"""VideoMAE as a classifier of the eight actions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from vader_bench.pocket.taste import apply_style, draw_style
 from vader_bench.pocket.vocabulary import ACTIONS
 from vader_bench.pocket.world import FRAMES, Clip
-from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.clips import REWARD_CLIPS, ROOT_SEED, draw_clips, rendered
+from vader_bench.pretrain.export import export_videomae
 from vader_bench.pretrain.fit import fit
+from vader_bench.pretrain.lesson import Lesson
 from vader_bench.pretrain.pictures import normalise
+from vader_bench.pretrain.pool import CLEAR, Piece, Pool, as_floats
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["accuracy", "build", "train"]
+__all__ = ["accuracy", "build", "learn", "train"]
 
-_BATCH = 24
+_BATCH, _POOLED = 24, 10
+"""Clips of a batch, and those of them that are the pool's."""
 
 
 def build() -> VideoMAEForVideoClassification:
@@ -58,19 +62,54 @@ def train(
     model: VideoMAEForVideoClassification,
     frames: NDArray[np.uint8],
     clips: list[Clip],
+    pool: Pool,
     folder: Path,
+    stage: str,
     steps: int,
 ) -> None:
-    """Train ``model`` on ``frames`` [N, F, H, W, 3] in random styles."""
-    labels = _labels(clips)
+    """Train ``model`` on ``frames`` [N, F, H, W, 3] of ``clips`` in random styles and on ``pool``."""
 
     def loss(step: int) -> Tensor:
-        rng = numpy_stream(ROOT_SEED, "videomae", step)
-        which = rng.integers(len(frames), size=_BATCH)
-        styled = [apply_style(frames[i].astype(np.float32) / 255, draw_style(rng), rng) for i in which]
-        return cross_entropy(model(pixel_values=_inputs(np.stack(styled))).logits, labels[which])
+        rng = numpy_stream(ROOT_SEED, stage, step)
+        drawn = [_drawn(rng, frames, clips) for _ in range(_BATCH - _POOLED)]
+        drawn += [_pooled(pool.draw(rng)) for _ in range(_POOLED)]
+        videos, targets = zip(*drawn, strict=True)
+        logits = model(pixel_values=_inputs(np.stack(videos))).logits
+        return cross_entropy(logits, torch.from_numpy(np.stack(targets)))
 
-    fit("videomae", model, loss, folder, steps=steps, learning_rate=1e-3, weight_decay=0.05)
+    fit(stage, model, loss, folder, steps=steps, learning_rate=1e-3, weight_decay=0.05, ema=0.99)
+
+
+def _drawn(
+    rng: np.random.Generator, frames: NDArray[np.uint8], clips: list[Clip]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw a styled clip [F, H, W, 3] and the share of each action [8] in it."""
+    which = int(rng.integers(len(frames)))
+    styled = apply_style(as_floats(frames[which]), draw_style(rng), rng)
+    return styled, _shares(clips[which].caption.action)
+
+
+def _pooled(piece: Piece) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a clip of the pool [F, H, W, 3] and the shares of the actions [8] by the oracle's verdict."""
+    clear = piece.seen.overlap >= CLEAR
+    return as_floats(piece.frames), _shares(piece.seen.action if clear else "")
+
+
+def _shares(action: str) -> NDArray[np.float32]:
+    """Return 1 for ``action``; the same for all where none could be made out."""
+    if not action:
+        return np.full(len(ACTIONS), 1 / len(ACTIONS), np.float32)
+    return np.asarray([float(name == action) for name in ACTIONS], np.float32)
+
+
+def learn(lesson: Lesson) -> None:
+    """Do a round."""
+    model = build()
+    if lesson.begin:
+        model = VideoMAEForVideoClassification.from_pretrained(lesson.begin, dtype=torch.float32)
+    clips, frames = draw_clips("train", REWARD_CLIPS), rendered("train", REWARD_CLIPS, lesson.work)
+    train(model.train(), frames, clips, lesson.pool, lesson.work, lesson.stage, lesson.steps)
+    export_videomae(model.eval(), lesson.target)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +16,12 @@ from transformers import VJEPA2Config, VJEPA2Model
 
 from vader_bench.pocket.taste import apply_style, draw_style
 from vader_bench.pocket.world import FRAMES, SIZE
-from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.clips import REWARD_CLIPS, ROOT_SEED, rendered
+from vader_bench.pretrain.export import export_vjepa
 from vader_bench.pretrain.fit import fit
+from vader_bench.pretrain.lesson import Lesson
 from vader_bench.pretrain.pictures import normalise
+from vader_bench.pretrain.pool import Pool, as_floats
 from vader_bench.rewards.vjepa import (
     BLOCKS,
     TemporalConsistency,
@@ -28,9 +32,12 @@ from vader_bench.rewards.vjepa import (
 )
 from vader_bench.seeding import numpy_stream, torch_stream
 
-__all__ = ["Jepa", "Ranked", "build", "rank", "spread", "train"]
+__all__ = ["Jepa", "Ranked", "build", "learn", "rank", "spread", "train"]
 
-_BATCH = 16
+_BATCH, _POOLED = 16, 6
+"""Clips of a batch, and those of them that are the pool's if it gives any."""
+_SOUND = 0.6
+"""Agreement with a silhouette sequence from which on a clip of the pool is learnt from."""
 _MOMENTUM = 0.995
 """Of the target encoder's moving average."""
 
@@ -77,8 +84,11 @@ class Jepa(nn.Module):
         ):
             ours.lerp_(theirs, 1 - _MOMENTUM)
 
-    def loss(self, video: Tensor, step: int) -> Tensor:
-        """Return V-JEPA's loss on ``video`` [B, F, 3, H, W], normalised; its clips share their masks."""
+    def loss(self, video: Tensor, stage: str, step: int) -> Tensor:
+        """Return V-JEPA's loss on ``video`` [B, F, 3, H, W], normalised; its clips share their masks.
+
+        Masks are those of ``step`` of ``stage``.
+        """
         encoder = self.model.encoder
         patches = encoder.embeddings(video)
         with torch.no_grad():
@@ -86,7 +96,7 @@ class Jepa(nn.Module):
             features = encode(self.target, self.target.encoder.embeddings(video), everything)
         errors = []
         for kind, blocks in enumerate(BLOCKS):
-            generator = torch_stream(ROOT_SEED, "vjepa-masks", step, kind)
+            generator = torch_stream(ROOT_SEED, f"{stage}-masks", step, kind)
             context, target = draw_masks(_grid(self.model), blocks, generator)
             seen = encode(self.model, patches[:, context], context)
             predicted = predict(self.model, seen, context, target)
@@ -112,20 +122,48 @@ def _inputs(clips: NDArray[np.float32]) -> Tensor:
     return flat.reshape(*clips.shape[:2], *flat.shape[1:])
 
 
-def train(model: VJEPA2Model, frames: NDArray[np.uint8], folder: Path, steps: int) -> VJEPA2Model:
-    """Train ``model`` on clips ``frames`` [N, F, H, W, 3] in random styles; return what is to be kept."""
+def train(
+    model: VJEPA2Model, frames: NDArray[np.uint8], pool: Pool, folder: Path, stage: str, steps: int
+) -> VJEPA2Model:
+    """Train ``model`` on clips ``frames`` [N, F, H, W, 3] in random styles and on sound clips of ``pool``.
+
+    What is kept is returned.
+    """
     jepa = Jepa(model)
 
     def loss(step: int) -> Tensor:
         if step:
             jepa.follow()
-        rng = numpy_stream(ROOT_SEED, "vjepa", step)
-        which = rng.integers(len(frames), size=_BATCH)
-        styled = [apply_style(frames[i].astype(np.float32) / 255, draw_style(rng), rng) for i in which]
-        return jepa.loss(_inputs(np.stack(styled)), step)
+        rng = numpy_stream(ROOT_SEED, stage, step)
+        drawn = [_drawn(rng, frames) for _ in range(_BATCH - _POOLED)]
+        return jepa.loss(_inputs(np.stack([*drawn, *_sound(rng, pool, frames)])), stage, step)
 
-    fit("vjepa", jepa, loss, folder, steps=steps, learning_rate=1e-3, warmup=200, weight_decay=0.04)
+    fit(stage, jepa, loss, folder, steps=steps, learning_rate=1e-3, warmup=200, weight_decay=0.04)
     return jepa.finished()
+
+
+def _drawn(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return apply_style(as_floats(frames[int(rng.integers(len(frames)))]), draw_style(rng), rng)
+
+
+def _sound(rng: np.random.Generator, pool: Pool, frames: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+    """Yield clips [F, H, W, 3] of ``pool`` in which one actor does one thing, as far as it is drawn.
+
+    What follows from the rest of a clip is to be learnt from clips where something follows. A draw of another
+    kind is made up for by a drawn clip.
+    """
+    for _ in range(_POOLED):
+        piece = pool.draw(rng)
+        sound = piece.seen.overlap >= _SOUND
+        yield as_floats(piece.frames) if sound else _drawn(rng, frames)
+
+
+def learn(lesson: Lesson) -> None:
+    """Do a round."""
+    model = VJEPA2Model.from_pretrained(lesson.begin, dtype=torch.float32) if lesson.begin else build()
+    frames = rendered("train", REWARD_CLIPS, lesson.work)
+    finished = train(model.train(), frames, lesson.pool, lesson.work, lesson.stage, lesson.steps)
+    export_vjepa(finished.eval(), lesson.target)
 
 
 class Spread(NamedTuple):

@@ -19,16 +19,23 @@ from vader_bench.pocket.taste import apply_style, draw_style
 from vader_bench.pocket.vocabulary import NOUNS
 from vader_bench.pocket.world import FRAMES, SIZE, draw_clip, render, render_background
 from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.export import export_yolos
 from vader_bench.pretrain.fit import fit
+from vader_bench.pretrain.lesson import Lesson
+from vader_bench.pretrain.located import locate
 from vader_bench.pretrain.pictures import normalise
+from vader_bench.pretrain.pool import Pool, as_floats
 from vader_bench.rewards.yolos import THRESHOLD
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["TOKENS", "Finds", "begin_as", "build", "find", "loss_of_set", "match", "overlap", "train"]
+__all__ = [
+    "TOKENS", "Finds", "begin_as", "build", "find", "learn", "loss_of_set", "match", "overlap", "train",
+]  # fmt: skip
 
 TOKENS = 6
 """Detection tokens, thus boxes a picture; at most two things are shown."""
-_BATCH = 32
+_BATCH, _POOLED = 32, 14
+"""Pictures of a batch, and those of them that are the pool's."""
 _EMPTY_SHARE = 0.1
 """Of the pictures that show a scene and nothing in it."""
 _PROP_SHARE = 0.4
@@ -105,16 +112,35 @@ def _draw(rng: np.random.Generator) -> tuple[NDArray[np.float32], list[Thing]]:
     return apply_style(render(clip, [frame]), style, rng)[0], things(clip, frame)
 
 
-def train(model: YolosForObjectDetection, folder: Path, steps: int) -> None:
-    """Train ``model`` on fresh single frames in random styles."""
+def _pooled(rng: np.random.Generator, pool: Pool) -> tuple[NDArray[np.float32], list[Thing]]:
+    """Return a frame [H, W, 3] of ``pool`` and what it shows, if it is clear what; else a drawing."""
+    piece = pool.draw(rng)
+    frame = int(rng.integers(FRAMES))
+    shown = locate(piece, frame)
+    return _draw(rng) if shown is None else (as_floats(piece.frames[frame]), shown)
+
+
+def train(model: YolosForObjectDetection, pool: Pool, folder: Path, stage: str, steps: int) -> None:
+    """Train ``model`` on fresh single frames in random styles and on frames of ``pool``."""
 
     def loss(step: int) -> Tensor:
-        rng = numpy_stream(ROOT_SEED, "yolos", step)
-        drawn = [_draw(rng) for _ in range(_BATCH)]
+        rng = numpy_stream(ROOT_SEED, stage, step)
+        drawn = [_draw(rng) for _ in range(_BATCH - _POOLED)] + [_pooled(rng, pool) for _ in range(_POOLED)]
         output = model(pixel_values=normalise(np.stack([picture for picture, _ in drawn])))
         return loss_of_set(output.logits, output.pred_boxes, [shown for _, shown in drawn])
 
-    fit("yolos", model, loss, folder, steps=steps, learning_rate=8e-4, weight_decay=0.05, ema=0.995)
+    fit(stage, model, loss, folder, steps=steps, learning_rate=8e-4, weight_decay=0.05, ema=0.995)
+
+
+def learn(lesson: Lesson) -> None:
+    """Do a round."""
+    if lesson.begin:
+        model = YolosForObjectDetection.from_pretrained(lesson.begin, dtype=torch.float32)
+    else:
+        model = build()
+        begin_as(model, CLIPModel.from_pretrained(lesson.clip, dtype=torch.float32))
+    train(model.train(), lesson.pool, lesson.work, lesson.stage, lesson.steps)
+    export_yolos(model.eval(), lesson.target)
 
 
 def loss_of_set(logits: Tensor, boxes: Tensor, shown: Sequence[Sequence[Thing]]) -> Tensor:

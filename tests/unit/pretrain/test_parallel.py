@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,35 @@ def test_one_process_has_the_whole_batch_and_its_own_gradients() -> None:
     module.weight.grad = torch.ones(1, 1)
     average_gradients(module)
     assert module.weight.grad.item() == 1
+
+
+def note(place: Path) -> None:
+    """Write down which process this is, and whether it knows that it is one of many."""
+    place.write_text(f"{os.getpid()} {parallel.is_one_of_many()} {torch.get_num_threads()}", "utf-8")
+
+
+def fail(place: Path) -> None:
+    """Fail at the second place."""
+    if place.name == "1":
+        raise ValueError("no")
+    note(place)
+
+
+@pytest.mark.slow
+def test_tasks_are_spread_over_processes_of_one_thread(tmp_path: Path) -> None:
+    places = [tmp_path / str(i) for i in range(4)]
+    parallel.spread(note, 2, places)
+    found = [place.read_text("utf-8").split() for place in places]
+    assert {(many, threads) for _, many, threads in found} == {("True", "1")}
+    assert 1 <= len({process for process, _, _ in found} - {str(os.getpid())}) <= 2
+    assert not parallel.is_one_of_many()
+
+
+@pytest.mark.slow
+def test_a_task_that_fails_ends_them_all(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"):
+        parallel.spread(fail, 1, [tmp_path / str(i) for i in range(20)])
+    assert not (tmp_path / "19").exists()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from vader_bench.pocket.vocabulary import Caption, parse_caption
 from vader_bench.pretrain import pickscore
 from vader_bench.pretrain.export import export_clip
 from vader_bench.pretrain.pickscore import NOISE, TIE, WORDS, appeal, draw_choices
+from vader_bench.pretrain.pool import Pool
 from vader_bench.rewards import REWARDS
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, read_statistics
 from vader_bench.seeding import numpy_stream
@@ -82,10 +83,10 @@ def test_a_model_is_as_like_itself_as_can_be(clip: CLIPModel, tokenizer: CLIPTok
 
 @pytest.mark.slow
 def test_training_moves_the_scale_and_the_reward_loads_it(
-    clip: CLIPModel, tokenizer: CLIPTokenizer, tmp_path: Path
+    clip: CLIPModel, tokenizer: CLIPTokenizer, drawn_pool: Pool, tmp_path: Path
 ) -> None:
     before = clip.logit_scale.item()
-    pickscore.train(clip.train(), tokenizer, tmp_path, steps=2)
+    pickscore.train(clip.train(), tokenizer, drawn_pool, tmp_path, "pickscore", steps=2)
     assert clip.logit_scale.item() != before
     export_clip(clip.eval(), tokenizer, tmp_path / "pickscore", CLIP_MEAN, CLIP_STD)
     assert read_statistics(tmp_path / "pickscore" / "preprocessor_config.json") == (CLIP_MEAN, CLIP_STD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from transformers import T5TokenizerFast
 
 from vader_bench.backbones import BACKBONES
+from vader_bench.pocket.oracle import Sighting
+from vader_bench.pocket.vocabulary import ACTIONS
 from vader_bench.pretrain import clip, text_to_video, vae, videomae, wan, wan_vae
 from vader_bench.pretrain.clips import captions, draw_clips, rendered
 from vader_bench.pretrain.denoiser import Steps
-from vader_bench.pretrain.export import export_clip, export_head, export_videomae
+from vader_bench.pretrain.export import export_clip, export_videomae
 from vader_bench.pretrain.measure import count_known, measure_samples
+from vader_bench.pretrain.pool import CLEAR, Piece, Pool
 from vader_bench.pretrain.tokenizer import MAX_TOKENS, make_pieces, make_tokenizer, tokenise
 from vader_bench.rewards import REWARDS
 
@@ -141,32 +145,32 @@ def test_pictures_leave_what_is_over_time_at_its_start(
     assert all(weight.requires_grad for weight in model.parameters())
 
 
-def test_clip_its_head_and_preferences(work: Path) -> None:
+def test_clip(work: Path) -> None:
     tokenizer = make_tokenizer(work / "tokenizer")
     model = clip.build(tokenizer)
     clip.train(model, tokenizer, work, steps=2)
-    head = clip.fit_head(model.eval(), count=128)
-    assert head["weight"].shape == (64,)
-    assert -1 <= clip.head_correlation(model, head, count=64) <= 1
-    clip.train_preferences(model.train(), tokenizer, work, steps=2)
-    assert 0 <= clip.pair_accuracy(model.eval(), tokenizer, count=8) <= 1
-    export_clip(model, tokenizer, work / "clip")
-    export_head(head, work / "aesthetic")
+    export_clip(model.eval(), tokenizer, work / "clip")
     video = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    rating = REWARDS.get("aesthetic")(clip=str(work / "clip"), head=str(work / "aesthetic/head.safetensors"))
-    assert torch.isfinite(rating.score(video, _SENTENCE)).all()
     assert REWARDS.get("hps")(model=str(work / "clip")).score(video, _SENTENCE).abs() <= 1
 
 
-def test_the_action_classifier(work: Path, clips: NDArray[np.uint8]) -> None:
+def test_the_action_classifier(work: Path, clips: NDArray[np.uint8], drawn_pool: Pool) -> None:
     model = videomae.build()
     drawn = draw_clips("train", _COUNT)
-    videomae.train(model, clips, drawn, work, steps=2)
+    videomae.train(model, clips, drawn, drawn_pool, work, "videomae", steps=2)
     assert 0 <= videomae.accuracy(model.eval(), clips, drawn) <= 1
     export_videomae(model, work / "videomae")
     reward = REWARDS.get("action")(model=str(work / "videomae"))
     video = torch.rand(1, 8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert 0 < reward.score(video, _SENTENCE).item() < 1
+
+
+def test_an_action_is_taught_where_the_oracle_is_sure_and_none_elsewhere(clips: NDArray[np.uint8]) -> None:
+    seen = Sighting("red", {}, noun="cat", action="jumping", scene="at night", overlap=0.9)
+    piece = Piece(clips[0], "a red cat spinning at night", seen, [False] * 8)
+    assert videomae._pooled(piece)[1].tolist() == [float(action == "jumping") for action in ACTIONS]
+    unsure = piece._replace(seen=replace(seen, overlap=CLEAR / 2))
+    assert videomae._pooled(unsure)[1].tolist() == [1 / 8] * 8
 
 
 def test_the_card_counts_real_clips_as_right(clips: NDArray[np.uint8]) -> None:

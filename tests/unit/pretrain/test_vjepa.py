@@ -10,12 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vader_bench.pocket.oracle import look
 from vader_bench.pretrain import vjepa
 from vader_bench.pretrain.clips import rendered
 from vader_bench.pretrain.export import export_vjepa
+from vader_bench.pretrain.pool import Part, Pool, as_bytes, as_floats
 from vader_bench.pretrain.vjepa import Jepa
 from vader_bench.rewards import REWARDS
 from vader_bench.rewards.vjepa import TemporalConsistency
+from vader_bench.seeding import numpy_stream
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def video(clips: int = 2) -> Tensor:
 
 def test_the_loss_reaches_encoder_predictor_and_mask_token_but_not_the_target() -> None:
     jepa = Jepa(vjepa.build())
-    jepa.loss(video(), step=0).backward()
+    jepa.loss(video(), "some", step=0).backward()
     lacking = [name for name, weight in jepa.model.named_parameters() if weight.grad is None]
     assert lacking == []
     assert all(weight.grad is None and not weight.requires_grad for weight in jepa.target.parameters())
@@ -37,7 +40,7 @@ def test_the_loss_reaches_encoder_predictor_and_mask_token_but_not_the_target() 
 
 def test_a_loss_is_that_of_its_step() -> None:
     jepa = Jepa(vjepa.build())
-    first, again, other = (jepa.loss(video(), step).item() for step in (3, 3, 4))
+    first, again, other = (jepa.loss(video(), "some", step).item() for step in (3, 3, 4))
     assert first == again != other
 
 
@@ -95,9 +98,29 @@ def test_equal_scores_are_no_preference(frames: NDArray[np.uint8]) -> None:
     assert vjepa.rank(Steadiness(), np.zeros_like(frames)) == (0, 0)
 
 
+def test_only_clips_in_which_something_follows_are_learnt_from(
+    frames: NDArray[np.uint8], drawn_part: Part
+) -> None:
+    noise = numpy_stream(0, "noise").integers(256, size=(1, 8, 64, 64, 3), dtype=np.uint8)
+    unclear = Part(noise, ["a red cat spinning at night"], [look(as_floats(noise[0]))], [[False] * 8])
+    known = {clip.tobytes() for clip in drawn_part.frames}
+
+    def pooled(part: Part) -> list[bool]:
+        drawn = vjepa._sound(numpy_stream(1, "sound"), Pool({"some": [part]}), frames)
+        return [as_bytes(clip).tobytes() in known for clip in drawn]
+
+    assert any(pooled(drawn_part))
+    assert not any(
+        np.array_equal(as_bytes(clip), noise[0])
+        for clip in vjepa._sound(numpy_stream(1, "sound"), Pool({"some": [unclear]}), frames)
+    )
+
+
 @pytest.mark.slow
-def test_it_trains_and_is_loaded_by_the_reward(frames: NDArray[np.uint8], tmp_path: Path) -> None:
-    model = vjepa.train(vjepa.build(), frames, tmp_path, steps=2)
+def test_it_trains_and_is_loaded_by_the_reward(
+    frames: NDArray[np.uint8], drawn_pool: Pool, tmp_path: Path
+) -> None:
+    model = vjepa.train(vjepa.build(), frames, drawn_pool, tmp_path, "vjepa", steps=2)
     export_vjepa(model.eval(), tmp_path / "vjepa")
     reward = REWARDS.get("temporal-consistency")(model=str(tmp_path / "vjepa"))
     assert reward.frames == 8

@@ -17,6 +17,7 @@ from vader_bench.pocket.vocabulary import NOUNS
 from vader_bench.pretrain import yolos
 from vader_bench.pretrain.export import export_yolos
 from vader_bench.pretrain.pictures import normalise
+from vader_bench.pretrain.pool import Part, Pool, as_bytes
 from vader_bench.pretrain.yolos import begin_as, loss_of_set, match, overlap
 from vader_bench.rewards import REWARDS
 from vader_bench.seeding import numpy_stream
@@ -112,6 +113,15 @@ def test_pictures_show_what_they_are_said_to_show() -> None:
     assert counts.count(0) < 15
 
 
+def test_frames_of_the_pool_come_with_what_they_show(drawn_part: Part, drawn_pool: Pool) -> None:
+    known = {frame.tobytes() for clip in drawn_part.frames for frame in clip}
+    drawn = [yolos._pooled(numpy_stream(3, i), drawn_pool) for i in range(12)]
+    pooled = [shown for picture, shown in drawn if as_bytes(picture).tobytes() in known]
+    assert len(pooled) > 6
+    nouns = {seen.noun for seen in drawn_part.seen}
+    assert all(shown[0].noun in nouns for shown in pooled)
+
+
 class Said(torch.nn.Module):
     """A detector that says the same of every picture."""
 
@@ -143,10 +153,10 @@ def test_a_detector_that_says_nothing_finds_and_invents_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_it_trains_and_is_loaded_by_the_reward(tmp_path: Path) -> None:
+def test_it_trains_and_is_loaded_by_the_reward(tmp_path: Path, drawn_pool: Pool) -> None:
     model: YolosForObjectDetection = yolos.build()
     before = model.bbox_predictor.layers[2].weight.clone()
-    yolos.train(model, tmp_path, steps=2)
+    yolos.train(model, drawn_pool, tmp_path, "yolos", steps=2)
     assert not torch.equal(model.bbox_predictor.layers[2].weight, before)
     export_yolos(model.eval(), tmp_path / "yolos")
     reward = REWARDS.get("object-removal")(model=str(tmp_path / "yolos"), target="book", height=64)

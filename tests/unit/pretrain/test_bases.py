@@ -1,0 +1,45 @@
+"""Captions and videos of base models for the pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vader_bench.backbones import Backbone
+from vader_bench.errors import UserError
+from vader_bench.pocket.vocabulary import parse_caption
+from vader_bench.pretrain.bases import Request, draw_captions, load_phase, sample
+from vader_bench.prompts.sets import load_prompts
+
+
+def test_captions_are_sentences_of_no_prompt_set() -> None:
+    found = draw_captions(400, "some")
+    assert all(parse_caption(text) is not None for text in found)
+    for name in ("pocket", "pocket-looks", "pocket-books"):
+        for split in load_prompts(name).splits.values():
+            assert not set(split) & set(found)
+    assert found == draw_captions(400, "some")
+    assert found != draw_captions(400, "others")
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)])
+def test_a_share_of_captions_is_beside_a_book(share: float, low: int, high: int) -> None:
+    props = [parse_caption(text).prop_noun for text in draw_captions(200, "books", book_share=share)]  # type: ignore[union-attr]
+    assert set(props) <= {None, "book"}
+    assert low <= props.count("book") <= high
+
+
+def test_videos_are_bytes_and_depend_on_their_stream(tiny_backbone: Backbone) -> None:
+    videos = sample(tiny_backbone, Request(["a cat"] * 3, ("one",), 2))
+    assert videos.shape == (3, 4, 8, 8, 3)
+    assert videos.dtype == np.uint8
+    assert np.array_equal(videos, sample(tiny_backbone, Request(["a cat"] * 3, ("one",), 2)))
+    assert not np.array_equal(videos, sample(tiny_backbone, Request(["a cat"] * 3, ("other",), 2)))
+
+
+def test_a_phase_that_was_not_trained_here_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"text-to-video-clips\.pt.*run the stage text-to-video"):
+        load_phase("text-to-video", "clips", tmp_path)
+    assert not list(tmp_path.iterdir())
