@@ -10,15 +10,15 @@ from vader_bench.backbones import Backbone
 from vader_bench.pretrain.adversaries import Attack, attack
 from vader_bench.rewards import make_reward
 
-PROMPTS = ["a red cat", "a blue bus"]
+PROMPTS = [f"a {colour} {noun}" for colour in ("red", "blue") for noun in ("cat", "bus", "cup", "boat")]
 
 
 def test_videos_are_yielded_at_each_look_and_get_brighter(tiny_backbone: Backbone) -> None:
     before = [weight.clone() for weight in tiny_backbone.denoiser.parameters()]
-    how = Attack(rate=0.05, seed=7, looks=(4, 40))
+    how = Attack(rate=0.01, seed=7, looks=(4, 80))
     glances = list(attack(tiny_backbone, make_reward("brightness", {}), how, PROMPTS, PROMPTS))
-    assert [glance.queries for glance in glances] == [4, 40]
-    assert all(glance.videos.shape == (2, 4, 8, 8, 3) for glance in glances)
+    assert [glance.queries for glance in glances] == [4, 80]
+    assert all(glance.videos.shape == (8, 4, 8, 8, 3) for glance in glances)
     assert glances[1].videos.mean() > glances[0].videos.mean()
     assert not any(isinstance(module, LoraLayer) for module in tiny_backbone.denoiser.modules())
     after = list(tiny_backbone.denoiser.parameters())
