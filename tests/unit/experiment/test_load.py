@@ -163,6 +163,25 @@ def test_settings_of_the_suite_give_way_to_those_of_the_experiment(
     ]
 
 
+def test_a_component_in_place_of_golds_is_that_of_all_rewards(suite_data: Data) -> None:
+    suite = SuiteConfig.model_validate(suite_data | {"gold": {"family": "clip"}})
+    assert all(suite.gold_for(reward) == suite.rewards["action"] for reward in suite.rewards)
+    assert suite.prompt_share is None
+    assert SuiteConfig.model_validate(suite.model_dump()) == suite
+    assert SuiteConfig.model_validate(suite_data | {"gold": None}).gold_for("action") is None
+
+
+def test_the_oracle_as_the_only_gold_is_the_share_of_the_prompt_too(suite_data: Data) -> None:
+    single = suite_data | {"gold": {"family": "oracle"}}
+    suite = SuiteConfig.model_validate(single)
+    assert suite.prompt_share == suite.gold_for("action") == suite.gold_for("aesthetic")
+    other = SuiteConfig.model_validate(single | {"prompt_share": {"family": "clip"}})
+    assert other.prompt_share == suite.rewards["action"]
+    table = SuiteConfig.model_validate(suite_data | {"gold": {"action": {"family": "oracle"}}})
+    assert table.prompt_share is None
+    assert table.gold_for("aesthetic") is None
+
+
 @pytest.mark.parametrize(
     ("methods", "line"),
     [
@@ -211,12 +230,12 @@ def test_fault_in_a_prompt_file_is_told(write_files: Write, suite_data: Data, tm
             "gold.default: of suite small has the unknown family 'clips'; did you mean",
         ),
         (
-            {"gold": {"aesthetic": {"family": "oracel"}}},
-            "gold.aesthetic: of suite small has the unknown family 'oracel'; did you mean 'oracle'",
+            {"gold": {"aesthetic": {"family": "clips"}}},
+            "gold.aesthetic: of suite small has the unknown family 'clips'; did you mean 'clip'",
         ),
         (
-            {"prompt_share": {"family": "oracel"}},
-            "prompt_share: of suite small has the unknown family 'oracel'; did you mean 'oracle'",
+            {"prompt_share": {"family": "clips"}},
+            "prompt_share: of suite small has the unknown family 'clips'; did you mean 'clip'",
         ),
     ],
 )
@@ -228,6 +247,7 @@ def test_unknown_families(write_files: Write, suite_data: Data, change: Data, li
 @pytest.mark.parametrize(
     ("change", "line"),
     [
+        ({"gold": {"hps": {"family": "clip"}}}, "gold: names 'hps', which is no reward; choose one of"),
         ({"prompts": {"action": "pocket"}}, "prompts: names no prompt set for the reward 'aesthetic'; add"),
         ({"prompts": {"default": "pocket", "hps": "pocket"}}, "prompts: names 'hps', which is no reward"),
         ({"sampler": {"steps": 10, "eta": 0.0, "guidance": 1}}, "sampler.eta: is 0.0; it must be above 0"),
