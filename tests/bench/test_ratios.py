@@ -61,7 +61,7 @@ class Side:
     work: Work
     deterministic: bool = True
     filling: bool = False
-    """Whether fresh memory is filled, as deterministic mode does unless told otherwise."""
+    """Whether fresh memory is filled, which is what deterministic mode does by default."""
 
     def seconds(self) -> float:
         """Return the CPU time of the work."""

@@ -165,7 +165,7 @@ class _WithGradient(VideoPipeline):
                 prediction = prediction.detach()
             mean, std = sampler.schedule.transition(prediction, latents, now, following, sampler.eta)
             latents = mean + std * noise()
-        return DDPOPipelineOutput(latents)
+        return DDPOPipelineOutput(latents, [], [])
 
 
 class AlignProp:
@@ -192,9 +192,9 @@ class AlignProp:
                 lambda latents, texts, _: (score(latents, texts), {}),
                 lambda: (next(prompts), {}),
                 _pipeline(_WithGradient, backbone, steps, 16),
-                image_samples_hook=None,
+                image_samples_hook=lambda *_: None,
             )
 
     def step(self) -> None:
         """Sample, judge and update."""
-        self._trainer.step(1, 1)
+        self._trainer.step(0, 1)  # a later epoch would be saved

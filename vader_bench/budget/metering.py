@@ -33,8 +33,8 @@ class FlopTable:
 
     Args:
         meter: its clock stands still while FLOPs are counted.
-        networks: tells the networks apart from all others in this process; counts are kept under it. If it
-            is empty they are kept nowhere else.
+        networks: what distinguishes the networks from all others in this process: counts are kept under it.
+            If it is empty they are kept for this table alone.
     """
 
     def __init__(self, meter: Meter, networks: str = "") -> None:
@@ -56,7 +56,7 @@ class FlopTable:
         return forward * len(batch), backward * len(batch)
 
     def judged(
-        self, kind: Hashable, call: Callable[[], Judgement], video: Tensor
+        self, kind: Hashable, call: Callable[[Tensor], Judgement], video: Tensor
     ) -> tuple[Judgement, tuple[int, int]]:
         """Return what ``call`` returns and the (forward, backward) FLOPs of judging ``video`` [B, ...].
 
@@ -65,18 +65,19 @@ class FlopTable:
 
         Args:
             kind: calls of one kind with as many videos cost the same.
-            call: judges all videos.
+            call: judges videos.
             video: what it judges.
         """
         key = (kind, len(video))
         if key in self._costs:
-            return call(), self._costs[key]
+            return call(video), self._costs[key]
+        alike = video.view_as(video)  # has none of the hooks of ``video``, which charge what is before it
         with FlopCounterMode(display=False, custom_mapping=PLAIN_ATTENTION) as forward:
-            judgement = call()
+            judgement = call(alike)
         backward = 0
-        if judgement.objective.requires_grad and video.requires_grad:
+        if judgement.objective.requires_grad and alike.requires_grad:
             with self._meter.paused():
-                backward = _count_backward(judgement.objective, video)
+                backward = _count_backward(judgement.objective, alike)
         self._costs[key] = (forward.get_total_flops(), backward)
         return judgement, self._costs[key]
 
@@ -100,7 +101,7 @@ def _attention_backward_flops(_: Tensor, *inputs: Any, **__: object) -> int:
 
 
 def _by_tensors(formula: Callable[..., int]) -> Callable[..., int]:
-    formula._get_raw = True  # type: ignore[attr-defined] # noqa: SLF001 - so PyTorch's counter is told
+    formula._get_raw = True  # type: ignore[attr-defined] # noqa: SLF001 - how PyTorch's counter asks
     return formula
 
 
@@ -226,7 +227,7 @@ class MeteredReward:
         gradient = torch.is_grad_enabled() and video.requires_grad
         self._meter.charge_queries(video.shape[0], frames=video.shape[0] * video.shape[1], gradient=gradient)
         kind = ("judge", video.shape[1:], gradient)
-        judgement, cost = self._flops.judged(kind, lambda: self._reward.judge(video, prompts), video)
+        judgement, cost = self._flops.judged(kind, lambda some: self._reward.judge(some, prompts), video)
         refuse_non_finite(self.name, judgement.score, prompts)
         refuse_non_finite(self.name, judgement.objective, prompts)
         return judgement._replace(objective=_charge_flops(self._meter, judgement.objective, cost))

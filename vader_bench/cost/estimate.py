@@ -225,10 +225,10 @@ class _Recorder(FlopTable):
         return cost.forward * len(batch), cost.backward * len(batch)
 
     def judged(
-        self, kind: Hashable, call: Callable[[], Judgement], video: Tensor
+        self, kind: Hashable, call: Callable[[Tensor], Judgement], video: Tensor
     ) -> tuple[Judgement, tuple[int, int]]:
         """Return what ``call`` returns and the FLOPs of judging as many videos at full size."""
-        return call(), self.cost(kind, lambda some: some, video)
+        return call(video), self.cost(kind, lambda some: some, video)
 
 
 def _call_of(kind: Hashable) -> Call:

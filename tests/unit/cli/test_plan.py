@@ -41,7 +41,7 @@ def test_what_would_make_it_fit_is_told(
     )
     said = capsys.readouterr().out
     assert "does not fit rtx-4080; GiB with one switch on top of the other:" in said
-    assert "  vader on red: one video at a look 0.0, one decoded frame 0.0" in said
+    assert "  vader on red: one video at a look 0.0, smallest batch 0.0" in said
     assert said.endswith(": does not fit\n")
 
 
