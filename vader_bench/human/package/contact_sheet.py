@@ -20,7 +20,7 @@ __all__ = ["CONTACT_SHEET", "Look", "contact_sheet", "look_at"]
 CONTACT_SHEET: Final = "key/contact-sheet.html"
 """The file, in the folder of a study: it tells the arms apart, as the key does."""
 WIDEST: Final = 200
-_TEMPLATE: Final = Path(__file__).parent / "templates" / "contact_sheet.html.j2"
+_TEMPLATE: Final = Path(__file__).parent / "requester" / "contact_sheet.html.j2"
 
 
 class Look(NamedTuple):

@@ -60,9 +60,9 @@ def _names(*folders: Path) -> Iterator[str]:
     last = [folder.resolve().name for folder in folders]
     above = [folder.resolve().parent.name for folder in folders]
     names = last if len(set(last)) == len(last) else above
-    for number, name in enumerate(names):
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
-        yield plain if plain and names.count(name) == 1 else f"{plain or 'arm'}-{'AB'[number]}"
+    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") for name in names]
+    for number, name in enumerate(plain):
+        yield name if name and plain.count(name) == 1 else f"{name or 'arm'}-{'AB'[number]}"
 
 
 def _text(path: Path, arms: dict[str, Path], prompts: str) -> str:
@@ -88,4 +88,4 @@ def _text(path: Path, arms: dict[str, Path], prompts: str) -> str:
     return text
 
 
-_TEMPLATE: Final = Path(__file__).parent / "templates" / "study.yaml"
+_TEMPLATE: Final = Path(__file__).parent / "requester" / "study.yaml"

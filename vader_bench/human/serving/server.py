@@ -80,7 +80,7 @@ class Exported(NamedTuple):
     path: Path
     blocks: int
     """How many blocks have been answered, each counted once."""
-    late: int
+    late: int = 0
     """How many were sent when someone else had the block by then; ``LATE`` beside the results names them."""
 
 

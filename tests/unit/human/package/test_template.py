@@ -188,3 +188,5 @@ def test_raters_are_told_what_they_agree_to() -> None:
 def test_the_templates_are_in_the_package() -> None:
     folder = Path(__file__).parents[4] / "vader_bench" / "human" / "package" / "templates"
     assert {path.name for path in folder.iterdir()} == {"task.html.j2", "task.css", "task.js"}
+    requester = folder.with_name("requester")  # what no rater sees
+    assert {path.name for path in requester.iterdir()} == {"contact_sheet.html.j2", "study.yaml"}
