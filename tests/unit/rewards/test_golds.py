@@ -12,10 +12,7 @@ from torch import Tensor
 from vader_bench.errors import UserError
 from vader_bench.experiment.load import load_suite
 from vader_bench.pocket import oracle
-<<<<<<< HEAD
-=======
 from vader_bench.pocket.oracle import Sighting
->>>>>>> abef422 (delta gold)
 from vader_bench.pocket.shapes import Field
 from vader_bench.pocket.taste import rate
 from vader_bench.pocket.vocabulary import Caption, format_caption
@@ -104,11 +101,7 @@ def test_all_golds_of_a_video_share_one_look(monkeypatch: pytest.MonkeyPatch) ->
     looks: list[int] = []
     whole = oracle._look
 
-<<<<<<< HEAD
-    def counted(video: Field) -> oracle.Sighting:
-=======
     def counted(video: Field) -> Sighting:
->>>>>>> abef422 (delta gold)
         looks.append(len(video))
         return whole(video)
 
