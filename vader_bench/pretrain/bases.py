@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vader_bench.backbones import BACKBONES, Backbone
@@ -57,10 +58,10 @@ def load_phase(name: BaseName, phase: str, work: Path) -> Backbone:
     Raises:
         UserError: the model was not trained in ``work``.
     """
-    path = work / f"{name}-{phase}.pt"
+    path = work / f"{name}-{phase}.safetensors"
     if not path.exists():
         raise UserError(str(path), "does not exist", f"run the stage {name} with the same --work first")
-    average = torch.load(path, weights_only=True)["average"]
+    average = load_file(path)
     folder = work / "phases" / phase
     if name == "wan":
         pieces = make_pieces()

@@ -10,6 +10,7 @@ from time import monotonic
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vader_bench.files import write_bytes
@@ -35,21 +36,26 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
     """Train ``module`` in place for ``steps`` steps of AdamW with warm-up and cosine decay.
 
     A stage killed at any moment goes on from its last checkpoint; ``loss(step)`` must draw whatever
-    it needs from streams named by ``step``, so that the resumed run is the same run. Where several
-    processes train (see ``parallel``), each has the loss of its own share of a batch.
+    it needs from streams named by ``step``, so that the resumed run is the same run. A finished stage leaves
+    its weights in half precision alone, which are all that the stages after it need: carried to another
+    machine they spare it the stage. ``module`` holds them as they were rounded. Where several processes
+    train (see ``parallel``), each has the loss of its own share of a batch.
 
     Args:
         stage: name of the stage.
         module: what is trained.
         loss: returns the scalar loss of a step.
-        folder: where ``<stage>.pt`` is kept.
+        folder: where the checkpoint ``<stage>.pt`` is kept, and at the end ``<stage>.safetensors``.
         steps: how many steps there are.
         learning_rate: its peak, after the warm-up.
         warmup: steps from 0 to the peak.
         weight_decay: AdamW's.
         ema: decay of the running average of the weights, which ``module`` holds at the end.
     """
-    path = folder / f"{stage}.pt"
+    path, done = folder / f"{stage}.pt", folder / f"{stage}.safetensors"
+    if done.exists():
+        module.load_state_dict(load_file(done))
+        return
     optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
     average = {k: v.clone() for k, v in module.state_dict().items()} if ema else {}
     first = 0
@@ -75,8 +81,17 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
                 _save(path, module, average, optimiser, step + 1)
                 started = monotonic()
                 progress.console.log(f"{stage} step {step + 1} loss {value.item():.4f}")
-    if ema:
-        module.load_state_dict(average)
+    _finish(module, average or module.state_dict(), done)
+    if is_first():
+        path.unlink(missing_ok=True)
+
+
+def _finish(module: nn.Module, weights: dict[str, Tensor], done: Path) -> None:
+    """Give ``module`` its final ``weights``, rounded to half precision, and keep them as ``done``."""
+    rounded = {name: (w.half() if w.is_floating_point() else w).clone() for name, w in weights.items()}
+    if is_first():
+        write_bytes(done, save(rounded))
+    module.load_state_dict(rounded)
 
 
 def _descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -40,6 +40,6 @@ def test_videos_are_bytes_and_depend_on_their_stream(tiny_backbone: Backbone) ->
 
 
 def test_a_phase_that_was_not_trained_here_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"text-to-video-clips\.pt.*run the stage text-to-video"):
+    with pytest.raises(UserError, match=r"text-to-video-clips\.safetensors.*run the stage text-to-video"):
         load_phase("text-to-video", "clips", tmp_path)
     assert not list(tmp_path.iterdir())

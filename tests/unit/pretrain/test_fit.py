@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vader_bench.pretrain.fit import fit
@@ -63,6 +64,8 @@ def test_a_finished_stage_is_loaded_and_not_repeated(tmp_path: Path) -> None:
     second = _model()
     _fit(second, tmp_path, stop_before=0, ema=0.9)
     assert torch.equal(first.weight, second.weight)
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.safetensors"], "no optimiser states stay"
+    assert load_file(tmp_path / "toy.safetensors")["weight"].dtype == torch.float16
 
 
 def test_the_average_lags_behind_the_weights(tmp_path: Path) -> None:
