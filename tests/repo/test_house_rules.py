@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,15 +50,20 @@ def room(path: Path) -> str:
 ROOMS = {room(path) for path in SOURCES}
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the source of ``path``, parsed once for all tests."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
-    text = path.read_text("utf-8")
-    tree = ast.parse(text)
-    assert len(text.splitlines()) <= 400
+    tree = tree_of(path)
+    assert len(path.read_text("utf-8").splitlines()) <= 400
     assert ast.get_docstring(tree), "a module starts with a sentence on what it is"
     long = [node.name for node in functions(tree) if (node.end_lineno or 0) - node.lineno >= 60]
     assert long == []
@@ -65,7 +71,7 @@ def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if not p.name.startswith("__")], ids=named)
 def test_a_module_names_what_it_offers(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = tree_of(path)
     names = [
         target.id
         for node in tree.body
@@ -79,7 +85,7 @@ def test_a_module_names_what_it_offers(path: Path) -> None:
 def test_a_class_name_stands_for_one_thing() -> None:
     homes: dict[str, list[str]] = {}
     for path in SOURCES:
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(named(path))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
@@ -87,7 +93,7 @@ def test_a_class_name_stands_for_one_thing() -> None:
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if room(p) in NO_TORCH], ids=named)
 def test_statistics_and_reports_never_import_torch(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree_of(path)):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not [m for m in modules if m.split(".")[0] in {"torch", "diffusers", "transformers", "trl"}]
@@ -106,7 +112,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 def test_imports_are_written_in_full() -> None:
     sources = [path for path in SOURCES if path.parent != SITE]
-    trees = {path: ast.walk(ast.parse(path.read_text("utf-8"))) for path in sources}
+    trees = {path: ast.walk(tree_of(path)) for path in sources}
     nodes = [(path, node) for path, tree in trees.items() for node in tree]
     assert [named(path) for path, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
 
@@ -121,7 +127,7 @@ def test_imports_point_one_way() -> None:
     wrong = [
         f"{named(path)} imports {theirs}"
         for path in SOURCES
-        for theirs in imported(ast.parse(path.read_text("utf-8")))
+        for theirs in imported(tree_of(path))
         if theirs != room(path) and floors[theirs] <= floors[room(path)]
     ]
     assert wrong == []
