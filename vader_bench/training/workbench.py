@@ -32,4 +32,5 @@ def make_method(
         stream=partial(torch_stream, config.seed),
         optimizer=config.suite.memory.optimizer,
     )
-    return kind(kind.Config(**config.settings), bench)
+    assert isinstance(config.settings, kind.Config), "settings are those of the method"
+    return kind(config.settings, bench)

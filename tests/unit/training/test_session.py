@@ -308,7 +308,7 @@ def measured(tiny_pipeline: Path) -> RunConfig:
     suite = run.suite.model_dump()
     suite["rewards"]["bright"] = {"family": "brightness"}
     evaluation = run.evaluation.model_dump() | {"measure": MEASURES}
-    return RunConfig.model_validate(run.model_dump() | {"suite": suite, "evaluation": evaluation})
+    return tiny_run(tiny_pipeline, suite=suite, evaluation=evaluation)
 
 
 def test_a_run_measures_what_the_experiment_asks_for(
