@@ -353,8 +353,8 @@ def config_digest(run: RunConfig) -> str:
 def _weight_names(value: Any) -> Iterator[str]:
     if isinstance(value, str) and "/" in value:
         yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
             yield from _weight_names(inner)
 
 
