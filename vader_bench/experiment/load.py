@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vader_bench.config.experiment_file import Form, read_experiment_file
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
-from vader_bench.config.yamlfile import (
-    AtFaultError,
-    Fault,
-    nearest,
-    parse,
-    parse_partly,
-    raise_faults,
-    read_mapping,
-)
+from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
 from vader_bench.errors import UserError
 from vader_bench.experiment.arms import ArmConfig, SettingsReader, read_arms
 from vader_bench.experiment.checks import experiment_faults, suite_faults
@@ -81,16 +74,15 @@ def load_experiment(path: str | Path, quick: bool = False) -> LoadedExperiment:
             values, unknown suite, method, reward, prompt set or split, unfit settings of a method.
     """
     path = Path(path)
-    data, faults = read_mapping(path)
-    reader = _Reader(path.parent)
-    full, full_faults = reader.read(data)
-    changes = data.get("quick")
-    small, small_faults = reader.read(_quick(data, changes if isinstance(changes, dict) else {}))
-    new = [fault for fault in small_faults if str(fault) not in set(map(str, full_faults))]
-    raise_faults(str(path), [*faults, *full_faults, *map(_under_quick, new)])
-    assert full is not None
-    assert small is not None
-    return small if quick else full
+    file = read_experiment_file(path)
+    suites, reader = cache(_checked_suite), SettingsReader()  # what the two forms share is read once
+    full, faults = _loaded(file.full, suites, reader)
+    small, small_faults = _loaded(file.quick, suites, reader)
+    new = [fault for fault in small_faults if str(fault) not in set(map(str, faults))]
+    raise_faults(str(path), [*file.faults, *faults, *map(_under_quick, new)])
+    loaded = small if quick else full
+    assert loaded is not None
+    return loaded
 
 
 def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
@@ -100,33 +92,24 @@ def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
         UserError: all that does not fit, one a line.
     """
     loaded, faults = _placed(experiment, suite, SettingsReader())
-    raise_faults(f"experiment {experiment.experiment}", faults)
+    raise_faults(f"experiment {experiment.experiment}", [*suite_faults(suite), *faults])
     return loaded
 
 
-class _Reader:
-    """Reads the forms of an experiment, full and quick; what they share is read once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._suite = cache(load_suite)
-        self._settings = SettingsReader()
-
-    def read(self, data: Mapping[str, Any]) -> tuple[LoadedExperiment | None, list[Fault | UserError]]:
-        """Return ``data`` as an experiment, or ``None``, and what is wrong with it."""
-        if "suite" in data:
-            data = {**data, "suite": _located(data["suite"], self._folder)}
-        experiment, found = parse_partly(ExperimentConfig, data)
-        faults: list[Fault | UserError] = [*found]
-        loaded = None
-        with suppress(AtFaultError):
-            try:
-                suite = self._suite(experiment.suite)
-            except UserError as error:
-                return None, [*faults, _at_suite(error)]
-            loaded, more = _placed(experiment, suite, self._settings)
-            faults += more
-        return loaded, faults
+def _loaded(
+    form: Form, suites: Callable[[str], tuple[SuiteConfig, list[Fault]]], reader: SettingsReader
+) -> tuple[LoadedExperiment | None, list[Fault | UserError]]:
+    """Return ``form`` on its suite, or ``None`` where that cannot be loaded, and what is wrong with it."""
+    faults: list[Fault | UserError] = [*form.faults]
+    with suppress(AtFaultError):
+        name = form.config.suite
+        try:
+            suite, wrong = suites(name)
+        except UserError as error:
+            return None, [*faults, _at_suite(error)]
+        loaded, more = _placed(form.config, suite, reader)
+        return loaded, [*faults, *wrong, *more]
+    return None, faults
 
 
 def _placed(
@@ -134,8 +117,12 @@ def _placed(
 ) -> tuple[LoadedExperiment, list[Fault | UserError]]:
     """Return ``experiment``, or what is right of it, on ``suite``, and what is wrong beyond its types."""
     arms, faults = read_arms(experiment, suite, reader)
-    told = [*suite_faults(suite), *faults, *experiment_faults(experiment, suite)]
-    return LoadedExperiment(experiment, suite, arms), told
+    return LoadedExperiment(experiment, suite, arms), [*faults, *experiment_faults(experiment, suite)]
+
+
+def _checked_suite(name: str) -> tuple[SuiteConfig, list[Fault]]:
+    suite = load_suite(name)
+    return suite, list(suite_faults(suite))
 
 
 def _at_suite(error: UserError) -> Fault | UserError:
@@ -150,22 +137,6 @@ def _located(value: Any, folder: Path) -> Any:
     if isinstance(value, str) and (Path(value).suffix in FILE_ENDINGS or "/" in value):
         return str((folder / value).resolve())
     return value
-
-
-def _quick(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    small = _merged({key: value for key, value in data.items() if key != "quick"}, changes)
-    if "experiment" not in changes and isinstance(small.get("experiment"), str):
-        small["experiment"] += "-quick"  # so that its results never meet those of the full experiment
-    return small
-
-
-def _merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with the fields in ``changes`` replaced; tables are merged, lists are not."""
-    result = dict(data)
-    for key, value in changes.items():
-        old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
 
 
 def _under_quick(fault: Fault | UserError) -> Fault | UserError:

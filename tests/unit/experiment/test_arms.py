@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from vader_bench.config import experiment_file
 from vader_bench.config.schema import ArmEntry, ExperimentConfig, RunConfig, Settings, SuiteConfig
-from vader_bench.config.yamlfile import parse_partly
+from vader_bench.config.yamlfile import parse_partly, read_mapping
 from vader_bench.errors import UserError
 from vader_bench.experiment import load, registered, resolve
 from vader_bench.experiment.arms import SettingsReader, read_arms, read_settings
@@ -71,14 +72,15 @@ def counted(
 
         return Counted
 
-    def read_mapping(path: Path) -> Any:
+    def counting_reads(path: Path) -> Any:
         files[path.name] += 1
-        return reads(path)
+        return read_mapping(path)
 
-    reads, configs = load.read_mapping, registered.method_configs()
+    configs = registered.method_configs()
     kinds: Mapping[str, type[Settings]] = {name: counting(kind) for name, kind in configs.items()}
     monkeypatch.setattr(registered, "method_configs", lambda: kinds)
-    monkeypatch.setattr(load, "read_mapping", read_mapping)
+    for module in (experiment_file, load):
+        monkeypatch.setattr(module, "read_mapping", counting_reads)
     monkeypatch.setattr(resolve, "require_weights", lambda *_: None)
     return made, files, resolve_experiment(experiment).runs
 
