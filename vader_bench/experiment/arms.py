@@ -54,17 +54,9 @@ def read_arms(
         suite: the suite that it runs on.
         reader: remembers what was read.
     """
-    arms, rewards = [], _rewards(experiment)
-    faults = [
-        Fault(
-            "rewards",
-            f"names {name!r}, which is no reward of suite {suite.suite}",
-            nearest(name, suite.rewards),
-        )
-        for name in rewards
-        if name not in suite.rewards
-    ]
-    known = [name for name in rewards if name in suite.rewards]
+    arms, asked = [], _rewards(experiment)
+    faults = [_unknown_reward(name, suite) for name in asked if name not in suite.rewards]
+    known = [name for name in asked if name in suite.rewards]
     for name, entry in _entries(experiment).items():
         with suppress(AtFaultError):
             arm, found = _read_arm(name, entry, known, suite, reader)
