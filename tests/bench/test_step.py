@@ -21,7 +21,7 @@ from torch import Tensor
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.config.schema import RunConfig
 from vader_bench.experiment.grid import expand
-from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.load import load_experiment
 from vader_bench.methods import Method
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.training.load import Components, load_components
@@ -62,9 +62,9 @@ class Clock:
 def run_of(method: str, **sampler: int) -> RunConfig:
     """Return the first run of ``method`` in the experiment of Fig. 7, with changes to its sampler."""
     experiment = load_experiment(EXPERIMENT)
-    suite = load_suite(experiment.suite)
-    suite = suite.model_copy(update={"sampler": suite.sampler.model_copy(update=sampler)})
-    return next(run for run in expand(experiment, suite) if run.method == method)
+    run = next(run for run in expand(experiment) if run.method == method)
+    suite = run.suite.model_copy(update={"sampler": run.suite.sampler.model_copy(update=sampler)})
+    return run.model_copy(update={"suite": suite})
 
 
 def set_up(config: RunConfig) -> tuple[Components, Meter, Method]:
@@ -143,7 +143,7 @@ def test_memory_does_not_grow_with_sampler_steps_at_k_1(k: int | None) -> None:
     sizes = []
     for steps in (few, many):
         config = run_of("vader", steps=steps)
-        config = config.model_copy(update={"settings": config.settings | {"k": k or steps}})
+        config = config.model_copy(update={"settings": config.settings.model_copy(update={"k": k or steps})})
         sizes.append(saved_bytes(config))
     growth = (sizes[1] / sizes[0] - 1) / (many - few)
     which = "all steps" if k is None else k

@@ -11,8 +11,7 @@ from tests.support.configs import run_config
 from vader_bench.budget import metering
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.config.schema import RunConfig
-from vader_bench.experiment.checks import resolved_settings
-from vader_bench.experiment.grid import changed_suite
+from vader_bench.experiment.arms import read_settings
 from vader_bench.experiment.load import load_suite, suite_names
 from vader_bench.methods import METHODS
 from vader_bench.pocket.vocabulary import parse_caption
@@ -31,13 +30,14 @@ SETTINGS: dict[str, dict[str, Any]] = {"ddpo": {"prompts_per_round": 1, "samples
 
 def config(suite: str, method: str = "vader") -> RunConfig:
     """Return a run of two steps of sampling, and two videos a step of training."""
-    short = changed_suite(load_suite(suite), {"sampler": {"steps": 2}})
+    full = load_suite(suite)
+    short = full.model_copy(update={"sampler": full.sampler.model_copy(update={"steps": 2})})
     settings = {"batch_size": 2, "lora_rank": 2, "learning_rate": 1e-3} | SETTINGS.get(method, {})
     reward = "aesthetic"
     return run_config(
         suite=short.model_dump(),
         method=method,
-        settings=resolved_settings(method, settings, reward),
+        settings=read_settings(method, settings, reward),
         reward=reward,
         prompts=short.prompts_for(reward),
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vader_bench.config.schema import RunConfig
+from vader_bench.config.schema import RunConfig, Settings
 
-__all__ = ["PROMPTS", "run_config", "tiny_run"]
+__all__ = ["PROMPTS", "AnySettings", "run_config", "tiny_run"]
 
 PROMPTS = str(Path(__file__).parent / "prompts")
 """A set of prompts that are short enough for the tiny model's tokenizer of single bytes."""
+
+
+class AnySettings(Settings, extra="allow"):
+    """Settings of no method, for what does not look at them and needs no torch."""
 
 
 def run_config(**changes: Any) -> RunConfig:
@@ -41,7 +45,10 @@ def run_config(**changes: Any) -> RunConfig:
             "best_of": [1, 2],
         },
     }
-    return RunConfig.model_validate(fields | changes)
+    fields |= changes
+    if isinstance(fields["settings"], dict):
+        fields["settings"] = AnySettings(**fields["settings"])
+    return RunConfig.model_validate(fields)
 
 
 def tiny_run(pipeline: Path, **changes: Any) -> RunConfig:
@@ -49,10 +56,13 @@ def tiny_run(pipeline: Path, **changes: Any) -> RunConfig:
 
     Settings are added to small ones: two videos a step, rank 2, a learning rate that shows.
     """
+    from vader_bench.methods import METHODS  # late: it imports torch
+
     run = run_config().model_dump()
     run["suite"]["backbone"]["settings"]["weights"] = str(pipeline)
-    run["settings"] = {} if changes.get("method") == "base" else run["settings"] | changes.pop("settings", {})
-    if changes.get("method") == "base":
-        run["reward_queries"] = 0
-        changes.pop("settings", None)
+    settings, method = run["settings"] | changes.pop("settings", {}), changes.get("method", run["method"])
+    if method == "base":
+        run |= {"reward_queries": 0, "settings": Settings()}
+    else:
+        run["settings"] = METHODS.get(method).Config(**settings)
     return RunConfig.model_validate(run | changes)

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from vader_bench.config.schema import RunConfig
-from vader_bench.experiment import checks, load
+from vader_bench.config.schema import RunConfig, Settings
+from vader_bench.experiment import load, registered
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Settings(Settings):
     learning_rate: float = Field(gt=0)
     lora_rank: int = 16
 
@@ -32,9 +30,10 @@ class _DDPO(_Settings):
 @pytest.fixture
 def known_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Know two methods, one backbone and one reward family, whatever is registered."""
-    methods: dict[str, type[BaseModel]] = {"vader": _Vader, "ddpo": _DDPO}
-    monkeypatch.setattr(checks, "_methods", lambda: methods)
-    monkeypatch.setattr(checks, "_families", lambda: (["modelscope"], ["clip"]))
+    methods: dict[str, type[Settings]] = {"vader": _Vader, "ddpo": _DDPO}
+    monkeypatch.setattr(registered, "method_configs", lambda: methods)
+    monkeypatch.setattr(registered, "backbone_families", lambda: ["modelscope"])
+    monkeypatch.setattr(registered, "reward_families", lambda: ["clip"])
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def run_config(suite_data: dict[str, Any], experiment_data: dict[str, Any]) -> R
             "experiment": "fig",
             "suite": suite_data,
             "method": "vader",
-            "settings": {"learning_rate": 0.001, "lora_rank": 16, "k": 1},
+            "settings": _Vader(learning_rate=0.001, lora_rank=16, k=1),
             "reward": "aesthetic",
             "prompts": "pocket",
             "seed": 0,

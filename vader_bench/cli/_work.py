@@ -11,6 +11,7 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure, make_display
 from vader_bench.launch.local import launch, worker_devices
+from vader_bench.records.folder import RunFolder
 from vader_bench.records.tracking import Tracker
 from vader_bench.training.session import execute
 
@@ -21,7 +22,7 @@ def work(jobs: Sequence[Job], folder: Path, workers: int | None, tracking: str |
     """Execute ``jobs`` in worker processes and return the tracker that has followed them.
 
     Args:
-        jobs: the runs, some of them perhaps finished before.
+        jobs: the runs; those that are finished already are left alone, and take no time of a worker.
         folder: folder of the experiment, ``<results>/<experiment>/<suite>``.
         workers: runs at a time.
         tracking: address of the MLflow store.
@@ -29,10 +30,13 @@ def work(jobs: Sequence[Job], folder: Path, workers: int | None, tracking: str |
     Raises:
         UserError: runs failed; all others are done.
     """
+    left = [job for job in jobs if not RunFolder(job.folder).finished]
     console = Console(stderr=True)
     with make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
-        failures = launch(list(jobs), worker_devices(workers), display, execute, tracker.watch)
+        if len(left) < len(jobs):
+            display.note(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
+        failures = launch(left, worker_devices(workers), display, execute, tracker.watch) if left else []
         for job in jobs:
             tracker.send(job.folder)
     if failures:

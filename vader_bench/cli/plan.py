@@ -100,13 +100,12 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
     rows = [heads]
     for one in planned:
         found, memory = one.estimate, one.estimate.memory
-        settings = one.run.settings
         rows.append(
             [
                 found.method,
                 found.reward,
-                str(settings["batch_size"]),
-                str(settings.get("k", "")),
+                str(one.settings.batch_size),
+                str(getattr(one.settings, "k", "")),
                 str(one.decoded),
                 str(found.queries),
                 f"{found.flops / 1e12:.4g}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Container, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -12,19 +12,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
 from vader_bench import files
 from vader_bench.config.names import run_name
-from vader_bench.config.yamlfile import nearest, rule
+from vader_bench.config.yamlfile import AtFaultError, nearest, rule
 
 __all__ = [
-    "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig", "MeasureConfig",
-    "MemoryConfig", "Name", "RunConfig", "SamplerConfig", "Strict", "SuiteConfig", "TargetConfig",
-    "config_digest",
+    "METHOD", "ArmEntry", "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig",
+    "MeasureConfig", "MemoryConfig", "Name", "RunConfig", "SamplerConfig", "Settings", "Strict",
+    "SuiteChanges", "SuiteConfig", "TargetConfig", "config_digest",
 ]  # fmt: skip
 
 
@@ -45,11 +47,26 @@ def _even(value: int) -> int:
     return value
 
 
+def _changes_table(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise rule("is no table of keys of the suite", "write keys such as decode_frames below it")
+    return value
+
+
+def _tables_by_reward(value: Any) -> Any:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise rule("is no table of settings by reward", "indent them below a reward")
+    return value
+
+
 def _with_heldout(splits: list[str]) -> list[str]:
     if "heldout" not in splits:
         raise rule("leaves out 'heldout'", "add it: the curves and the table are about this split")
     return splits
 
+
+METHOD = "method"
+"""Key that names the method of an arm, and the word for it under ``compares``."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of a folder's name."""
@@ -62,6 +79,15 @@ class Strict(BaseModel):
     """A table of a file: every key known, every value of its type, nothing changed afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    unknown_key: ClassVar[str] = "is not a known key"
+    """What is said of a key that the table does not have."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise AtFaultError(name)  # only ``parse_partly`` leaves out a field
+            return super().__getattr__(name)
 
 
 def _is_default(table: Strict) -> bool:
@@ -189,6 +215,54 @@ class SuiteConfig(Strict):
         return sorted({name for component in components for name in _weight_names(component.settings)})
 
 
+class SuiteChanges(Strict):
+    """What an arm changes in the suite: how it is trained, not what is asked."""
+
+    unknown_key: ClassVar[str] = "is nothing that an arm can change"
+
+    decode_frames: int | None = Field(default=None, ge=1)
+    memory: MemoryConfig = MemoryConfig()
+
+    def of(self, suite: SuiteConfig) -> SuiteConfig:
+        """Return ``suite`` with what is set here; what is not, in ``memory`` too, stays as it is there."""
+        changes: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
+        if "memory" in changes:
+            changes["memory"] = suite.memory.model_copy(update=self.memory.model_dump(exclude_unset=True))
+        return suite.model_copy(update=changes) if changes else suite
+
+
+class Settings(BaseModel):
+    """What a method is told: each method has a class of its own, with its fields.
+
+    As it is, without any, it is for the untrained model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArmEntry(Strict, extra="allow"):
+    """What a file says of an arm: three keys, and settings, which ``experiment.arms`` reads."""
+
+    method: Name | None = None
+    """The method of an arm that is not called after it."""
+    suite: Annotated[SuiteChanges, BeforeValidator(_changes_table)] = SuiteChanges()
+    """What the arm changes in the suite."""
+    by_reward: Annotated[dict[str, dict[str, Any]], BeforeValidator(_tables_by_reward)] = {}
+    """Settings that hold for one reward instead."""
+
+    def settings(self, reward: str) -> dict[str, Any]:
+        """Return the settings for ``reward`` as the file has them: the arm's own, then its overrides."""
+        return (self.model_extra or {}) | self.by_reward.get(reward, {})
+
+    def only(self, names: Container[str]) -> ArmEntry:
+        """Return the arm without its settings but those called ``names``."""
+        overrides = {reward: _only(names, settings) for reward, settings in self.by_reward.items()}
+        overrides = {reward: settings for reward, settings in overrides.items() if settings}
+        said = self.model_dump(exclude_unset=True, include={METHOD, "suite"})
+        more = {"by_reward": overrides} if overrides else {}
+        return ArmEntry.model_validate(said | _only(names, self.model_extra or {}) | more)
+
+
 class BudgetConfig(Strict):
     """What every run may spend."""
 
@@ -257,10 +331,8 @@ class ExperimentConfig(Strict):
     suite: str
     """A packaged suite, or the path of a suite file, relative to the experiment's file."""
     rewards: Annotated[list[str], AfterValidator(_distinct)] = Field(min_length=1)
-    methods: dict[Name, dict[str, Any]] = Field(min_length=1)
-    """Settings by method name; validated by the method's own config. Three keys mean something else:
-    ``by_reward`` holds overrides by reward name, for tuned settings; ``method`` names the method of an arm
-    that is called otherwise; ``suite`` holds what the arm changes in the suite."""
+    methods: dict[Name, ArmEntry] = Field(min_length=1)
+    """The arms, by name."""
     tuning: str | None = None
     """Where the settings come from: the tuning result they were chosen in."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(min_length=1)
@@ -275,6 +347,10 @@ class ExperimentConfig(Strict):
     not, the command that ran the experiment says so and fails."""
     quick: dict[str, Any] = {}
     """Fields replaced by ``--quick``, merged deeply; the name gets ``-quick`` at its end."""
+
+    @field_serializer("methods")
+    def _as_the_file_has_them(self, methods: Mapping[str, ArmEntry]) -> dict[str, Any]:
+        return {name: arm.model_dump(mode="json", exclude_unset=True) for name, arm in methods.items()}
 
     @property
     def needed_rewards(self) -> list[str]:
@@ -291,8 +367,8 @@ class RunConfig(Strict):
     """A registered method, or ``base`` for the untrained model with best-of-N."""
     arm: str = Field(default="", exclude_if=operator.not_)
     """Name of the arm, where it is not that of the method."""
-    settings: dict[str, Any]
-    """The method's resolved settings, defaults filled in; empty for ``base``."""
+    settings: SerializeAsAny[Settings]
+    """The method's own config; one without fields for ``base``."""
     reward: Name
     prompts: str
     seed: int = Field(ge=0)
@@ -319,6 +395,10 @@ def config_digest(run: RunConfig) -> str:
 def _weight_names(value: Any) -> Iterator[str]:
     if isinstance(value, str) and "/" in value:
         yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
             yield from _weight_names(inner)
+
+
+def _only(names: Container[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name in names}

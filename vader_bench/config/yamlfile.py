@@ -11,13 +11,15 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from vader_bench import files
 from vader_bench.errors import UserError
 
-__all__ = ["Fault", "nearest", "parse", "raise_faults", "read_mapping", "rule"]
+__all__ = [
+    "AtFaultError", "Fault", "nearest", "parse", "parse_partly", "raise_faults", "read_mapping", "rule",
+]  # fmt: skip
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,6 +31,10 @@ class Fault(NamedTuple):
     """Where: keys joined by dots; empty for the whole file."""
     wrong: str
     remedy: str
+
+
+class AtFaultError(Exception):
+    """Asked for is a value that is missing or at fault in its file, and was reported as such."""
 
 
 def raise_faults(given: str, faults: Iterable[Fault | UserError]) -> None:
@@ -82,6 +88,16 @@ def parse(model: type[Model], data: Mapping[str, Any]) -> tuple[Model | None, li
         return None, [_told(model, detail) for detail in details]
 
 
+def parse_partly(model: type[Model], data: Mapping[str, Any]) -> tuple[Model, list[Fault]]:
+    """Return ``data`` as ``model`` as far as it is right, and every fault.
+
+    What is at fault, or missing, is left out of the model and of the tables in it. Asking a ``Strict`` one
+    for it raises ``AtFaultError``, so that a check of what depends on it can be given up.
+    """
+    whole, faults = parse(model, data)
+    return (whole if whole is not None else _right_part(model, data)), faults
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the advice for an unknown ``word``: the nearest known one, then all."""
     known = sorted(known)
@@ -93,6 +109,50 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def rule(wrong: str, remedy: str) -> PydanticCustomError:
     """Return the error a validator raises, so that ``parse`` tells ``wrong`` and ``remedy`` as they are."""
     return PydanticCustomError("rule", "{wrong}; {remedy}", {"wrong": wrong, "remedy": remedy})
+
+
+_NOTHING = object()
+
+
+def _right_part(model: type[Model], data: Any) -> Model:
+    """Return ``model`` with what is right of ``data``, and the defaults of what that leaves out."""
+    given = data if isinstance(data, dict) else {}
+    found = model.model_construct(**{key: given[key] for key in given.keys() - model.model_fields.keys()})
+    wrong = _wrong_fields(model, data)
+    for name, field in model.model_fields.items():
+        kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        part = found.__dict__.pop(name, _NOTHING)
+        if name in given:
+            part = _right(kind, given[name])
+        if part is not _NOTHING and name not in wrong:
+            found.__dict__[name] = part
+    return found
+
+
+def _wrong_fields(model: type[BaseModel], data: Any) -> set[str]:
+    """Return the fields of ``model`` that ``data`` lacks or that are at fault as a whole."""
+    if not isinstance(data, dict):
+        return set(model.model_fields)
+    try:
+        model.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        return {
+            str(detail["loc"][0]) for detail in error.errors(include_url=False) if len(detail["loc"]) == 1
+        }
+    return set()
+
+
+def _right(kind: Any, value: Any) -> Any:
+    """Return what is right of ``value``, which is to be of type ``kind``; perhaps ``_NOTHING``."""
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError:
+        kind = _plain(kind)
+        if _is_table(kind):
+            return _right_part(kind, value)
+        if isinstance(value, dict) and get_origin(kind) is dict and _is_table(get_args(kind)[1]):
+            return {key: _right(get_args(kind)[1], item) for key, item in value.items()}
+        return _NOTHING
 
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -188,7 +248,9 @@ def _told(model: type[BaseModel], detail: ErrorDetails) -> Fault:
     loc = tuple(part for part in map(str, detail["loc"]) if part != "[key]")
     key = ".".join(loc)
     if kind == "extra_forbidden":
-        return Fault(key, "is not a known key", nearest(loc[-1], _keys_at(model, loc[:-1])))
+        table = _table_at(model, loc[:-1])
+        wrong = getattr(table, "unknown_key", "is not a known key")
+        return Fault(key, wrong, nearest(loc[-1], table.model_fields if table is not None else []))
     if kind == "missing":
         return Fault(key, "is missing", "add it")
     if kind == "rule":
@@ -207,19 +269,23 @@ def _told(model: type[BaseModel], detail: ErrorDetails) -> Fault:
     return Fault(key, f"is {given!r}: {detail['msg']}", "change the value")
 
 
-def _keys_at(model: type[BaseModel], loc: Iterable[str]) -> list[str]:
-    """Return the keys that the table at ``loc`` of ``model`` may have."""
+def _table_at(model: type[BaseModel], loc: Iterable[str]) -> type[BaseModel] | None:
+    """Return the type of the table at ``loc`` of ``model``."""
     kind: Any = model
     for part in loc:
         kind = _inside(kind, part)
     kind = _plain(kind)
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    return kind if _is_table(kind) else None
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _inside(kind: Any, part: str) -> Any:
     """Return the type of the value at key or index ``part`` of a value of type ``kind``."""
     kind = _plain(kind)
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+    if _is_table(kind):
         return kind.model_fields[part].annotation
     return get_args(kind)[-1]
 

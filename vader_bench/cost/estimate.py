@@ -129,7 +129,8 @@ def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
         device="cpu",
         stream=partial(torch_stream, run.seed),
     )
-    method = kind(kind.Config(**run.settings), bench)
+    assert isinstance(run.settings, kind.Config), "settings are those of the method"
+    method = kind(run.settings, bench)
     while meter.queries_left:
         method.step(meter.queries_left)
     return meter.ledger.flops * run.reward_queries // interval, table.made

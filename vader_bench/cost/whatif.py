@@ -11,7 +11,8 @@ from vader_bench.cost.estimate import CostEstimate, Made, Memory, larger, memory
 from vader_bench.cost.gpus import Gpu
 from vader_bench.cost.skeletons import Skeletons
 from vader_bench.errors import UserError
-from vader_bench.experiment.checks import resolved_settings
+from vader_bench.experiment.arms import read_settings
+from vader_bench.methods import MethodConfig
 
 __all__ = ["PRECISIONS", "Changes", "Planned", "Switched", "frozen_weights", "plan_arms", "switches"]
 
@@ -56,13 +57,20 @@ class Changes:
             update["memory"] = run.suite.memory.model_copy(update=self.memory)
         if self.decode_frames is not None:
             update["decode_frames"] = self.decode_frames
-        settings = resolved_settings(run.method, run.settings, run.reward)  # with its defaults
-        if self.k is not None and "k" in settings:
-            settings["k"] = self.k
+        update = {"suite": run.suite.model_copy(update=update)}
+        if changed := self._settings(run):
+            table = run.settings.model_dump(mode="json") | changed
+            update["settings"] = read_settings(run.method, table, run.reward)
+        return run.model_copy(update=update)
+
+    def _settings(self, run: RunConfig) -> dict[str, int]:
+        """Return the settings of the method that change."""
+        changed = {}
+        if self.k is not None and hasattr(run.settings, "k"):
+            changed["k"] = self.k
         if self.batch is not None:
-            settings["batch_size"] = max(self.batch, settings.get("group_size", 1))
-        settings = resolved_settings(run.method, settings, run.reward)
-        return run.model_copy(update={"suite": run.suite.model_copy(update=update), "settings": settings})
+            changed["batch_size"] = max(self.batch, _least_batch(run))
+        return changed
 
 
 def frozen_weights(precision: str | None) -> dict[str, Any]:
@@ -87,6 +95,11 @@ class Planned(NamedTuple):
     estimate: CostEstimate
     made: list[Made]
     networks: _Networks
+
+    @property
+    def settings(self) -> MethodConfig:
+        """Return those of its method."""
+        return _settings(self.run)
 
     @property
     def precision(self) -> str:
@@ -180,12 +193,24 @@ class _Networks:
 
     def of(self, run: RunConfig) -> Skeletons:
         """Return the networks of ``run``, with those of all rewards."""
-        key = (_what_costs(run.suite), run.settings["lora_rank"])
+        rank = _settings(run).lora_rank
+        key = (_what_costs(run.suite), rank)
         if key not in self._made:
             # what changes in a suite are switches and sizes: its rewards are the same
             like = next(iter(self._made.values()), None)
-            self._made[key] = Skeletons(run.suite, self._rewards, run.settings["lora_rank"], like)
+            self._made[key] = Skeletons(run.suite, self._rewards, rank, like)
         return self._made[key]
+
+
+def _settings(run: RunConfig) -> MethodConfig:
+    assert isinstance(run.settings, MethodConfig), "the base model is not planned"
+    return run.settings
+
+
+def _least_batch(run: RunConfig) -> int:
+    """Return how many videos a batch must have: a group of them where a method compares those of a prompt."""
+    least: int = getattr(run.settings, "group_size", 1)
+    return least
 
 
 def _what_costs(suite: SuiteConfig) -> str:
@@ -195,7 +220,7 @@ def _what_costs(suite: SuiteConfig) -> str:
 def _fewer_videos(planned: Planned) -> list[Made]:
     """Return as many calls, each for the part of its videos that the smallest batch is of the batch."""
     videos = max(one.videos for one in planned.made if one.call.name != "denoise")
-    parts = max(1, videos // planned.run.settings.get("group_size", 1))
+    parts = max(1, videos // _least_batch(planned.run))
     return [one._replace(videos=-(-one.videos // parts), open=-(-one.open // parts)) for one in planned.made]
 
 

@@ -1,89 +1,64 @@
-"""What a configuration must fulfil beyond its types: that all it names exists and fits."""
+"""What an experiment and its suite must fulfil beyond their types: that all they name exists and fits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
-from vader_bench.config.arms import BY_REWARD, METHOD, SUITE, for_reward, read_arm
-from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults
+from vader_bench.config.schema import METHOD, ExperimentConfig, SuiteChanges, SuiteConfig
+from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse
 from vader_bench.errors import UserError
-from vader_bench.prompts.sets import load_prompts
+from vader_bench.experiment import registered
+from vader_bench.prompts.sets import PromptSet, load_prompts
 
-if TYPE_CHECKING:
-    from vader_bench.config.schema import SuiteConfig
-    from vader_bench.methods.base import MethodConfig
-
-__all__ = ["experiment_faults", "resolved_settings"]
-
-CHANGEABLE = ("decode_frames", "memory")
-"""What an arm can change in the suite: how the training is done, not what is asked."""
+__all__ = ["experiment_faults", "suite_faults"]
 
 
-def experiment_faults(data: Mapping[str, Any], suite: SuiteConfig) -> list[Fault | UserError]:
-    """Return what is wrong with an experiment beyond its types.
-
-    Args:
-        data: the experiment's fields. They may have wrong types, which are passed over here.
-        suite: the suite it runs on.
-    """
-    rewards = [name for name in _list(data.get("rewards")) if isinstance(name, str)]
-    faults: list[Fault | UserError] = [*_suite_faults(suite)]
-    for name in rewards:
-        if name not in suite.rewards:
-            wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
-            faults.append(Fault("rewards", wrong, nearest(name, suite.rewards)))
-    known = [name for name in rewards if name in suite.rewards]
-    for name, entry in _table(data.get("methods")).items():
-        faults += _arm_faults(name, entry, known, suite)
-    faults += _compares_faults(data)
-    faults += _judge_faults(data, suite)
-    faults += _target_faults(data)
-    faults += _budget_faults(data)
-    faults += _prompt_faults(data, suite, known)
-    return faults
-
-
-def resolved_settings(
-    method: str, settings: Mapping[str, Any], reward: str, suite: SuiteConfig | None = None
-) -> dict[str, Any]:
-    """Return all settings of ``method`` for ``reward``.
-
-    The method's own defaults give way to the suite's, these to the experiment's, these to its overrides by
-    reward.
-
-    Raises:
-        UserError: unknown method, or settings that do not fit it, one fault a line.
-    """
-    known = suite.methods.get(method, {}) if suite is not None else {}
-    config, faults = parse(_methods()[method], known | for_reward(settings, reward))
-    raise_faults(f"settings of {method} for {reward}", faults)
-    assert config is not None
-    return config.model_dump(mode="json")
-
-
-def _suite_faults(suite: SuiteConfig) -> Iterator[Fault]:
-    backbones, rewards = _families()
+def suite_faults(suite: SuiteConfig) -> Iterator[Fault]:
+    """Yield what is wrong with a suite beyond its types: families and methods that are not known."""
+    rewards = registered.reward_families()
     named = {f"rewards.{name}": (component, rewards) for name, component in suite.rewards.items()}
-    named["backbone"] = (suite.backbone, backbones)
+    named["backbone"] = (suite.backbone, registered.backbone_families())
     named |= {f"gold.{name}": (component, rewards) for name, component in suite.gold.items()}
     if suite.prompt_share is not None:
         named["prompt_share"] = (suite.prompt_share, rewards)
-    for key, (component, registry) in named.items():
-        if component.family not in registry:
+    for key, (component, families) in named.items():
+        if component.family not in families:
             wrong = f"of suite {suite.suite} has the unknown family {component.family!r}"
-            yield Fault(key, wrong, nearest(component.family, registry))
+            yield Fault(key, wrong, nearest(component.family, families))
     for method, settings in suite.methods.items():
         yield from _default_faults(method, settings, suite)
 
 
+def experiment_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[Fault | UserError]:
+    """Yield what is wrong with an experiment beyond its types and its arms.
+
+    Args:
+        experiment: all of it, or what ``parse_partly`` leaves of it: what depends on a value at fault is
+            not checked.
+        suite: the suite it runs on.
+    """
+    checks: list[Iterator[Fault | UserError]] = [
+        _compares_faults(experiment),
+        _judge_faults(experiment, suite),
+        _target_faults(experiment),
+        _budget_faults(experiment),
+        _prompt_faults(experiment, suite),
+    ]
+    for check in checks:
+        with suppress(AtFaultError):
+            yield from check
+
+
 def _default_faults(method: str, settings: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:
     """Yield what is wrong with the settings that a suite gives a method."""
-    if method not in _methods():
+    configs = registered.method_configs()
+    if method not in configs:
         wrong = f"of suite {suite.suite} is not a known method"
-        yield Fault(f"methods.{method}", wrong, nearest(method, _methods()))
+        yield Fault(f"methods.{method}", wrong, nearest(method, configs))
         return
-    _, faults = parse(_methods()[method], settings)
+    _, faults = parse(configs[method], settings)
     for fault in faults:
         if fault.wrong == "is missing":
             continue  # the experiment may have it
@@ -91,97 +66,47 @@ def _default_faults(method: str, settings: Mapping[str, Any], suite: SuiteConfig
         yield fault._replace(key=f"methods.{method}.{fault.key}", wrong=wrong)
 
 
-def _arm_faults(name: str, entry: Any, rewards: Iterable[str], suite: SuiteConfig) -> Iterator[Fault]:
-    key = f"methods.{name}"
-    if name == "base":
-        yield Fault(key, "is not to be listed", "delete it: the base model is always among the arms")
-        return
-    if not isinstance(entry, dict):
-        return  # told with the types
-    method, settings, changes = read_arm(name, entry)
-    if method not in _methods():
-        place = f"{key}.{METHOD}" if METHOD in entry else key
-        wrong = f"is {method!r}, which is no method" if METHOD in entry else "is not a known method"
-        yield Fault(place, wrong, nearest(str(method), _methods()))
-        return
-    yield from _change_faults(f"{key}.{SUITE}", changes, suite)
-    overrides = settings.get(BY_REWARD, {})
-    if not isinstance(overrides, dict) or not all(isinstance(o, dict) for o in overrides.values()):
-        yield Fault(f"{key}.{BY_REWARD}", "is no table of settings by reward", "indent them below a reward")
-        return
-    for reward in overrides:
-        if reward not in suite.rewards:
-            wrong = f"is no reward of suite {suite.suite}"
-            yield Fault(f"{key}.{BY_REWARD}.{reward}", wrong, nearest(reward, suite.rewards))
-    for reward in dict.fromkeys([*rewards, *overrides]):
-        known, given = suite.methods.get(method, {}), for_reward(settings, reward)
-        _, faults = parse(_methods()[method], known | given)
-        for fault in faults:
-            name = fault.key.split(".")[0]
-            if name in known and name not in given:
-                continue  # told with the suite
-            own = name in overrides.get(reward, {})
-            place = f"{key}.{BY_REWARD}.{reward}" if own else key
-            yield fault._replace(key=f"{place}.{fault.key}" if fault.key else place)
-
-
-def _change_faults(key: str, changes: Any, suite: SuiteConfig) -> Iterator[Fault]:
-    """Yield what is wrong with what an arm changes in the suite."""
-    if not isinstance(changes, dict):
-        yield Fault(key, "is no table of keys of the suite", "write keys such as decode_frames below it")
-        return
-    allowed = [name for name in type(suite).model_fields if name in CHANGEABLE]
-    for name in changes:
-        if name not in allowed:
-            yield Fault(f"{key}.{name}", "is nothing that an arm can change", nearest(name, allowed))
-
-
-def _compares_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _compares_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
     """Yield a fault for every word under ``compares`` in which arms cannot differ."""
-    words, arms = data.get("compares", METHOD), _table(data.get("methods"))
-    named = [read_arm(name, entry).method for name, entry in arms.items() if isinstance(entry, dict)]
-    configs = [config for name, config in _methods().items() if name in named]
-    known = {METHOD, *CHANGEABLE, *(field for config in configs for field in config.model_fields)}
-    for word in [words] if isinstance(words, str) else _list(words):
+    configs = registered.method_configs()
+    named = [arm.method or name for name, arm in experiment.methods.items()]
+    fields = [field for name in configs if name in named for field in configs[name].model_fields]
+    known = {METHOD, *SuiteChanges.model_fields, *fields}
+    for word in experiment.compares:
         if word not in known:
-            yield Fault("compares", f"names {word!r}, in which arms cannot differ", nearest(str(word), known))
+            yield Fault("compares", f"names {word!r}, in which arms cannot differ", nearest(word, known))
 
 
-def _target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    target, every = _table(data.get("target")), _table(data.get("evaluation")).get("every")
-    arm, queries = target.get("arm"), target.get("queries")
-    arms = _table(data.get("methods"))
-    if isinstance(arm, str) and arm not in arms:
-        yield Fault("target.arm", f"is {arm!r}, which is no arm of the experiment", nearest(arm, arms))
-    budget = _table(data.get("budget")).get("reward_queries")
-    if not (isinstance(queries, int) and isinstance(every, int) and isinstance(budget, int) and every > 0):
-        return
-    if queries % every or queries > budget:
-        remedy = f"choose a multiple of evaluation.every ({every}), at most {budget}"
-        yield Fault("target.queries", f"is {queries}, after which nothing is looked at", remedy)
-
-
-def _judge_faults(data: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:
-    measure = _table(_table(data.get("evaluation")).get("measure"))
-    for name in _list(measure.get("judges")):
+def _judge_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[Fault]:
+    for name in experiment.evaluation.measure.judges:
         if name not in suite.rewards:
             wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
-            yield Fault("evaluation.measure.judges", wrong, nearest(str(name), suite.rewards))
+            yield Fault("evaluation.measure.judges", wrong, nearest(name, suite.rewards))
 
 
-def _budget_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    queries = _table(data.get("budget")).get("reward_queries")
-    every = _table(data.get("evaluation")).get("every")
-    if isinstance(queries, int) and isinstance(every, int) and every > 0 and queries % every:
+def _target_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
+    target, arms = experiment.target, experiment.methods
+    if target is None:
+        return
+    if target.arm not in arms:
+        wrong = f"is {target.arm!r}, which is no arm of the experiment"
+        yield Fault("target.arm", wrong, nearest(target.arm, arms))
+    every, budget = experiment.evaluation.every, experiment.budget.reward_queries
+    if target.queries % every or target.queries > budget:
+        remedy = f"choose a multiple of evaluation.every ({every}), at most {budget}"
+        yield Fault("target.queries", f"is {target.queries}, after which nothing is looked at", remedy)
+
+
+def _budget_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
+    queries, every = experiment.budget.reward_queries, experiment.evaluation.every
+    if queries % every:
         wrong = f"is {queries}, which is no multiple of evaluation.every ({every})"
         nearby = max(1, round(queries / every)) * every
         yield Fault("budget.reward_queries", wrong, f"make it {nearby}, so that the last look is at the end")
 
 
-def _prompt_faults(
-    data: Mapping[str, Any], suite: SuiteConfig, rewards: Sequence[str]
-) -> Iterator[Fault | UserError]:
-    evaluation = _table(data.get("evaluation"))
+def _prompt_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[Fault | UserError]:
+    rewards = [reward for reward in experiment.rewards if reward in suite.rewards]
     for name in dict.fromkeys(suite.prompts_for(reward) for reward in rewards):
         try:
             prompts = load_prompts(name)
@@ -190,31 +115,13 @@ def _prompt_faults(
             continue
         if "train" not in prompts.splits:
             yield Fault("suite", f"has the prompt set {name} without a split 'train'", "add that split")
-        for key in ("splits", "final_splits"):
-            for split in _list(evaluation.get(key)):
-                if split not in prompts.splits:
-                    wrong = f"names {split!r}, which is no split of prompt set {name}"
-                    yield Fault(f"evaluation.{key}", wrong, nearest(str(split), prompts.splits))
+        yield from _split_faults("splits", lambda: experiment.evaluation.splits, prompts)
+        yield from _split_faults("final_splits", lambda: experiment.evaluation.final_splits, prompts)
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _methods() -> dict[str, type[MethodConfig]]:
-    """Return the config of each registered method; imported late, since methods need torch."""
-    from vader_bench.methods import METHODS
-
-    return {name: METHODS.get(name).Config for name in METHODS.names()}
-
-
-def _families() -> tuple[list[str], list[str]]:
-    """Return the registered families of backbones and of rewards; imported late, since they need torch."""
-    from vader_bench.backbones import BACKBONES
-    from vader_bench.rewards import REWARDS
-
-    return BACKBONES.names(), REWARDS.names()
+def _split_faults(key: str, splits: Callable[[], Sequence[str]], prompts: PromptSet) -> Iterator[Fault]:
+    with suppress(AtFaultError):
+        for split in splits():
+            if split not in prompts.splits:
+                wrong = f"names {split!r}, which is no split of prompt set {prompts.name}"
+                yield Fault(f"evaluation.{key}", wrong, nearest(split, prompts.splits))

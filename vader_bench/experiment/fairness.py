@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vader_bench.config.arms import METHOD
+from vader_bench.config.names import BASE
+from vader_bench.config.schema import METHOD, RunConfig
 from vader_bench.config.yamlfile import Fault, raise_faults
-
-if TYPE_CHECKING:
-    from vader_bench.config.schema import RunConfig
 
 __all__ = ["SHARED_SETTINGS", "check_fair"]
 
@@ -34,23 +32,23 @@ def check_fair(runs: Sequence[RunConfig], compares: Sequence[str] = (METHOD,)) -
 
 def _unfair(runs: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fault]:
     only = " and ".join(compares)
-    trained = [run for run in runs if run.method != "base"]
+    trained = [run for run in runs if run.method != BASE]
     for field in ("experiment", "evaluation"):
         yield from _differences(runs, field, [getattr(run, field) for run in runs], only)
     suites = [_without(run.suite.model_dump(), compares) for run in runs]
     yield from _differences(runs, "suite", suites, only)
     yield from _differences(trained, "budget", [run.reward_queries for run in trained], only)
     for name in (name for name in SHARED_SETTINGS if name not in compares):
-        yield from _differences(trained, name, [run.settings.get(name) for run in trained], only)
+        yield from _differences(trained, name, [getattr(run.settings, name, None) for run in trained], only)
     if METHOD not in compares:
         yield from _differences(trained, METHOD, [run.method for run in trained], only)
     yield from _idle(trained, compares)
     for reward in dict.fromkeys(run.reward for run in runs):
         judged = [run for run in runs if run.reward == reward]
         yield from _differences(judged, "prompts", [run.prompts for run in judged], only)
-        yield from _arm_differences([run for run in judged if run.method != "base"], compares)
+        yield from _arm_differences([run for run in judged if run.method != BASE], compares)
     for run in runs:
-        if run.method == "base" and run.reward_queries:
+        if run.method == BASE and run.reward_queries:
             yield Fault(run.name, f"has a budget of {run.reward_queries}", "the base model is not trained")
 
 
@@ -70,7 +68,8 @@ def _idle(trained: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fau
 
 
 def _value(run: RunConfig, name: str) -> Any:
-    return run.settings.get(name, run.suite.model_dump().get(name))
+    """Return the setting or the key of the suite that is called ``name``."""
+    return getattr(run.settings if name in type(run.settings).model_fields else run.suite, name, None)
 
 
 def _arm_differences(judged: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fault]:
@@ -83,7 +82,9 @@ def _arm_differences(judged: Sequence[RunConfig], compares: Sequence[str]) -> It
     yield from _differences(leads, "seeds", seeds, only)
     for method in dict.fromkeys(run.method for run in leads):
         alike = [run for run in leads if run.method == method]
-        yield from _differences(alike, "settings", [_without(r.settings, compares) for r in alike], only)
+        yield from _differences(
+            alike, "settings", [_without(dict(run.settings), compares) for run in alike], only
+        )
     for arm in arms.values():
         yield from _differences(arm, "settings", [run.settings for run in arm], only)
         yield from _differences(arm, "suite", [run.suite for run in arm], only)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vader_bench.config.experiment_file import Form, read_experiment_file
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
-from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults, read_mapping
+from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
 from vader_bench.errors import UserError
-from vader_bench.experiment.checks import experiment_faults
+from vader_bench.experiment.arms import ArmConfig, SettingsReader, read_arms
+from vader_bench.experiment.checks import experiment_faults, suite_faults
 from vader_bench.prompts.sets import FILE_ENDINGS
 
-__all__ = ["load_experiment", "load_suite", "merged", "suite_names"]
+__all__ = ["LoadedExperiment", "load_experiment", "load_suite", "place", "suite_names"]
 
 SUITES_FOLDER = Path(__file__).parents[1] / "suites"
 
@@ -46,7 +51,18 @@ def load_suite(name_or_path: str | Path) -> SuiteConfig:
     return suite
 
 
-def load_experiment(path: str | Path, quick: bool = False) -> ExperimentConfig:
+@dataclass(frozen=True)
+class LoadedExperiment:
+    """An experiment on a suite, checked."""
+
+    config: ExperimentConfig
+    """What its file says."""
+    suite: SuiteConfig
+    arms: list[ArmConfig]
+    """Its ``methods``, read for ``suite``."""
+
+
+def load_experiment(path: str | Path, quick: bool = False) -> LoadedExperiment:
     """Return the experiment in a YAML file, checked as a whole, and with its ``quick`` fields checked too.
 
     Args:
@@ -58,32 +74,55 @@ def load_experiment(path: str | Path, quick: bool = False) -> ExperimentConfig:
             values, unknown suite, method, reward, prompt set or split, unfit settings of a method.
     """
     path = Path(path)
-    data, faults = read_mapping(path)
-    full, full_faults = _checked(data, path)
-    changes = data.get("quick")
-    small, small_faults = _checked(_quick(data, changes if isinstance(changes, dict) else {}), path)
-    new = [fault for fault in small_faults if str(fault) not in set(map(str, full_faults))]
-    problems = [*faults, *full_faults, *map(_under_quick, new)]
-    raise_faults(str(path), problems)
-    assert full is not None
-    assert small is not None
-    return small if quick else full
+    file = read_experiment_file(path)
+    suites, reader = cache(_checked_suite), SettingsReader()  # what the two forms share is read once
+    full, faults = _loaded(file.full, suites, reader)
+    small, small_faults = _loaded(file.quick, suites, reader)
+    new = [fault for fault in small_faults if str(fault) not in set(map(str, faults))]
+    raise_faults(str(path), [*file.faults, *faults, *map(_under_quick, new)])
+    loaded = small if quick else full
+    assert loaded is not None
+    return loaded
 
 
-def _checked(data: Mapping[str, Any], path: Path) -> tuple[ExperimentConfig | None, list[Fault | UserError]]:
-    """Return ``data`` of the file ``path`` as an experiment, and what is wrong with it."""
-    data = {**data, "suite": _located(data.get("suite"), path.parent)} if "suite" in data else data
-    experiment, found = parse(ExperimentConfig, data)
-    faults: list[Fault | UserError] = [*found]
-    name = data.get("suite")
-    if isinstance(name, str):
+def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
+    """Return ``experiment`` on ``suite``, which need not be its own.
+
+    Raises:
+        UserError: all that does not fit, one a line.
+    """
+    loaded, faults = _placed(experiment, suite, SettingsReader())
+    raise_faults(f"experiment {experiment.experiment}", [*suite_faults(suite), *faults])
+    return loaded
+
+
+def _loaded(
+    form: Form, suites: Callable[[str], tuple[SuiteConfig, list[Fault]]], reader: SettingsReader
+) -> tuple[LoadedExperiment | None, list[Fault | UserError]]:
+    """Return ``form`` on its suite, or ``None`` where that cannot be loaded, and what is wrong with it."""
+    faults: list[Fault | UserError] = [*form.faults]
+    with suppress(AtFaultError):
+        name = form.config.suite
         try:
-            suite = load_suite(name)
+            suite, wrong = suites(name)
         except UserError as error:
-            faults.append(_at_suite(error))
-        else:
-            faults += experiment_faults(data, suite)
-    return experiment, faults
+            return None, [*faults, _at_suite(error)]
+        loaded, more = _placed(form.config, suite, reader)
+        return loaded, [*faults, *wrong, *more]
+    return None, faults
+
+
+def _placed(
+    experiment: ExperimentConfig, suite: SuiteConfig, reader: SettingsReader
+) -> tuple[LoadedExperiment, list[Fault | UserError]]:
+    """Return ``experiment``, or what is right of it, on ``suite``, and what is wrong beyond its types."""
+    arms, faults = read_arms(experiment, suite, reader)
+    return LoadedExperiment(experiment, suite, arms), [*faults, *experiment_faults(experiment, suite)]
+
+
+def _checked_suite(name: str) -> tuple[SuiteConfig, list[Fault]]:
+    suite = load_suite(name)
+    return suite, list(suite_faults(suite))
 
 
 def _at_suite(error: UserError) -> Fault | UserError:
@@ -98,22 +137,6 @@ def _located(value: Any, folder: Path) -> Any:
     if isinstance(value, str) and (Path(value).suffix in FILE_ENDINGS or "/" in value):
         return str((folder / value).resolve())
     return value
-
-
-def _quick(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    small = merged({key: value for key, value in data.items() if key != "quick"}, changes)
-    if "experiment" not in changes and isinstance(small.get("experiment"), str):
-        small["experiment"] += "-quick"  # so that its results never meet those of the full experiment
-    return small
-
-
-def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with the fields in ``changes`` replaced; tables are merged, lists are not."""
-    result = dict(data)
-    for key, value in changes.items():
-        old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
 
 
 def _under_quick(fault: Fault | UserError) -> Fault | UserError:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from vader_bench import files
-from vader_bench.config.arms import BY_REWARD, METHOD, SUITE
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.job import Job
-from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.load import load_experiment, load_suite, place
 from vader_bench.experiment.tuning import check_tuning
 from vader_bench.methods.optimizers import require_optimizer
 from vader_bench.records.folder import RunFolder
@@ -77,35 +75,27 @@ def resolve_experiment(
             a setting is not the tuned one, weights are missing or not what their digests say, or the
             optimiser's package is missing.
     """
-    experiment = load_experiment(path, quick)
-    chosen = load_suite(suite or experiment.suite)
-    moved = suite is not None and suite != experiment.suite
+    loaded = load_experiment(path, quick)
+    moved = suite is not None and suite != loaded.config.suite
     if suite is not None and moved:
-        experiment = _moved(experiment, suite)
+        loaded = place(_moved(loaded.config, suite), load_suite(suite))
     if seeds is not None:
-        experiment = experiment.model_copy(update={"seeds": _seeds(experiment.seeds, seeds)})
-    runs = expand(experiment, chosen)
+        changes = {"seeds": _seeds(loaded.config.seeds, seeds)}
+        loaded = replace(loaded, config=loaded.config.model_copy(update=changes))
+    experiment, runs = loaded.config, expand(loaded)
     if experiment.tuning is not None:
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     if with_weights:
-        require_weights(chosen, experiment.needed_rewards)
+        require_weights(loaded.suite, experiment.needed_rewards)
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
-    return ResolvedExperiment(experiment, chosen, runs, moved)
+    return ResolvedExperiment(experiment, loaded.suite, runs, moved)
 
 
 def _moved(experiment: ExperimentConfig, suite: str) -> ExperimentConfig:
     """Return the experiment on another suite: see ``resolve_experiment``."""
-    kept = {METHOD, SUITE, *experiment.compares}
-    methods = {arm: _only(kept, entry) for arm, entry in experiment.methods.items()}
+    methods = {name: arm.only(experiment.compares) for name, arm in experiment.methods.items()}
     return experiment.model_copy(update={"suite": suite, "methods": methods, "tuning": None})
-
-
-def _only(kept: set[str], entry: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: value for key, value in entry.items() if key in kept}
-    overrides = {reward: _only(kept, settings) for reward, settings in entry.get(BY_REWARD, {}).items()}
-    overrides = {reward: settings for reward, settings in overrides.items() if settings}
-    return found | ({BY_REWARD: overrides} if overrides else {})
 
 
 def _seeds(given: Sequence[int], count: int) -> list[int]:

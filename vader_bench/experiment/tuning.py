@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field
 
 from vader_bench import files
-from vader_bench.config.names import HELDOUT
+from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.config.schema import (
     BudgetConfig,
     EvaluationConfig,
@@ -28,7 +28,7 @@ from vader_bench.config.schema import (
 )
 from vader_bench.config.yamlfile import Fault, parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.experiment.checks import resolved_settings
+from vader_bench.experiment.arms import read_settings
 from vader_bench.experiment.fairness import SHARED_SETTINGS
 from vader_bench.experiment.job import Job
 from vader_bench.prompts.sets import DEVELOPMENT
@@ -124,7 +124,7 @@ def make_trials(config: TuneConfig, suite: SuiteConfig) -> list[Trial]:
         for number, varied in enumerate(search.trials(), start=1)
     ]
     for name in SHARED_SETTINGS:
-        values = {trial.config.settings.get(name) for trial in trials}
+        values = {getattr(trial.config.settings, name, None) for trial in trials}
         if len(values) > 1:
             remedy = "give every method the same value"
             raise UserError(f"tuning {config.experiment}", f"tries several values of {name}", remedy)
@@ -170,19 +170,19 @@ def check_tuning(experiment: ExperimentConfig, path: Path, runs: Sequence[RunCon
     """
     choice = _load_choice(path)
     faults = []
-    arms = {(run.label, run.reward): run for run in reversed(runs) if run.settings}
+    arms = {(run.label, run.reward): run for run in reversed(runs) if run.method != BASE}
     for (arm, reward), run in reversed(arms.items()):
         method, wanted = run.method, choice.get(reward, {}).get(run.method)
         if wanted is None:
             wrong = f"on {reward}: {method} was not tuned in {path}"
             faults.append(Fault(f"methods.{arm}", wrong, "tune it, or take `tuning` out"))
             continue
+        asked = run.settings.model_dump(mode="json")
         for name, value in wanted.items():
-            if name not in experiment.compares and run.settings.get(name) != value:
+            if name not in experiment.compares and asked.get(name) != value:
                 key = f"methods.{arm}.by_reward.{reward}.{name}"
-                faults.append(
-                    Fault(key, f"is {run.settings.get(name)!r}, and {value!r} was chosen", f"write {value!r}")
-                )
+                wrong = f"is {asked.get(name)!r}, and {value!r} was chosen"
+                faults.append(Fault(key, wrong, f"write {value!r}"))
     raise_faults(f"experiment {experiment.experiment}", faults)
 
 
@@ -211,7 +211,7 @@ def _trial(
         experiment=config.experiment,
         suite=suite,
         method=method,
-        settings=resolved_settings(method, config.methods[method].settings | varied, reward, suite),
+        settings=read_settings(method, config.methods[method].settings | varied, reward, suite),
         reward=reward,
         prompts=suite.prompts_for(reward) + DEVELOPMENT,
         seed=config.seed,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from vader_bench.budget.metering import MeteredBackbone, MeteredReward
+from vader_bench.config.schema import Settings
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
 from vader_bench.errors import UserError
@@ -22,10 +23,8 @@ from vader_bench.rewards.base import Judgement
 __all__ = ["METHODS", "Method", "MethodConfig", "Workbench"]
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Settings):
     """Hyper-parameters that every method has; each method's own config extends it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float = Field(gt=0)
     """Step size of AdamW."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from vader_bench import files
 from vader_bench.config.names import BASE
-from vader_bench.config.schema import RunConfig
+from vader_bench.config.schema import SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.evaluation.generator import VideoGenerator
@@ -54,9 +54,9 @@ def film(
         UserError: the run is not finished, its adapters are not there, or its weights are others by now.
     """
     record = read_record(run / "record.json")
-    config = RunConfig.model_validate(record.config)
-    _begin(out, _made_from(run, record, config, prompts, samples))
-    size = config.suite.evaluation_batch  # as at the looks, to the last bit; whole batches are kept
+    suite = SuiteConfig.model_validate(record.config["suite"])
+    _begin(out, _made_from(run, record, suite, prompts, samples))
+    size = suite.evaluation_batch  # as at the looks, to the last bit; whole batches are kept
     batches = [
         [(index, sample) for index in range(first, min(first + size, len(prompts)))]
         for sample in range(samples)
@@ -67,10 +67,10 @@ def film(
     if not missing:
         return
     settle_torch(device)
-    backbone = load_backbone(config.suite, device)
+    backbone = load_backbone(suite, device)
     base = record.method == BASE
     lora = None if base else Lora.from_file(backbone.denoiser, run / ADAPTER_NAME)
-    generator = VideoGenerator(backbone, config.suite.sampler, device, report, size)
+    generator = VideoGenerator(backbone, suite.sampler, device, report, size)
     with nullcontext() if lora is None else lora.merged():
         for batch in missing:
             for videos, _ in generator.batches([(prompts[index], sample) for index, sample in batch]):
@@ -93,10 +93,10 @@ def _begin(out: Path, made_from: dict[str, Any]) -> None:
 
 
 def _made_from(
-    run: Path, record: Record, config: RunConfig, prompts: Sequence[str], samples: int
+    run: Path, record: Record, suite: SuiteConfig, prompts: Sequence[str], samples: int
 ) -> dict[str, Any]:
     """Return what decides what the videos show, code apart."""
-    for name in config.suite.weights():
+    for name in suite.weights():
         if digest(name) != record.digests.get(f"weights/{name}"):
             remedy = "restore the weights that the run was made with, or run it again"
             raise UserError(str(run), f"was made with other weights {name!r} than are here", remedy)
@@ -110,7 +110,7 @@ def _made_from(
         )
     return {
         "version": 1,
-        "weights": {name: digest(name) for name in config.suite.weights()},
+        "weights": {name: digest(name) for name in suite.weights()},
         "suite": record.config["suite"],
         "adapter_sha256": None if record.method == BASE else files.sha256_file(adapter),
         "prompts": list(prompts),

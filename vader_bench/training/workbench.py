@@ -21,7 +21,8 @@ def make_method(
 ) -> Method:
     """Return the method of ``config``, ready to spend; all it can spend is charged to ``meter``."""
     kind, sampler = METHODS.get(config.method), config.suite.sampler
-    flops = FlopTable(meter, _networks(config, components))
+    assert isinstance(config.settings, kind.Config), "settings are those of the method"
+    flops = FlopTable(meter, _networks(config, components, config.settings.lora_rank))
     bench = Workbench(
         backbone=MeteredBackbone(components.backbone, meter, flops),
         reward=MeteredReward(components.reward, meter, flops),
@@ -34,12 +35,11 @@ def make_method(
         stream=partial(torch_stream, config.seed),
         optimizer=config.suite.memory.optimizer,
     )
-    return kind(kind.Config(**config.settings), bench)
+    return kind(config.settings, bench)
 
 
-def _networks(config: RunConfig, components: Components) -> str:
+def _networks(config: RunConfig, components: Components, rank: int) -> str:
     """Return what the FLOPs of a run's calls depend on: its networks and how they are run."""
     suite = config.suite.model_dump(mode="json", include={"backbone", "memory"})
     reward = config.suite.rewards[config.reward].model_dump(mode="json")
-    rank = config.settings["lora_rank"]
     return files.canonical_json({**suite, "reward": reward, "rank": rank, "digests": components.digests})

@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
+from vader_bench.config.schema import Strict
+from vader_bench.config.yamlfile import (
+    AtFaultError,
+    Fault,
+    nearest,
+    parse,
+    parse_partly,
+    raise_faults,
+    read_mapping,
+    rule,
+)
 from vader_bench.errors import ExitCode, UserError
 
 WHOLE = "write a whole number"
@@ -151,6 +161,54 @@ def test_unknown_keys_get_the_nearest_known_one_at_every_depth() -> None:
             "did you mean 'rate'? choose one of: frames, inner, name, on, rate, table, tags",
         ),
     ]
+
+
+class Table(Strict):
+    """A table that refuses to give what is at fault."""
+
+    steps: Annotated[int, Field(ge=2)]
+    every: int = 4
+    tags: list[str] = Field(default=["x"])
+
+
+class Tables(Strict):
+    name: str
+    first: Table
+    others: dict[str, Table] = Field(default={})
+
+    @field_validator("name")
+    @classmethod
+    def _not_base(cls, value: str) -> str:
+        if value == "base":
+            raise rule("is taken", "take another name")
+        return value
+
+
+def test_what_is_right_is_kept_and_what_is_at_fault_cannot_be_asked_for() -> None:
+    others = {"good": {"steps": 3}, "bad": {"steps": 1, "tags": ["y", 2]}, "none": 5}
+    found, faults = parse_partly(Tables, {"name": "base", "first": {"every": 2}, "others": others, "more": 1})
+    keys = {"name", "first.steps", "others.bad.steps", "others.bad.tags.1", "others.none", "more"}
+    assert {fault.key for fault in faults} == keys
+    assert (found.first.every, found.first.tags) == (2, ["x"])
+    assert found.others["good"] == Table(steps=3)
+    assert found.others["bad"].every == 4
+    for ask in (
+        lambda: found.name,
+        lambda: found.first.steps,
+        lambda: found.others["bad"].steps,
+        lambda: found.others["bad"].tags,
+        lambda: found.others["none"].every,
+    ):
+        with pytest.raises(AtFaultError):
+            ask()
+
+
+def test_what_is_right_as_a_whole_is_parsed_as_ever() -> None:
+    data = {"name": "abc", "first": {"steps": 2}}
+    assert parse_partly(Tables, data) == (parse(Tables, data)[0], [])
+    assert parse_partly(Tables, {"name": "abc"})[0].name == "abc"
+    with pytest.raises(AttributeError):
+        parse_partly(Tables, data)[0].nmae  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_nearest_without_anything_known() -> None:

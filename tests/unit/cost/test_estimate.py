@@ -14,14 +14,14 @@ from tests.support.configs import tiny_run
 from vader_bench.budget import metering
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.budget.memory import LiveBytes
-from vader_bench.config.schema import RunConfig
+from vader_bench.config.schema import ArmEntry, RunConfig
 from vader_bench.cost.estimate import RESERVE, UTILISATION, CostEstimate, Memory, estimate, rehearse
 from vader_bench.cost.gpus import GPUS
 from vader_bench.cost.skeletons import Skeletons
 from vader_bench.diffusion.lora import Lora
 from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.experiment.grid import expand
-from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.load import load_experiment, load_suite, place
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.seeding import torch_stream
 from vader_bench.training.load import load_components
@@ -39,15 +39,15 @@ SMALL: dict[str, dict[str, Any]] = {
 @cache
 def pocket_runs(**memory: Any) -> dict[tuple[str, str], RunConfig]:
     """Return runs of three steps of the sampler by method and reward, with settings of ``memory``."""
-    experiment = load_experiment(Path(__file__).parents[3] / "experiments" / "fig7.yaml")
+    experiment = load_experiment(Path(__file__).parents[3] / "experiments" / "fig7.yaml").config
     evaluation = experiment.evaluation.model_copy(update={"every": 4})
-    suite = load_suite("pocket")
+    suite, methods = load_suite("pocket"), {name: ArmEntry(**settings) for name, settings in SMALL.items()}
     update = {
         "sampler": suite.sampler.model_copy(update={"steps": 3}),
         "memory": suite.memory.model_copy(update=memory),
     }
-    experiment = experiment.model_copy(update={"evaluation": evaluation, "methods": SMALL, "seeds": [1]})
-    runs = expand(experiment, suite.model_copy(update=update), with_base=False)
+    experiment = experiment.model_copy(update={"evaluation": evaluation, "methods": methods, "seeds": [1]})
+    runs = expand(place(experiment, suite.model_copy(update=update)), with_base=False)
     return {(run.method, run.reward): run for run in runs}
 
 

@@ -1,4 +1,4 @@
-"""Runs that differ in anything but the method are refused, whatever it is."""
+"""What an experiment and its suite name must exist and fit."""
 
 from __future__ import annotations
 
@@ -9,28 +9,9 @@ from typing import Any
 import pytest
 
 from vader_bench.errors import UserError
-from vader_bench.experiment.checks import resolved_settings
 from vader_bench.experiment.load import load_experiment
 
 pytestmark = pytest.mark.usefixtures("known_names")
-
-
-def test_settings_by_reward_override_the_plain_ones() -> None:
-    settings = {"learning_rate": 0.1, "k": 1, "by_reward": {"action": {"k": 3}}}
-    assert resolved_settings("vader", settings, "action")["k"] == 3
-    assert resolved_settings("vader", settings, "aesthetic")["k"] == 1
-    with pytest.raises(UserError, match="settings of vader for action: k: is 0; it must be at least 1"):
-        resolved_settings("vader", {"learning_rate": 0.1, "k": 0}, "action")
-
-
-def test_registered_names_are_read_from_the_registries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    from vader_bench.experiment import checks
-
-    assert {"vader", "ddpo", "diffusion-dpo"} <= set(checks._methods())
-    backbones, rewards = checks._families()
-    assert "modelscope" in backbones
-    assert rewards
 
 
 @pytest.mark.parametrize(
@@ -64,4 +45,4 @@ def test_judges_must_be_rewards_of_the_suite(
     ):
         load_experiment(write_files())
     experiment_data["evaluation"]["measure"] = {"judges": ["action"]}
-    assert load_experiment(write_files()).needed_rewards == ["aesthetic", "action"]
+    assert load_experiment(write_files()).config.needed_rewards == ["aesthetic", "action"]

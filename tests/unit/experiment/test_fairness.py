@@ -10,7 +10,7 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.experiment.fairness import check_fair
 from vader_bench.experiment.grid import expand
-from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.load import load_experiment
 
 pytestmark = pytest.mark.usefixtures("known_names")
 
@@ -20,7 +20,7 @@ CHANGED = "ddpo-action-seed1"
 
 @pytest.fixture
 def runs(write_files: Callable[[], Path]) -> list[RunConfig]:
-    return expand(load_experiment(write_files()), load_suite("small"))
+    return expand(load_experiment(write_files()))
 
 
 def changed(runs: list[RunConfig], name: str = CHANGED, **fields: Any) -> list[RunConfig]:
@@ -38,6 +38,10 @@ def backbone_of(runs: list[RunConfig], **fields: Any) -> Any:
     return suite.model_copy(update={"backbone": suite.backbone.model_copy(update=fields)})
 
 
+def settings_of(runs: list[RunConfig], **fields: Any) -> Any:
+    return next(run.settings for run in runs if run.name == CHANGED).model_copy(update=fields)
+
+
 def evaluation_of(runs: list[RunConfig], **fields: Any) -> Any:
     return runs[0].evaluation.model_copy(update=fields)
 
@@ -49,7 +53,7 @@ def test_an_expanded_grid_is_fair(runs: list[RunConfig]) -> None:
 
 
 def test_methods_may_differ_in_their_own_settings(runs: list[RunConfig]) -> None:
-    settings = {run.method: run.settings for run in runs if run.reward == "action"}
+    settings = {run.method: dict(run.settings) for run in runs if run.reward == "action"}
     assert settings["vader"]["learning_rate"] != settings["ddpo"]["learning_rate"]
     assert "k" in settings["vader"]
     assert "k" not in settings["ddpo"]
@@ -68,8 +72,8 @@ def test_methods_may_differ_in_their_own_settings(runs: list[RunConfig]) -> None
         ("evaluation", lambda runs: {"evaluation": evaluation_of(runs, prompts=4)}),
         ("evaluation", lambda runs: {"evaluation": evaluation_of(runs, samples=2)}),
         ("evaluation", lambda runs: {"evaluation": evaluation_of(runs, every=32)}),
-        ("lora_rank", lambda _: {"settings": {"learning_rate": 0.0003, "lora_rank": 4}}),
-        ("settings", lambda _: {"settings": {"learning_rate": 0.1, "lora_rank": 16}}),
+        ("lora_rank", lambda runs: {"settings": settings_of(runs, lora_rank=4)}),
+        ("settings", lambda runs: {"settings": settings_of(runs, learning_rate=0.1)}),
         ("seeds", lambda _: {"seed": 7}),
         ("experiment", lambda _: {"experiment": "other"}),
     ],
@@ -98,7 +102,8 @@ def test_the_base_model_is_looked_at_like_the_others(runs: list[RunConfig]) -> N
 
 
 def test_all_differences_are_told(runs: list[RunConfig]) -> None:
-    unfair = changed(runs, reward_queries=256, prompts="pocket", settings={"lora_rank": 4})
+    settings = settings_of(runs, lora_rank=4)
+    unfair = changed(runs, reward_queries=256, prompts="pocket", settings=settings)
     with pytest.raises(UserError) as caught:
         check_fair(unfair)
     told = [line.partition(" in ")[2].partition(";")[0] for line in str(caught.value).splitlines()]
@@ -114,7 +119,7 @@ def ask(write_files: Callable[[], Path], experiment_data: dict[str, Any]) -> Ask
 
     def expanded(compares: list[str], **methods: dict[str, Any]) -> list[RunConfig]:
         experiment_data.update(compares=compares, methods=methods, rewards=["aesthetic"])
-        return expand(load_experiment(write_files()), load_suite("small"))
+        return expand(load_experiment(write_files()))
 
     return expanded
 
@@ -126,7 +131,7 @@ def test_arms_of_one_method_may_differ_in_what_is_compared(ask: Ask) -> None:
         "k-1-aesthetic-seed0",
         "k-2-aesthetic-seed0",
     }
-    assert [run.settings["k"] for run in runs if run.seed == 1] == [1, 2]
+    assert [dict(run.settings)["k"] for run in runs if run.seed == 1] == [1, 2]
 
 
 def test_arms_may_change_the_suite_where_that_is_compared(ask: Ask) -> None:

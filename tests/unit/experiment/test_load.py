@@ -12,7 +12,7 @@ import yaml
 from tests.support.faults import lines_of
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
 from vader_bench.experiment.grid import expand
-from vader_bench.experiment.load import load_experiment, load_suite, suite_names
+from vader_bench.experiment.load import load_experiment, load_suite, place, suite_names
 
 pytestmark = pytest.mark.usefixtures("known_names")
 
@@ -21,7 +21,7 @@ Write = Callable[[], Path]
 
 
 def test_experiment_loads_with_defaults(write_files: Write) -> None:
-    experiment = load_experiment(write_files())
+    experiment = load_experiment(write_files()).config
     assert experiment.budget.reward_queries == 128
     assert experiment.compares == ["method"]
     assert experiment.evaluation.best_of == [1, 2, 4, 8]
@@ -29,7 +29,7 @@ def test_experiment_loads_with_defaults(write_files: Write) -> None:
 
 def test_quick_replaces_deeply_and_renames(write_files: Write, experiment_data: Data) -> None:
     experiment_data["quick"] |= {"evaluation": {"every": 32}}
-    quick = load_experiment(write_files(), quick=True)
+    quick = load_experiment(write_files(), quick=True).config
     assert quick.experiment == "fig-quick"
     assert (quick.seeds, quick.budget.reward_queries) == ([0], 64)
     assert (quick.evaluation.every, quick.evaluation.prompts) == (32, 8)
@@ -38,7 +38,7 @@ def test_quick_replaces_deeply_and_renames(write_files: Write, experiment_data: 
 
 def test_quick_may_name_itself(write_files: Write, experiment_data: Data) -> None:
     experiment_data["quick"]["experiment"] = "smoke"
-    assert load_experiment(write_files(), quick=True).experiment == "smoke"
+    assert load_experiment(write_files(), quick=True).config.experiment == "smoke"
 
 
 def test_all_faults_of_a_file_at_once(write_files: Write, experiment_data: Data) -> None:
@@ -143,8 +143,8 @@ def test_settings_needed_only_by_reward(write_files: Write, experiment_data: Dat
     by_reward = {"aesthetic": {"learning_rate": 0.1}, "action": {"learning_rate": 0.2}}
     experiment_data["methods"] = {"vader": {"by_reward": by_reward}}
     experiment = load_experiment(write_files())
-    runs = expand(experiment, load_suite("small"), with_base=False)
-    assert [(r.reward, r.settings["learning_rate"]) for r in runs[:2]] == [
+    runs = expand(experiment, with_base=False)
+    assert [(r.reward, dict(r.settings)["learning_rate"]) for r in runs[:2]] == [
         ("aesthetic", 0.1),
         ("action", 0.2),
     ]
@@ -156,8 +156,9 @@ def test_settings_of_the_suite_give_way_to_those_of_the_experiment(
     suite_data["methods"] = {"vader": {"learning_rate": 0.5, "k": 3}}
     experiment_data["methods"] = {"vader": {"by_reward": {"action": {"k": 2}}}}
     experiment = load_experiment(write_files())
-    runs = expand(experiment, load_suite("small"), with_base=False)
-    assert [(r.reward, r.settings["learning_rate"], r.settings["k"]) for r in runs[:2]] == [
+    runs = expand(experiment, with_base=False)
+    settings = [dict(run.settings) for run in runs[:2]]
+    assert [(run.reward, s["learning_rate"], s["k"]) for run, s in zip(runs, settings, strict=False)] == [
         ("aesthetic", 0.5, 3),
         ("action", 0.5, 2),
     ]
@@ -287,4 +288,14 @@ def test_suite_file_beside_the_experiment(
     experiment_data["suite"] = "own.yaml"
     path = write_files()
     (path.parent / "own.yaml").write_text(yaml.safe_dump(suite_data | {"suite": "own"}))
-    assert load_suite(load_experiment(path).suite).suite == "own"
+    assert load_experiment(path).suite.suite == "own"
+
+
+def test_an_experiment_that_does_not_fit_another_suite_is_refused(
+    write_files: Write, suite_data: Data
+) -> None:
+    experiment = load_experiment(write_files()).config
+    del suite_data["rewards"]["action"], suite_data["prompts"]["action"]
+    suite = SuiteConfig.model_validate(suite_data)
+    found = lines_of(lambda: place(experiment, suite))
+    assert found[0].startswith("experiment fig: rewards: names 'action', which is no reward of suite small")

@@ -61,16 +61,16 @@ def test_on_another_suite_arms_keep_only_what_is_compared(tmp_path: Path, tiny_p
     )
     own, moved = resolve_experiment(path), resolve_experiment(path, str(other))
     assert (own.moved, moved.moved) == (False, True)
-    settings = {run.label: run.settings for run in moved.runs if run.method != "base"}
+    settings = {run.label: dict(run.settings) for run in moved.runs if run.method != "base"}
     assert {arm: found["k"] for arm, found in settings.items()} == {"few": 1, "more": 2}
     assert {found["learning_rate"] for found in settings.values()} == {0.25}
     assert {found["lora_rank"] for found in settings.values()} == {16}
-    assert {run.settings["learning_rate"] for run in own.runs if run.method != "base"} == {0.5}
+    assert {dict(run.settings)["learning_rate"] for run in own.runs if run.method != "base"} == {0.5}
 
 
 def test_what_was_tuned_on_pocket_is_not_used_on_another_suite() -> None:
     path = Path(__file__).parents[3] / "experiments" / "fig7.yaml"
     resolved = resolve_experiment(path, "modelscope", with_weights=False)
     assert resolved.experiment.tuning is None
-    assert {run.settings["learning_rate"] for run in resolved.runs if run.method == "vader"} == {2e-4}
+    assert {dict(run.settings)["learning_rate"] for run in resolved.runs if run.method == "vader"} == {2e-4}
     assert resolve_experiment(path, "pocket", with_weights=False).experiment.tuning is not None

@@ -121,8 +121,8 @@ def test_every_combination_is_a_trial_on_development_prompts(config: TuneConfig,
     assert {trial.config.prompts for trial in trials} == {f"{PROMPTS}:dev"}
     assert {trial.config.seed for trial in trials} == {1000}
     assert {trial.config.reward_queries for trial in trials} == {8}
-    assert trials[0].config.settings["batch_size"] == 4
-    assert trials[0].config.settings["lora_rank"] == 16
+    settings = dict(trials[0].config.settings)
+    assert (settings["batch_size"], settings["lora_rank"]) == (4, 16)
 
 
 def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path, tune_data: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -141,11 +142,11 @@ def test_killed_between_record_and_checkpoint(
 
 
 KILLED = """
+import pickle
 import sys
 from pathlib import Path
-from vader_bench.config.schema import RunConfig
 from vader_bench.records.folder import RunFolder
-config = RunConfig.model_validate_json(Path(sys.argv[1]).read_text())
+config = pickle.loads(Path(sys.argv[1]).read_bytes())
 folder = RunFolder(Path(sys.argv[2])).open(config)
 step = int(folder.resume() or b"0")
 while True:
@@ -157,8 +158,8 @@ while True:
 
 
 def test_killed_again_and_again_it_goes_on(tmp_path: Path, run_config: RunConfig) -> None:
-    config, path = tmp_path / "config.json", tmp_path / "run"
-    config.write_text(run_config.model_dump_json())
+    config, path = tmp_path / "config.pickle", tmp_path / "run"
+    config.write_bytes(pickle.dumps(run_config))
     reached = 0
     for extra in (0.0, 0.003, 0.011):
         process = subprocess.Popen([sys.executable, "-c", KILLED, config, path], cwd=repository_root())
@@ -207,7 +208,8 @@ def test_full_disk_loses_nothing(
 
 def test_folder_of_another_configuration_is_refused(folder: RunFolder, run_config: RunConfig) -> None:
     folder.close()
-    other = run_config.model_copy(update={"reward_queries": 512, "settings": run_config.settings | {"k": 3}})
+    settings = run_config.settings.model_copy(update={"k": 3})
+    other = run_config.model_copy(update={"reward_queries": 512, "settings": settings})
     message = r"another configuration \(reward_queries 128, not 512, settings.k 1, not 3\); choose another"
     with pytest.raises(UserError, match=message):
         RunFolder(folder.path).open(other)

@@ -16,11 +16,11 @@ def test_weights_are_the_settings_with_a_slash() -> None:
     suite = run_config().suite.model_dump()
     suite["rewards"]["other"] = {
         "family": "action",
-        "settings": {"model": "pocket/videomae", "keywords": {"a/b": "spin", "x": "y/z"}, "frames": 8},
+        "settings": {"model": "pocket/videomae", "keywords": {"a/b": "spin", "x": "y/z"}, "more": ["u/v", 1]},
     }
     config = run_config(suite=suite)
     assert config.suite.weights("red") == ["nowhere/tiny"]
-    assert config.suite.weights("red", "other") == ["nowhere/tiny", "pocket/videomae", "y/z"]
+    assert config.suite.weights("red", "other") == ["nowhere/tiny", "pocket/videomae", "u/v", "y/z"]
 
 
 def test_the_parts_of_a_run_are_loaded_with_their_digests(tiny_pipeline: Path) -> None:

@@ -341,7 +341,7 @@ def measured(tiny_pipeline: Path) -> RunConfig:
     suite["rewards"]["bright"] = {"family": "brightness"}
     suite["prompt_share"] = {"family": "colourfulness"}
     evaluation = run.evaluation.model_dump() | {"measure": MEASURES}
-    return RunConfig.model_validate(run.model_dump() | {"suite": suite, "evaluation": evaluation})
+    return tiny_run(tiny_pipeline, suite=suite, evaluation=evaluation)
 
 
 def test_a_run_measures_what_the_experiment_asks_for(
