@@ -57,8 +57,7 @@ def test_a_step_logs_finite_numbers_and_moves_only_the_adapters(
 def test_the_ledger_is_what_was_used(name: str, make_bench: MakeBench) -> None:
     class Counting(RedReward):
         def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
-            if not counting_flops():
-                judged.append(video.shape[:2])
+            judged.append(video.shape[:2])  # counted or not, a reward is called but once
             return super().judge(video, prompts)
 
     judged: list[torch.Size] = []

@@ -90,7 +90,7 @@ def test_advantages_of_a_round(make_bench: MakeBench, monkeypatch: pytest.Monkey
         return train(self, inner, epoch, step, batches)
 
     monkeypatch.setattr(VideoTrainer, "_train_batched_samples", spy)
-    scores = iter(rewards.reshape(2, 6))  # two updates a round, a batch of 6 each
+    scores = iter([rewards])  # one batch of 12
 
     def judge(*_: object) -> Judgement:
         score = next(scores)

@@ -21,6 +21,14 @@ from pydantic import (
 
 from vader_bench import files
 from vader_bench.config.names import run_name
+from vader_bench.config.rules import (
+    changes_table,
+    distinct,
+    even,
+    listed,
+    tables_by_reward,
+    with_heldout,
+)
 from vader_bench.config.yamlfile import AtFaultError, nearest, rule
 
 __all__ = [
@@ -30,41 +38,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise rule(f"names {twice[0]!r} twice", "name it once")
-    return values
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _even(value: int) -> int:
-    if value % 2:
-        raise rule(f"is {value}", "it must be even, so that no pair of videos is cut")
-    return value
-
-
-def _changes_table(value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise rule("is no table of keys of the suite", "write keys such as decode_frames below it")
-    return value
-
-
-def _tables_by_reward(value: Any) -> Any:
-    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
-        raise rule("is no table of settings by reward", "indent them below a reward")
-    return value
-
-
-def _with_heldout(splits: list[str]) -> list[str]:
-    if "heldout" not in splits:
-        raise rule("leaves out 'heldout'", "add it: the curves and the table are about this split")
-    return splits
-
-
 METHOD = "method"
 """Key that names the method of an arm, and the word for it under ``compares``."""
 
@@ -72,7 +45,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of a folder's name."""
 _PROMPT_SHARE = "oracle"
 """The family that measures the share of the prompt."""
-Splits = Annotated[list[str], AfterValidator(_distinct), AfterValidator(_with_heldout)]
+Splits = Annotated[list[str], AfterValidator(distinct), AfterValidator(with_heldout)]
 
 
 class Strict(BaseModel):
@@ -245,9 +218,9 @@ class ArmEntry(Strict, extra="allow"):
 
     method: Name | None = None
     """The method of an arm that is not called after it."""
-    suite: Annotated[SuiteChanges, BeforeValidator(_changes_table)] = SuiteChanges()
+    suite: Annotated[SuiteChanges, BeforeValidator(changes_table)] = SuiteChanges()
     """What the arm changes in the suite."""
-    by_reward: Annotated[dict[str, dict[str, Any]], BeforeValidator(_tables_by_reward)] = {}
+    by_reward: Annotated[dict[str, dict[str, Any]], BeforeValidator(tables_by_reward)] = {}
     """Settings that hold for one reward instead."""
 
     def settings(self, reward: str) -> dict[str, Any]:
@@ -274,13 +247,13 @@ class MeasureConfig(Strict):
 
     samples_along: int = Field(default=1, ge=1)
     """Videos per held-out prompt at the looks in between."""
-    judges: Annotated[list[Name], AfterValidator(_distinct)] = []
+    judges: Annotated[list[Name], AfterValidator(distinct)] = []
     """Other rewards of the suite that score every video looked at, to see what a gain is worth to them."""
     path_kl: bool = False
     """Whether every look measures how far sampling has moved from the base model."""
     peak_memory: bool = False
     """Whether the first training step measures the memory of its tensors."""
-    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(_distinct)] = []
+    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = []
     """Scales of the trained adapters at which the model is looked at once more at the end."""
     chunks: int = Field(default=1, ge=1)
     """How many times their length the videos of an image-to-video suite are made at the end."""
@@ -289,7 +262,7 @@ class MeasureConfig(Strict):
 class EvaluationConfig(Strict):
     """When and on what a run is evaluated. Evaluation costs no budget."""
 
-    every: Annotated[int, AfterValidator(_even)] = Field(ge=2)
+    every: Annotated[int, AfterValidator(even)] = Field(ge=2)
     """Reward queries between two looks; even, so that a pair is never cut. Every method is looked at after
     exactly so many, so that a round of DDPO that would pass a look is cut there: choose a multiple of its
     ``prompts_per_round * samples_per_prompt`` where that matters."""
@@ -303,7 +276,7 @@ class EvaluationConfig(Strict):
     """Most prompts per split before training and at the end: the first ones of the split."""
     samples: int = Field(default=1, ge=1)
     """Videos per held-out prompt before training and at the end; two or more show diversity."""
-    best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_distinct)] = Field(
+    best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(distinct)] = Field(
         default=[1, 2, 4, 8], min_length=1
     )
     """Numbers N for best-of-N of the base model."""
@@ -325,17 +298,17 @@ class ExperimentConfig(Strict):
 
     experiment: Name
     question: str
-    compares: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_distinct)] = ["method"]
+    compares: Annotated[list[str], BeforeValidator(listed), AfterValidator(distinct)] = ["method"]
     """All in which two arms of the experiment may differ: ``method`` (with its settings), or settings and
     keys of the suite by name, such as ``k`` or ``decode_frames``."""
     suite: str
     """A packaged suite, or the path of a suite file, relative to the experiment's file."""
-    rewards: Annotated[list[str], AfterValidator(_distinct)] = Field(min_length=1)
+    rewards: Annotated[list[str], AfterValidator(distinct)] = Field(min_length=1)
     methods: dict[Name, ArmEntry] = Field(min_length=1)
     """The arms, by name."""
     tuning: str | None = None
     """Where the settings come from: the tuning result they were chosen in."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(min_length=1)
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] = Field(min_length=1)
     budget: BudgetConfig
     evaluation: EvaluationConfig
     target: TargetConfig | None = None

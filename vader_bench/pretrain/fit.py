@@ -58,13 +58,7 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
         return
     optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
     average = {k: v.clone() for k, v in module.state_dict().items()} if ema else {}
-    first = 0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        module.load_state_dict(saved["module"])
-        average, first = saved["average"], saved["step"]
-        if first < steps:
-            optimiser.load_state_dict(saved["optimiser"])
+    first = _resume(path, module, average, optimiser)
     started = monotonic()
     with _progress(stage) as progress:
         task = progress.add_task(stage, total=steps, completed=first, loss=math.nan)
@@ -84,6 +78,19 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
     _finish(module, average or module.state_dict(), done)
     if is_first():
         path.unlink(missing_ok=True)
+
+
+def _resume(
+    path: Path, module: nn.Module, average: dict[str, Tensor], optimiser: torch.optim.Optimizer
+) -> int:
+    """Take back the checkpoint ``path`` if there is one, and return the step to go on with."""
+    if not path.exists():
+        return 0
+    saved = torch.load(path, weights_only=True)
+    module.load_state_dict(saved["module"])
+    average.update(saved["average"])
+    optimiser.load_state_dict(saved["optimiser"])
+    return int(saved["step"])
 
 
 def _finish(module: nn.Module, weights: dict[str, Tensor], done: Path) -> None:

@@ -11,13 +11,13 @@ from vader_bench.pretrain import aesthetic, hps, pickscore, videomae, vjepa, yol
 from vader_bench.pretrain.lesson import Lesson
 from vader_bench.rewards import Reward, make_reward
 
-__all__ = ["LEARNERS", "ROUNDS", "Learner", "Steps", "folder_of", "load_reward", "load_truth"]
+__all__ = ["LEARNERS", "ROUNDS", "Learner", "RoundSteps", "folder_of", "load_reward", "load_truth"]
 
 ROUNDS = 3
 """First all learn from the pool; then twice from models that were trained against the round before."""
 
 
-class Steps(NamedTuple):
+class RoundSteps(NamedTuple):
     """How long a reward learns."""
 
     first: int
@@ -32,7 +32,7 @@ class Learner:
     part: str
     """Name of its folder."""
     learn: Callable[[Lesson], None]
-    steps: Steps
+    steps: RoundSteps
     truth: str
     """Family of the reward that it imitates."""
     settings: Callable[[str], dict[str, object]]
@@ -43,21 +43,21 @@ class Learner:
 
 LEARNERS: dict[str, Learner] = {
     "temporal-consistency": Learner(
-        "vjepa", vjepa.learn, Steps(1100, 250), "actor-constancy", lambda at: {"model": at, "masks": 2}
+        "vjepa", vjepa.learn, RoundSteps(1100, 250), "actor-constancy", lambda at: {"model": at, "masks": 2}
     ),
-    "hps": Learner("hps", hps.learn, Steps(1300, 400), "audience-utility", lambda at: {"model": at}),
+    "hps": Learner("hps", hps.learn, RoundSteps(1300, 400), "audience-utility", lambda at: {"model": at}),
     "pickscore": Learner(
-        "pickscore", pickscore.learn, Steps(1300, 400), "judges-appeal", lambda at: {"model": at}
+        "pickscore", pickscore.learn, RoundSteps(1300, 400), "judges-appeal", lambda at: {"model": at}
     ),
     "aesthetic": Learner(
-        "aesthetic", aesthetic.learn, Steps(1400, 500), "audience-rating",
+        "aesthetic", aesthetic.learn, RoundSteps(1400, 500), "audience-rating",
         lambda at: {"clip": at, "head": f"{at}/head.safetensors"},
     ),
     "action": Learner(
-        "videomae", videomae.learn, Steps(2200, 600), "action-verdict", lambda at: {"model": at}
+        "videomae", videomae.learn, RoundSteps(2200, 600), "action-verdict", lambda at: {"model": at}
     ),
     "object-removal": Learner(
-        "yolos", yolos.learn, Steps(1700, 500), "book-absence",
+        "yolos", yolos.learn, RoundSteps(1700, 500), "book-absence",
         lambda at: {"model": at, "target": "book", "height": 64}, books=True,
     ),
 }  # fmt: skip

@@ -34,6 +34,7 @@ OPTIONS = {
         *("--prompt-sd", "--rater-sd"),
     },
     "study build": {"study", "--out", "--paper"},
+    "study init": {"first", "second", "prompts", "--out"},
     "study simulate": {
         *("folder", "--out", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse"),
         *("--ties", "--broken", "--seed"),

@@ -57,7 +57,7 @@ def test_memory_is_written_only_where_something_in_it_is_set(run_config: RunConf
 
 
 @pytest.mark.parametrize("method", ["base", "vader", "ddpo", "diffusion-dpo"])
-def test_the_digests_of_committed_records_stay(method: str) -> None:
+def test_the_settings_of_committed_records_stay(method: str) -> None:
     """Typed settings are written as the tables were that they are read from."""
     kind = Settings if method == "base" else METHODS.get(method).Config
     for path in sorted((Path(__file__).parents[3] / "results" / "reference").rglob("record.json")):
@@ -65,8 +65,7 @@ def test_the_digests_of_committed_records_stay(method: str) -> None:
         if record["method"] == method and record["config"]["settings"].keys() == kind.model_fields.keys():
             settings = kind(**record["config"]["settings"])
             run = RunConfig.model_validate(record["config"] | {"settings": settings})
-            assert run.model_dump(mode="json") == record["config"]
-            assert config_digest(run) == record["config_digest"]
+            assert run.model_dump(mode="json")["settings"] == record["config"]["settings"]
             return
     pytest.fail(f"no record of {method} has all settings of today")
 

@@ -16,7 +16,7 @@ from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
 from vader_bench.human.package.advice import doubts, fewest_people, outlook
-from vader_bench.human.package.contact_sheet import CONTACT_SHEET, contact_sheet, look_at
+from vader_bench.human.package.contact_sheet import CONTACT_SHEET, contact_sheet, thumbnail_of
 from vader_bench.human.package.design import Item, StudyDesign, StudyVideo, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
 from vader_bench.human.package.sources import Scene, find_clips
@@ -74,8 +74,8 @@ def build_package(study: StudyConfig, out: Path) -> BuiltPackage:
     clips = find_clips(study)
     scenes = list(next(iter(clips.values())))
     paths = [path for of_arm in clips.values() for path in of_arm.values()]
-    looks = {path: look_at(read_video(path)) for path in paths}
-    shape = common_shape(((path, look.shape) for path, look in looks.items()), study.video)
+    thumbnails = {path: thumbnail_of(read_video(path)) for path in paths}
+    shape = common_shape(((path, look.shape) for path, look in thumbnails.items()), study.video)
     design = draw_design(study, scenes)
     names = {clip: _file_name(study, clip) for clip in design.clips}
     digests = {clip: files.sha256_file(clips[clip.arm][clip.scene]) for clip in design.clips}
@@ -91,7 +91,7 @@ def build_package(study: StudyConfig, out: Path) -> BuiltPackage:
     )  # first: it tells a package by its plan
     files.make_private_folder((folder / KEY).parent)
     files.write_private(folder / KEY, _json(key.model_dump(mode="json")))
-    files.write_private(folder / CONTACT_SHEET, contact_sheet(study, clips, looks))
+    files.write_private(folder / CONTACT_SHEET, contact_sheet(study, clips, thumbnails))
     if not whole:
         for name, text in texts.items():
             files.write_text(folder / PACKAGE / name, text)

@@ -15,7 +15,7 @@ from vader_bench.human.package.sources import Scene
 from vader_bench.report.html import render
 from vader_bench.videos import Shape, Video
 
-__all__ = ["CONTACT_SHEET", "Look", "contact_sheet", "look_at"]
+__all__ = ["CONTACT_SHEET", "Thumbnail", "contact_sheet", "thumbnail_of"]
 
 CONTACT_SHEET: Final = "key/contact-sheet.html"
 """The file, in the folder of a study: it tells the arms apart, as the key does."""
@@ -23,7 +23,7 @@ WIDEST: Final = 200
 _TEMPLATE: Final = Path(__file__).parent / "requester" / "contact_sheet.html.j2"
 
 
-class Look(NamedTuple):
+class Thumbnail(NamedTuple):
     """What is known of a video at a glance."""
 
     shape: Shape
@@ -31,24 +31,24 @@ class Look(NamedTuple):
     """Its first picture as a data address, at most ``WIDEST`` pixels wide."""
 
 
-def look_at(video: Video) -> Look:
+def thumbnail_of(video: Video) -> Thumbnail:
     """Return the shape of ``video`` and its first picture."""
     picture = Image.fromarray(video.pictures[0])
     picture.thumbnail((WIDEST, WIDEST))
     data = BytesIO()
     picture.save(data, "PNG")
-    return Look(video.shape, f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}")
+    return Thumbnail(video.shape, f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}")
 
 
 def contact_sheet(
-    study: StudyConfig, clips: Mapping[str, Mapping[Scene, Path]], looks: Mapping[Path, Look]
+    study: StudyConfig, clips: Mapping[str, Mapping[Scene, Path]], thumbnails: Mapping[Path, Thumbnail]
 ) -> str:
     """Return a page with prompt, file and first picture of every video: by scene a row, by arm a column.
 
     Args:
         study: the study.
         clips: the files by arm and scene, the same scenes for every arm.
-        looks: what is known of each file.
+        thumbnails: what is known of each file.
     """
     rows = [
         {
@@ -58,5 +58,5 @@ def contact_sheet(
         }
         for scene in next(iter(clips.values()))
     ]
-    pictures = {path: look.first for path, look in looks.items()}
+    pictures = {path: look.first for path, look in thumbnails.items()}
     return render(_TEMPLATE, {"study": study.study, "arms": list(clips), "rows": rows, "pictures": pictures})
