@@ -44,14 +44,14 @@ def _vae(work: Path, _: Path) -> None:
     model = vae.build()
     clips = rendered("base", BASE_CLIPS, work)
     vae.train(model, clips, work, steps=5000)
-    vae.finish_decoder(model, clips, work, steps=3000)
+    vae.finish_decoder(model, clips, work, steps=2000)
     model.eval().save_pretrained(work / "vae")
 
 
 def _wan_vae(work: Path, _: Path) -> None:
     model = wan_vae.build()
     clips = rendered("base", BASE_CLIPS, work)
-    wan_vae.train(model, clips, work, steps=(5000, 500))
+    wan_vae.train(model, clips, work, steps=(3500, 400))
     wan_vae.finish_decoder(model, clips, work, steps=2500)
     model.eval().save_pretrained(work / "wan-vae")
 
