@@ -37,9 +37,9 @@ def fit(  # noqa: PLR0913 - the settings of a stage, by name
 
     A stage killed at any moment goes on from its last checkpoint; ``loss(step)`` must draw whatever
     it needs from streams named by ``step``, so that the resumed run is the same run. A finished stage leaves
-    its weights in half precision alone, which are all that the stages after it need: carried to another
-    machine they spare it the stage. ``module`` holds them as they were rounded. Where several processes
-    train (see ``parallel``), each has the loss of its own share of a batch.
+    its weights alone, which are all that the stages after it need: carried to another machine, in half
+    precision where size matters, they spare it the stage. Where several processes train (see
+    ``parallel``), each has the loss of its own share of a batch.
 
     Args:
         stage: name of the stage.
@@ -94,11 +94,11 @@ def _resume(
 
 
 def _finish(module: nn.Module, weights: dict[str, Tensor], done: Path) -> None:
-    """Give ``module`` its final ``weights``, rounded to half precision, and keep them as ``done``."""
-    rounded = {name: (w.half() if w.is_floating_point() else w).clone() for name, w in weights.items()}
+    """Give ``module`` its final ``weights``, and keep them as ``done``."""
     if is_first():
-        write_bytes(done, save(rounded))
-    module.load_state_dict(rounded)
+        plain = {name: w.clone(memory_format=torch.contiguous_format) for name, w in weights.items()}
+        write_bytes(done, save(plain))
+    module.load_state_dict(weights)
 
 
 def _descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -33,8 +33,8 @@ OPTIONS = {
         *("--share", "--responses", "--prompts", "--raters", "--questions", "--alpha", "--power"),
         *("--prompt-sd", "--rater-sd"),
     },
-    "study build": {"study", "--out", "--paper"},
     "study init": {"first", "second", "prompts", "--out"},
+    "study build": {"study", "--out", "--paper"},
     "study simulate": {
         *("folder", "--out", "--raters", "--prefer", "--share", "--careless", "--side-bias", "--lapse"),
         *("--ties", "--broken", "--seed"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.results import Invented, make_record
-from vader_bench.config.schema import RunConfig
+from vader_bench.config.schema import SuiteConfig
 from vader_bench.files import write_json
 from vader_bench.records.folder import read_record
 from vader_bench.records.record import RECORD_VERSION, Record
@@ -56,7 +56,7 @@ def test_another_gold_than_the_oracle_stays_one(tmp_path: Path) -> None:
 
 
 def test_the_configuration_of_an_older_record_still_says_what_it_ran() -> None:
-    suite = RunConfig.model_validate(stored(LOOKED_AT)["config"]).suite
+    suite = SuiteConfig.model_validate(stored(LOOKED_AT)["config"]["suite"])
     for measure in (suite.gold_for("aesthetic"), suite.gold_for("hps"), suite.prompt_share):
         assert measure is not None
         assert measure.family == "oracle"
