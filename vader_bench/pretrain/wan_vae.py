@@ -162,7 +162,9 @@ def _decoded(model: AutoencoderKLWan, latents: Tensor) -> Tensor:
 def _whiten(model: AutoencoderKLWan, clips: NDArray[np.uint8]) -> None:
     """Store mean and spread of each channel of the latents in the configuration."""
     some = clips[:: max(1, len(clips) // 128)][:128]
-    means = torch.cat([_posterior(model, to_clips(part)).mean for part in np.array_split(some, 16)])
+    means = torch.cat(
+        [_posterior(model, to_clips(part)).mean for part in np.array_split(some, max(1, len(some) // 8))]
+    )
     spread, middle = torch.std_mean(means, dim=(0, 2, 3, 4))
     model.register_to_config(
         latents_mean=[round(value, 4) for value in middle.tolist()],

@@ -37,7 +37,9 @@ class Tie(RedReward):
 @pytest.mark.slow
 def test_workers_of_other_methods_are_spared_the_imports_of_the_loss() -> None:
     heavy = ("trl.trainer.dpo_trainer", "datasets", "mlflow")
-    code = f"import sys, vader_bench.training.session; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import sys, vader_bench.training.session; print([name for name in {heavy} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -67,5 +67,5 @@ def test_training_lowers_the_error_of_ratings(
         return float(np.square(rated - rate(pictures)).mean())
 
     before = error()
-    aesthetic.train(rater, drawn_pool, tmp_path, "aesthetic", steps=12)
+    aesthetic.train(rater, drawn_pool, tmp_path, "aesthetic", steps=30)
     assert error() < 0.7 * before

@@ -54,6 +54,6 @@ def test_a_round_ends_in_what_the_reward_loads(tmp_path: Path, drawn_pool: Pool)
     reward = REWARDS.get("hps")(model=str(tmp_path / "hps"))
     video = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert reward.score(video, ["a red cat spinning in the park"]).abs() <= 1
-    before = CLIPModel.from_pretrained(PACKAGED / "clip", dtype=torch.float32).logit_scale
-    after = CLIPModel.from_pretrained(tmp_path / "hps", dtype=torch.float32).logit_scale
-    assert before != after
+    before = CLIPModel.from_pretrained(PACKAGED / "clip", dtype=torch.float32).visual_projection.weight
+    after = CLIPModel.from_pretrained(tmp_path / "hps", dtype=torch.float32).visual_projection.weight
+    assert not torch.equal(before, after)

@@ -119,7 +119,8 @@ def test_frames_of_the_pool_come_with_what_they_show(drawn_part: Part, drawn_poo
     pooled = [shown for picture, shown in drawn if as_bytes(picture).tobytes() in known]
     assert len(pooled) > 6
     nouns = {seen.noun for seen in drawn_part.seen}
-    assert all(shown[0].noun in nouns for shown in pooled)
+    assert all(thing.noun in nouns for shown in pooled for thing in shown[:1])
+    assert sum(map(bool, pooled)) > 3, "in the others nothing is shown"
 
 
 class Said(torch.nn.Module):
