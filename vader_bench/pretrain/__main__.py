@@ -7,6 +7,9 @@ from pathlib import Path
 
 import torch
 
+from vader_bench.errors import UserError
+from vader_bench.experiment.load import load_suite
+from vader_bench.pretrain import base_card
 from vader_bench.pretrain.stages import STAGES
 from vader_bench.weights.resolve import PACKAGED
 
@@ -21,6 +24,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="cores to use")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     arguments = parser.parse_args()
+    try:
+        for suite in base_card.SUITES.values():
+            load_suite(suite)  # the card needs them at the end, and that is hours away
+    except UserError as error:
+        parser.error(str(error))
     torch.set_num_threads(arguments.threads)
     for stage in arguments.stages:
         STAGES[stage](arguments.work, arguments.out)

@@ -21,9 +21,9 @@ from vader_bench.pretrain.measure import WORDS, Videos, count_known, load_autoen
 from vader_bench.pretrain.samples import contact_sheet, sample
 from vader_bench.prompts.sets import load_prompts
 
-__all__ = ["PARTS", "measure_base", "section"]
+__all__ = ["PARTS", "SUITES", "measure_base", "section"]
 
-_SUITES = {"text-to-video": "pocket", "wan": "pocket-wan"}
+SUITES = {"text-to-video": "pocket", "wan": "pocket-wan"}
 """Suite by model: how it is sampled."""
 _CLIPS = 192
 """Clips that nothing was trained on, of which autoencoders and the oracle itself are judged."""
@@ -75,7 +75,7 @@ def _measure_model(
     again = decode(out, clips)
     error = np.square(again - clips / np.float32(255)).mean(axis=(2, 3, 4))
     prompts = _prompts()
-    videos = sample(_backbone(part, out), load_suite(_SUITES[part]).sampler, prompts)
+    videos = sample(_backbone(part, out), load_suite(SUITES[part]).sampler, prompts)
     write_bytes(out / f"{part}-reconstructions.png", contact_sheet(again[:_SHOWN], texts[:_SHOWN]))
     write_bytes(out / f"{part}-samples.png", contact_sheet(videos[:_SHOWN], prompts[:_SHOWN]))
     return {
@@ -101,7 +101,7 @@ def _prompts() -> list[str]:
 
 
 def _backbone(part: str, out: Path) -> Backbone:
-    suite = load_suite(_SUITES[part])
+    suite = load_suite(SUITES[part])
     settings = {key: value for key, value in suite.backbone.settings.items() if key != "weights"}
     return BACKBONES.get(suite.backbone.family).load(out / part, **settings)
 
