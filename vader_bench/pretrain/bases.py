@@ -19,7 +19,7 @@ from vader_bench.diffusion.sampler import Sampler, draw_noise
 from vader_bench.errors import UserError
 from vader_bench.pocket.vocabulary import format_caption
 from vader_bench.pocket.world import FRAMES, SIZE, draw_clip
-from vader_bench.pretrain import text_to_video, vae, wan, wan_vae
+from vader_bench.pretrain import text_to_video, vae, wan
 from vader_bench.pretrain.clips import ROOT_SEED
 from vader_bench.pretrain.pool import as_bytes
 from vader_bench.pretrain.tokenizer import MAX_TOKENS, make_pieces, make_tokenizer
@@ -65,7 +65,7 @@ def load_phase(name: BaseName, phase: str, work: Path) -> Backbone:
     folder = work / "phases" / phase
     if name == "wan":
         pieces = make_pieces()
-        flow = wan.WanTextToVideo(pieces, wan_vae.LATENT_CHANNELS)
+        flow = wan.WanTextToVideo(pieces, vae.LATENT_CHANNELS)
         flow.load_state_dict(average)
         wan.save(flow, AutoencoderKLWan.from_pretrained(work / "wan-vae"), pieces, folder / name)
     else:

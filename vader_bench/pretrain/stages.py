@@ -48,11 +48,11 @@ def _vae(work: Path, _: Path) -> None:
     model.eval().save_pretrained(work / "vae")
 
 
-def _wan_vae(work: Path, _: Path) -> None:
-    model = wan_vae.build()
-    clips = rendered("base", BASE_CLIPS, work)
-    wan_vae.train(model, clips, work, steps=(3500, 400))
-    wan_vae.finish_decoder(model, clips, work, steps=2500)
+def _wan_vae(work: Path, out: Path) -> None:
+    teacher, clips = _autoencoder(work, out), rendered("base", BASE_CLIPS, work)
+    model = wan_vae.build(teacher, _latents(teacher, work))
+    wan_vae.teach_encoder(model, teacher, clips, work, steps=1500)
+    wan_vae.teach_decoder(model, _wan_latents(work, out), clips, work, steps=(4000, 500))
     model.eval().save_pretrained(work / "wan-vae")
 
 
@@ -85,23 +85,25 @@ def _latents(autoencoder: AutoencoderKL, work: Path) -> Tensor:
 
 
 def _wan(work: Path, out: Path) -> None:
-    autoencoder = AutoencoderKLWan.from_pretrained(work / "wan-vae").eval()
-    _wan_latents(autoencoder, work)  # kept there before several processes ask for them
     parallel.run(_train_wan, torch.get_num_threads(), work, out)
     model = _train_wan(work, out)  # finds all steps done
+    autoencoder = AutoencoderKLWan.from_pretrained(work / "wan-vae").eval()
     wan.save(model.eval(), autoencoder, make_pieces(), out / "wan")
 
 
-def _train_wan(work: Path, _: Path) -> wan.WanTextToVideo:
+def _train_wan(work: Path, out: Path) -> wan.WanTextToVideo:
     tokenizer = make_pieces()
-    model = wan.WanTextToVideo(tokenizer, wan_vae.LATENT_CHANNELS)
-    latents = _wan_latents(AutoencoderKLWan.from_pretrained(work / "wan-vae").eval(), work)
+    model = wan.WanTextToVideo(tokenizer, vae.LATENT_CHANNELS)
+    latents = _wan_latents(work, out)
     wan.train(model, tokenizer, latents, captions(draw_clips("base", BASE_CLIPS)), work, _WAN)
     return model
 
 
-def _wan_latents(autoencoder: AutoencoderKLWan, work: Path) -> Tensor:
-    return wan_vae.encoded(autoencoder, rendered("base", BASE_CLIPS, work), work)
+def _wan_latents(work: Path, out: Path) -> Tensor:
+    """Return the latents of the clips as Wan's denoiser takes them; its autoencoder need not be trained."""
+    teacher = _autoencoder(work, out)
+    latents = _latents(teacher, work)
+    return wan_vae.normalised(wan_vae.build(teacher, latents), latents, teacher.config["scaling_factor"])
 
 
 def _temporal_vae(work: Path, out: Path) -> None:

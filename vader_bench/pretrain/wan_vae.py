@@ -1,4 +1,8 @@
-"""Wan's causal video autoencoder, diffusers' ``AutoencoderKLWan``, at pocket size."""
+"""Wan's causal video autoencoder, diffusers' ``AutoencoderKLWan``, at pocket size.
+
+It has the latents of the pocket autoencoder: its encoder is taught to give them, its decoder to read them.
+That takes fewer steps than an autoencoder from nothing does, and the denoiser can be trained meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,62 +13,68 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d, patchify
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
-from rich.progress import track
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, l1_loss, mse_loss
 
-from vader_bench.files import write_bytes
 from vader_bench.pretrain.clips import ROOT_SEED
 from vader_bench.pretrain.fit import fit
-from vader_bench.seeding import numpy_stream, torch_stream
+from vader_bench.pretrain.vae import to_pictures
+from vader_bench.seeding import numpy_stream
 
-__all__ = [
-    "LATENT_CHANNELS",
-    "build",
-    "encoded",
-    "finish_decoder",
-    "psnr",
-    "reconstructed",
-    "to_clips",
-    "train",
-]
+__all__ = ["build", "normalised", "psnr", "reconstructed", "teach_decoder", "teach_encoder", "to_clips"]
 
-LATENT_CHANNELS = 12
 _PATCH = 2
 """Pixels to a side that enter as one, as in Wan 2.2's autoencoder: no layer works at full resolution."""
-_FRAMES, _CLIPS = 16, 2
-"""Batch sizes."""
-_KL_WEIGHT = 1e-5
-"""For each frame, as in the autoencoder of frames."""
+_TAUGHT, _FRAMES, _CLIPS = 24, 16, 2
+"""Batch sizes: of the encoder, and of the decoder on frames and on clips."""
+_SPREAD_WEIGHT = 1e-3
+"""Of the error in log variances, which hardly anything reads."""
 
 
-def build() -> AutoencoderKLWan:
-    """Return an untrained autoencoder from clips of 64 x 64 pictures to latents of 12 x 8 x 8 a frame.
+def build(teacher: AutoencoderKL, latents: Tensor) -> AutoencoderKLWan:
+    """Return an untrained autoencoder for clips of 64 x 64 pictures with the latents of ``teacher``.
 
     Frames stay apart in time: eight are too few to be four or less. So diffusers' streaming, which feeds the
     first frame alone and then four at a time, and one pass over the whole clip give the same numbers.
+
+    Args:
+        teacher: the autoencoder of frames.
+        latents: its scaled ones of many clips [N, C, F, h, w]; mean and spread of each channel are kept
+            in the configuration.
     """
+    some = latents[:: max(1, len(latents) // 1024)].float() / teacher.config["scaling_factor"]
+    spread, middle = torch.std_mean(some, dim=(0, 2, 3, 4))
     with torch.random.fork_rng():
         torch.manual_seed(ROOT_SEED)
-        return AutoencoderKLWan(
+        model = AutoencoderKLWan(
             base_dim=3 * _PATCH**2,
-            z_dim=LATENT_CHANNELS,
+            z_dim=latents.shape[1],
             dim_mult=[1, 2, 4],
             num_res_blocks=1,
             attn_scales=[],
             temperal_downsample=[False, False],
-            latents_mean=[0.0] * LATENT_CHANNELS,
-            latents_std=[1.0] * LATENT_CHANNELS,
+            latents_mean=[round(value, 4) for value in middle.tolist()],
+            latents_std=[round(value, 4) for value in spread.tolist()],
             in_channels=3 * _PATCH**2,
             out_channels=3 * _PATCH**2,
             patch_size=_PATCH,
             scale_factor_temporal=1,
             scale_factor_spatial=8,
         )
+    _look_at_no_past(model)
+    return model
+
+
+@torch.no_grad()
+def _look_at_no_past(model: AutoencoderKLWan) -> None:
+    """Let convolutions over time start with the frame itself alone, which is all that single frames teach."""
+    for layer in model.modules():
+        if isinstance(layer, WanCausalConv3d):
+            layer.weight[:, :, :-1] = 0
 
 
 def to_clips(frames: NDArray[np.uint8]) -> Tensor:
@@ -72,34 +82,76 @@ def to_clips(frames: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(frames.astype(np.float32)).permute(0, 4, 1, 2, 3) / 127.5 - 1
 
 
-def train(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path, steps: tuple[int, int]) -> None:
-    """Train ``model`` on ``clips`` [N, F, H, W, 3] by squared and absolute error and KL.
+def teach_encoder(
+    model: AutoencoderKLWan, teacher: AutoencoderKL, clips: NDArray[np.uint8], folder: Path, steps: int
+) -> None:
+    """Train the encoder to give what that of ``teacher`` gives for frames of ``clips`` [N, F, H, W, 3]."""
+    encoder = nn.ModuleList([model.encoder, model.quant_conv])
+    scale = float(teacher.config["scaling_factor"])
+
+    def loss(step: int) -> Tensor:
+        rng = numpy_stream(ROOT_SEED, "wan-vae-encoder", step)
+        which = rng.integers(len(clips), size=_TAUGHT), rng.integers(clips.shape[1], size=_TAUGHT)
+        pictures = to_pictures(clips[which])
+        with torch.no_grad():
+            wanted = teacher.encode(pictures).latent_dist
+        given = _posterior(model, pictures[:, :, None])
+        error = scale**2 * mse_loss(given.mean.squeeze(2), wanted.mean)
+        return error + _SPREAD_WEIGHT * mse_loss(given.logvar.squeeze(2), wanted.logvar)
+
+    with _single_frames(model):
+        fit(
+            "wan-vae-encoder", encoder, loss, folder,
+            steps=steps, learning_rate=3e-3, weight_decay=0.0, ema=0.995,
+        )  # fmt: skip
+
+
+def teach_decoder(
+    model: AutoencoderKLWan,
+    latents: Tensor,
+    clips: NDArray[np.uint8],
+    folder: Path,
+    steps: tuple[int, int],
+) -> None:
+    """Train the decoder, first on single frames of ``latents``, then on what the encoder gives for clips.
 
     Args:
-        model: is trained in place.
-        clips: what it learns to encode.
+        model: has its decoder trained in place.
+        latents: normalised [N, C, F, h, w]; see ``normalised``.
+        clips: what they are to be decoded to [N, F, H, W, 3].
         folder: where checkpoints are kept.
-        steps: on single frames, of which a batch shows many actors, and on whole clips.
+        steps: on frames, and on clips.
     """
+    decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
 
-    def loss_of(stage: str, batch: int, frames: int) -> Callable[[int], Tensor]:
-        def loss(step: int) -> Tensor:
-            rng = numpy_stream(ROOT_SEED, stage, step)
-            some = clips[rng.integers(len(clips), size=batch)]
-            first = int(rng.integers(some.shape[1] - frames + 1))
-            return _error(
-                model, to_clips(some[:, first : first + frames]), torch_stream(ROOT_SEED, stage, step)
-            )
+    def of_frames(step: int) -> Tensor:
+        rng = numpy_stream(ROOT_SEED, "wan-vae-frames", step)
+        which = rng.integers(len(clips), size=_FRAMES), rng.integers(clips.shape[1], size=_FRAMES)
+        given = latents[torch.from_numpy(which[0]), :, torch.from_numpy(which[1])].float()
+        return _error(model, _plain(model, given[:, :, None]), to_clips(clips[which][:, None]))
 
-        return loss
+    def of_clips(step: int) -> Tensor:
+        rng = numpy_stream(ROOT_SEED, "wan-vae-clips", step)
+        wanted = to_clips(clips[rng.integers(len(clips), size=_CLIPS)])
+        with torch.no_grad():
+            given = _posterior(model, wanted).mean
+        return _error(model, given, wanted)
 
-    learn = partial(fit, module=model, folder=folder, weight_decay=0.0, ema=0.995)
     with _single_frames(model):
-        loss = loss_of("wan-vae-frames", _FRAMES, 1)
-        learn("wan-vae-frames", loss=loss, steps=steps[0], learning_rate=3e-3)
-    loss = loss_of("wan-vae-clips", _CLIPS, clips.shape[1])
-    learn("wan-vae-clips", loss=loss, steps=steps[1], learning_rate=1e-3)
-    _whiten(model, clips)
+        _learn("wan-vae-frames", decoder, of_frames, folder, steps[0], 3e-3)
+    _learn("wan-vae-clips", decoder, of_clips, folder, steps[1], 1e-3)
+
+
+def _learn(
+    stage: str, decoder: nn.Module, loss: Callable[[int], Tensor], folder: Path, steps: int, rate: float
+) -> None:
+    fit(stage, decoder, loss, folder, steps=steps, learning_rate=rate, weight_decay=0.0, ema=0.995)
+
+
+def _error(model: AutoencoderKLWan, latents: Tensor, clips: Tensor) -> Tensor:
+    given, wanted = _decoded(model, latents), patchify(clips, _PATCH)
+    error: Tensor = mse_loss(given, wanted) + 0.05 * l1_loss(given, wanted)
+    return error
 
 
 @contextmanager
@@ -122,32 +174,6 @@ def _of_first_frame(layer: WanCausalConv3d, frame: Tensor) -> Tensor:
     return found.unsqueeze(2)
 
 
-def _error(model: AutoencoderKLWan, wanted: Tensor, noise: torch.Generator) -> Tensor:
-    posterior = _posterior(model, wanted)
-    given, patches = _decoded(model, posterior.sample(generator=noise)), patchify(wanted, _PATCH)
-    kl = posterior.kl().mean() / wanted.shape[2]
-    error: Tensor = mse_loss(given, patches) + 0.2 * l1_loss(given, patches) + _KL_WEIGHT * kl
-    return error
-
-
-def finish_decoder(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path, steps: int) -> None:
-    """Train the decoder alone on the means of the finished encoder; latents stay as they are."""
-    model.encoder.requires_grad_(False)
-    model.quant_conv.requires_grad_(False)
-    decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
-
-    def loss(step: int) -> Tensor:
-        rng = numpy_stream(ROOT_SEED, "wan-vae-decoder", step)
-        wanted = to_clips(clips[rng.integers(len(clips), size=_CLIPS)])
-        with torch.no_grad():
-            latents = _posterior(model, wanted).mean
-        return mse_loss(_decoded(model, latents), patchify(wanted, _PATCH))
-
-    fit(
-        "wan-vae-decoder", decoder, loss, folder, steps=steps, learning_rate=2e-3, weight_decay=0.0, ema=0.995
-    )
-
-
 def _posterior(model: AutoencoderKLWan, clips: Tensor) -> DiagonalGaussianDistribution:
     return DiagonalGaussianDistribution(model.quant_conv(model.encoder(patchify(clips, _PATCH))))
 
@@ -158,38 +184,23 @@ def _decoded(model: AutoencoderKLWan, latents: Tensor) -> Tensor:
     return decoded
 
 
-@torch.no_grad()
-def _whiten(model: AutoencoderKLWan, clips: NDArray[np.uint8]) -> None:
-    """Store mean and spread of each channel of the latents in the configuration."""
-    some = clips[:: max(1, len(clips) // 128)][:128]
-    means = torch.cat(
-        [_posterior(model, to_clips(part)).mean for part in np.array_split(some, max(1, len(some) // 8))]
+def normalised(model: AutoencoderKLWan, latents: Tensor, scale: float) -> Tensor:
+    """Return ``latents`` [N, C, F, h, w], which are scaled by ``scale``, as Wan's denoiser takes them."""
+    mean, std = _statistics(model)
+    return torch.cat([((part / scale - mean) / std).half() for part in latents.float().split(1024)])
+
+
+def _plain(model: AutoencoderKLWan, latents: Tensor) -> Tensor:
+    mean, std = _statistics(model)
+    return latents * std + mean
+
+
+def _statistics(model: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
+    """Return mean and spread of each channel of the latents [1, C, 1, 1, 1]."""
+    mean, std = (
+        torch.tensor(model.config[name]).reshape(1, -1, 1, 1, 1) for name in ("latents_mean", "latents_std")
     )
-    spread, middle = torch.std_mean(means, dim=(0, 2, 3, 4))
-    model.register_to_config(
-        latents_mean=[round(value, 4) for value in middle.tolist()],
-        latents_std=[round(value, 4) for value in spread.tolist()],
-    )
-
-
-@torch.no_grad()
-def encoded(model: AutoencoderKLWan, clips: NDArray[np.uint8], folder: Path) -> Tensor:
-    """Return the normalised latents [N, C, F, h, w] of ``clips`` [N, F, H, W, 3] in half precision.
-
-    They are kept in ``folder``.
-    """
-    path = folder / f"wan-latents-{len(clips)}.safetensors"
-    if not path.exists():
-        mean, std = (
-            torch.tensor(model.config[name]).reshape(1, -1, 1, 1, 1)
-            for name in ("latents_mean", "latents_std")
-        )
-        parts = [
-            ((_posterior(model, to_clips(part)).mean - mean) / std).half()
-            for part in track(np.array_split(clips, max(1, len(clips) // 8)), "encoding clips")
-        ]
-        write_bytes(path, save({"latents": torch.cat(parts)}))
-    return load_file(path)["latents"]
+    return mean, std
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, unpatchify
 from numpy.typing import NDArray
 from transformers import T5TokenizerFast
 
@@ -61,24 +62,29 @@ def test_the_autoencoder_and_the_denoiser(work: Path, clips: NDArray[np.uint8]) 
     assert backbone.decode(noise, [0]).shape == (1, 1, 3, 64, 64)
 
 
-def test_wans_autoencoder_and_denoiser(work: Path, clips: NDArray[np.uint8]) -> None:
-    autoencoder = wan_vae.build()
+def test_wans_autoencoder_and_denoiser(work: Path, clips: NDArray[np.uint8], tmp_path: Path) -> None:
+    teacher = vae.build().eval()
+    latents = vae.encoded(teacher, clips, tmp_path)
+    autoencoder = wan_vae.build(teacher, latents)
+    assert _agreement(autoencoder, teacher, clips) < 0.1
     before = wan_vae.psnr(autoencoder.eval(), clips[:2])
-    wan_vae.train(autoencoder.train(), clips, work, steps=(4, 2))
+    wan_vae.teach_encoder(autoencoder, teacher, clips, work, steps=40)
+    assert _agreement(autoencoder, teacher, clips) > 0.3
     encoder = autoencoder.encoder.conv_in.weight.clone()
-    wan_vae.finish_decoder(autoencoder, clips, work, steps=4)
+    latents = wan_vae.normalised(autoencoder, latents, teacher.config["scaling_factor"])
+    wan_vae.teach_decoder(autoencoder, latents, clips, work, steps=(6, 2))
     assert torch.equal(autoencoder.encoder.conv_in.weight, encoder)
     assert wan_vae.psnr(autoencoder.eval(), clips[:2]) > before
-    latents = wan_vae.encoded(autoencoder, clips, work)
-    assert latents.shape == (_COUNT, wan_vae.LATENT_CHANNELS, 8, 8, 8)
+    assert latents.shape == (_COUNT, vae.LATENT_CHANNELS, 8, 8, 8)
     assert latents.float().mean(dim=(0, 2, 3, 4)).abs().max() < 0.01
+    assert (latents.float().std(dim=(0, 2, 3, 4)) - 1).abs().max() < 0.01
     tokenizer = make_pieces()
-    model = wan.WanTextToVideo(tokenizer, wan_vae.LATENT_CHANNELS)
+    model = wan.WanTextToVideo(tokenizer, vae.LATENT_CHANNELS)
     wan.train(model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, Steps(2, 2, 2))
     wan.save(model.eval(), autoencoder, tokenizer, work / "wan")
     sizes = {"frames": 8, "height": 64, "width": 64, "tokens": MAX_TOKENS}
     backbone = BACKBONES.get("wan").load(work / "wan", **sizes)
-    assert backbone.latent_shape == (wan_vae.LATENT_CHANNELS, 8, 8, 8)
+    assert backbone.latent_shape == (vae.LATENT_CHANNELS, 8, 8, 8)
     with torch.no_grad():
         states = backbone.encode(_SENTENCE)
         prediction = backbone.denoise(latents[:1].float(), torch.tensor([500.0]), states)
@@ -87,13 +93,34 @@ def test_wans_autoencoder_and_denoiser(work: Path, clips: NDArray[np.uint8]) -> 
     assert backbone.decode(latents[:1].float(), [0]).shape == (1, 1, 3, 64, 64)
 
 
+@torch.no_grad()
+def _agreement(autoencoder: AutoencoderKLWan, teacher: AutoencoderKL, clips: NDArray[np.uint8]) -> float:
+    """Return the share of the variance of the teacher's latents that the autoencoder's give."""
+    given = wan_vae._posterior(autoencoder, wan_vae.to_clips(clips)).mean
+    wanted = torch.stack([teacher.encode(vae.to_pictures(clip)).latent_dist.mean for clip in clips])
+    wanted = wanted.transpose(1, 2)
+    spread = (wanted - wanted.mean(dim=(0, 2, 3, 4), keepdim=True)).square().mean()
+    return 1 - float((given - wanted).square().mean() / spread)
+
+
 def _pieces(tokenizer: T5TokenizerFast) -> torch.Tensor:
     return torch.tensor(tokenizer(_SENTENCE, padding="max_length", max_length=MAX_TOKENS).input_ids)
 
 
+def _with_a_past() -> AutoencoderKLWan:
+    """Return an autoencoder whose convolutions over time look at frames before, as trained ones do."""
+    autoencoder = wan_vae.build(vae.build(), torch.randn(4, vae.LATENT_CHANNELS, 8, 8, 8)).eval()
+    noise = torch.Generator().manual_seed(0)
+    for name, weight in autoencoder.named_parameters():
+        if weight.ndim == 5 and weight.shape[2] > 1:
+            assert not weight[:, :, :-1].any(), name
+            weight.data.add_(0.05 * torch.randn(weight.shape, generator=noise))
+    return autoencoder
+
+
 def test_a_clip_through_wans_autoencoder_is_the_same_at_once_and_in_parts(clips: NDArray[np.uint8]) -> None:
-    autoencoder = wan_vae.build().eval()
-    latents = torch.randn(1, wan_vae.LATENT_CHANNELS, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    autoencoder = _with_a_past()
+    latents = torch.randn(1, vae.LATENT_CHANNELS, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         streamed = autoencoder.decode(latents, return_dict=False)[0]
         whole = autoencoder.decoder(autoencoder.post_quant_conv(latents))
@@ -102,7 +129,7 @@ def test_a_clip_through_wans_autoencoder_is_the_same_at_once_and_in_parts(clips:
 
 
 def test_what_is_skipped_of_single_frames_is_zero() -> None:
-    autoencoder = wan_vae.build().eval()
+    autoencoder = _with_a_past()
     frames = torch.rand(2, 3, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         whole = wan_vae._posterior(autoencoder, frames).mean
