@@ -129,6 +129,14 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fewer_resamples() -> Iterator[None]:
+    """Draw a tenth of the resamples wherever a test asks for no number of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vader_bench.stats.bootstrap.RESAMPLES", 4000)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test find the FLOPs that another one counted, or made up."""

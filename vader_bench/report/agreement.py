@@ -95,7 +95,8 @@ def _compare(
             reward, method, unlike="there is no number of queries after which both were judged"
         )
     at = [_by_video(look[queries]) for look in looks]
-    videos = [video for video in at[0] if all(video in scores for scores in at)]
+    everywhere = [_by_video(evaluation) for look in looks for evaluation in look.values()]
+    videos = [video for video in at[0] if all(video in scores for scores in everywhere)]
     if not videos:
         return ReferenceAgreement(reward, method, unlike="they were judged on other videos")
     here, there = _scores(at[: len(own)], videos), _scores(at[len(own) :], videos)

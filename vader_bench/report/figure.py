@@ -121,7 +121,7 @@ def _panel(ax: Axes, analysis: Analysis, axis: str, scale: float, methods: Seque
     ax.locator_params(axis="y", nbins=6)
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     ax.set_axisbelow(True)
-    _reference_lines(ax, analysis.curve_lines)
+    _reference_lines(ax, {a.name: a.statistics["heldout_reward"].value for a in analysis.untrained})
 
 
 def _band(ax: Axes, band: Band, axis: str, scale: float, end: float, style: tuple[str, str, float]) -> None:

@@ -11,6 +11,7 @@ from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text, quantity
 from vader_bench.stats import course, drift, frontier, transfer
+from vader_bench.stats.aggregate import spent
 
 __all__ = ["findings", "measure_tables"]
 
@@ -131,8 +132,8 @@ def _cost(results: Results, reward: str) -> Table:
     arms = list(_measured(results, reward, lambda record: record.peak_bytes is not None))
     found = {
         arm: (
-            float(np.median([record.ledger["device_seconds"] for record in records])),
-            float(np.mean([record.ledger["flops"] for record in records])),
+            spent([record.ledger for record in records], "device_seconds"),
+            spent([record.ledger for record in records], "flops"),
             float(np.mean([record.peak_bytes or 0 for record in records])),
         )
         for arm, records in arms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vader_bench.report.load import Results
 from vader_bench.stats import BASELINES, RESAMPLES, Analysis
 from vader_bench.stats.aggregate import FEW_SEEDS, aggregate_name
+from vader_bench.stats.compare import POWER
 
 __all__ = ["reading_notes"]
 
@@ -46,20 +47,22 @@ def _fixed() -> list[str]:
         ),
         (
             "Base is the untrained model on the same prompts and noise. Best-of-N is the expected reward of "
-            "the best of N videos of the base model, estimated without bias from its samples; it costs N "
-            "queries for every video that is used, and no training."
+            "the best of N videos of the base model: what choosing adds, estimated without bias from more of "
+            "its samples, added to the base model; it costs N queries for every video that is used, and no "
+            "training."
         ),
         (
             f"The threshold is the final held-out reward of the best baseline ({' or '.join(BASELINES)}). "
             "Amounts until it is reached are read off the curves, which are straight between looks. 'Not "
             "reached': the curve stays below it. 'Unbounded': in some resamples the threshold is not above "
-            "the base model. 'Undefined': the best baseline does not end above the base model."
+            "the base model. 'Undefined': the best baseline does not end above the base model by interval."
         ),
         "Held-out gain over train gain is undefined where the train gain's interval is not above zero.",
         (
-            "The probability of improvement is that of a run of the one method ending above a run of the "
-            "other, over all pairs of seeds. With few seeds its interval can shrink to a point; it decides "
-            "nothing here."
+            "Seeds won are those with which the one method ends above the other; equal ends count half. They "
+            f"decide nothing here. An effect that would be found with probability {POWER} is one whose "
+            "interval would leave out zero so often, with as many seeds and prompts; for a pair of methods "
+            "that is the interval that the strictest of Holm's steps needs."
         ),
         (
             "A query whose score is differentiated tells a method more than a plain score does. The budget "
@@ -73,11 +76,11 @@ def _fixed() -> list[str]:
 
 
 def _curve(analyses: dict[str, Analysis]) -> str:
-    if not any(a.panel.prompts != a.panel.splits["heldout"].prompts for a in analyses.values()):
+    if not analyses:
         return ""
     return (
-        "Curves, and the amounts read off them, use only the held-out prompts judged at every look; final "
-        "numbers use all prompts judged at the end."
+        "Held-out numbers, curves and amounts read off them all use the videos that were judged at every "
+        "look; further samples of the same prompts show diversity and what best-of-N adds."
     )
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from vader_bench.config.names import BASE
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
-from vader_bench.report.words import Column, cells, columns, estimate_text, number, p_text
+from vader_bench.report.words import Column, cells, columns, effect_text, estimate_text, number, p_text
 from vader_bench.stats import Analysis, ArmSummary, Estimate, MethodComparison
-from vader_bench.stats.aggregate import aggregate_name
+from vader_bench.stats.aggregate import aggregate_name, spent
 
 __all__ = [
     "arm_names",
@@ -28,8 +27,8 @@ __all__ = [
 MISSING = Estimate.none("missing")
 
 PAIR_COLUMNS = (
-    "reward", "first", "second", "difference", "difference_low", "difference_high", "improvement",
-    "improvement_low", "improvement_high", "p_value", "p_holm", "ahead",
+    "reward", "first", "second", "difference", "difference_low", "difference_high", "wins", "seeds",
+    "p_value", "p_holm", "ahead", "smallest_difference",
 )  # fmt: skip
 
 _THRESHOLD = "Spent until the best baseline's final reward is reached"
@@ -90,12 +89,12 @@ def statistic(analysis: Analysis | None, name: str, key: str) -> Estimate | None
 
 
 def spending(results: Results, reward: str, name: str) -> dict[str, str]:
-    """Return what a run of the method spends on average over its seeds; empty for untrained rows."""
+    """Return what a run of the method spends, its seeds put together as everywhere; empty if untrained."""
     ledgers = [record.ledger for record in results.of(reward, name)] if name in results.methods else []
     keys = ("reward_queries", "gradient_queries", "flops", "device_seconds")
     if not ledgers:
         return dict.fromkeys(keys, "")
-    return {key: number(float(np.mean([ledger[key] for ledger in ledgers]))) for key in keys}
+    return {key: number(spent(ledgers, key)) for key in keys}
 
 
 def summary_frame(results: Results, analyses: dict[str, Analysis]) -> pd.DataFrame:
@@ -134,17 +133,27 @@ def _row(
 
 
 def pairs_frame(analyses: dict[str, Analysis]) -> pd.DataFrame:
-    """Return one row a pair of methods: difference, probability of improvement, p-values."""
+    """Return one row a pair of methods: difference, wins of seeds, p-values."""
     rows = [_pair_row(reward, pair) for reward, analysis in analyses.items() for pair in analysis.pairs]
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
 
 def _pair_row(reward: str, pair: MethodComparison) -> dict[str, str]:
-    row = {"reward": reward, "first": pair.first, "second": pair.second}
-    for key, estimate in (("difference", pair.difference), ("improvement", pair.improvement)):
-        value, low, high = cells(estimate, "reward")
-        row |= {key: value, f"{key}_low": low, f"{key}_high": high}
-    return row | {"p_value": number(pair.p_value), "p_holm": number(pair.p_holm), "ahead": pair.ahead or ""}
+    value, low, high = cells(pair.difference, "reward")
+    return {
+        "reward": reward,
+        "first": pair.first,
+        "second": pair.second,
+        "difference": value,
+        "difference_low": low,
+        "difference_high": high,
+        "wins": number(pair.wins),
+        "seeds": str(pair.seeds),
+        "p_value": number(pair.p_value),
+        "p_holm": number(pair.p_holm),
+        "ahead": pair.ahead or "",
+        "smallest_difference": "" if pair.smallest is None else number(pair.smallest),
+    }
 
 
 def overview_table(results: Results, analyses: dict[str, Analysis]) -> Table:
@@ -190,15 +199,16 @@ def _text(analysis: Analysis | None, name: str, column: Column) -> str:
 
 def pairs_table(pairs: Sequence[MethodComparison]) -> Table:
     """Return the pairs for reading."""
-    head = ["", "difference", "probability of improvement", "p", "p (Holm)", "ahead"]
+    head = ["", "difference", "seeds won", "p", "p (Holm)", "ahead", "found with probability 0.8"]
     rows = [
         [
             f"{pair.first} - {pair.second}",
             estimate_text(pair.difference),
-            estimate_text(pair.improvement),
+            f"{pair.wins:g} of {pair.seeds}",
             p_text(pair.p_value),
             p_text(pair.p_holm),
             pair.ahead or "neither",
+            "" if pair.smallest is None else f"from {effect_text(pair.smallest)}",
         ]
         for pair in pairs
     ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vader_bench.report.words import estimate_text, quantity
-from vader_bench.stats import Analysis, ArmSummary
+from vader_bench.report.words import effect_text, estimate_text, p_text, quantity
+from vader_bench.stats import Analysis, ArmSummary, MethodComparison
+from vader_bench.stats.compare import POWER
 
 __all__ = ["verdicts"]
 
@@ -13,7 +14,7 @@ _MEASURES = (
     ("gold_gain", "The truth that the reward imitates", ", a sign of a hacked reward"),
     ("prompt_share_gain", "The share of the prompt that the oracle sees", ""),
 )
-"""What is measured beside the reward: its statistic, its words, and what it means when it falls."""
+"""What is measured beside the reward: its statistic, its words, and what a fall means if the reward rises."""
 
 
 def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
@@ -51,7 +52,8 @@ def _comparison(analysis: Analysis, arms: list[ArmSummary]) -> str:
     pair = next(p for p in analysis.pairs if {p.first, p.second} == {top.name, second.name})
     return (
         f"{top.name} is ahead at {queries} reward queries: held-out reward {reward}, "
-        f"{estimate_text(pair.margin(top.name))} above {second.name}, the next best."
+        f"{estimate_text(pair.margin(top.name))} above {second.name}, the next best, by interval and after "
+        f"Holm's correction (p {_p(pair.p_holm)})."
     )
 
 
@@ -65,18 +67,44 @@ def _highest(ranked: list[ArmSummary]) -> str:
 def _undecided(analysis: Analysis, ranked: list[ArmSummary]) -> str:
     top = ranked[0]
     open_pairs = [p for p in analysis.pairs if top.name in {p.first, p.second} and p.ahead != top.name]
-    others = [p.second if p.first == top.name else p.first for p in open_pairs]
-    if not others:
+    if not open_pairs:
         return f"{top.name} is ahead of the other methods but not above the base model by interval"
-    return f"the intervals do not separate {top.name} from {_list(others)}"
+    return "; ".join(_open(pair, top.name, len(analysis.pairs)) for pair in open_pairs)
+
+
+def _open(pair: MethodComparison, top: str, pairs: int) -> str:
+    """Say which of the two, interval or Holm's p, leaves it open that ``top`` is ahead."""
+    other, margin = pair.second if pair.first == top else pair.first, pair.margin(top)
+    found = f"{top} is not distinguished from {other}"
+    needed = _smallest("difference", pair.smallest)
+    if margin.above_zero:
+        return (
+            f"{found} after Holm's correction over {pairs} pairs (p {_p(pair.p_holm)}), although the "
+            f"uncorrected 95 % interval of the difference is {estimate_text(margin)}{needed}"
+        )
+    return f"{found}, by interval: the difference is {estimate_text(margin)}{needed}"
+
+
+def _smallest(what: str, size: float | None) -> str:
+    """Say which size of an effect would have been found."""
+    if size is None:
+        return ""
+    return f" (a {what} of {effect_text(size)} would be found with probability {POWER})"
+
+
+def _p(p_value: float) -> str:
+    text = p_text(p_value)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _over_base(arms: list[ArmSummary]) -> str:
     above = [arm.name for arm in arms if arm.statistics["gain"].above_zero]
     below = [arm.name for arm in arms if arm.statistics["gain"].below_zero]
-    level = [arm.name for arm in arms if arm.name not in above + below]
+    level = [
+        f"{arm.name}{_smallest('gain', arm.smallest_gain)}" for arm in arms if arm.name not in above + below
+    ]
     parts = [f"above it: {_list(above)}" if above else "", f"below it: {_list(below)}" if below else ""]
-    parts.append(f"not told apart from it: {_list(level)}" if level else "")
+    parts.append(f"not distinguished from it: {_list(level)}" if level else "")
     return f"Against the base model on held-out prompts, by interval, {'; '.join(p for p in parts if p)}."
 
 
@@ -87,13 +115,8 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
         return ""
     if others[0].statistics["queries_speed_up"].absent:
         return (
-            f"The best baseline, {best}, does not end above the base model: there is no threshold to reach."
-        )
-    lead = analysis.arm(best)
-    if lead is None or not lead.statistics["gain"].above_zero:
-        return (
-            f"The best baseline, {best}, is not told apart from the base model: how soon its reward is "
-            "reached means little."
+            f"The best baseline, {best}, does not end above the base model by interval: there is no "
+            "threshold to reach."
         )
     return " ".join(_reached(arm, best) for arm in others)
 
@@ -116,7 +139,7 @@ def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
     others = [arm for arm in arms if arm.name != lead]
     reached = f"what {lead} had reached after {queries} queries"
     if others and others[0].statistics["queries_to_target"].absent:
-        return f"There is no target: {lead} was not above the base model after {queries} queries."
+        return f"There is no target: {lead} was not above the base model by interval after {queries} queries."
     return " ".join(_needs(arm, reached) for arm in others)
 
 
@@ -131,16 +154,22 @@ def _needs(arm: ArmSummary, reached: str) -> str:
 
 
 def _beside(arms: list[ArmSummary], key: str, what: str, sign: str) -> str:
-    """Say with which arms a measure rose that no method trains on, and with which the reward rose alone."""
+    """Say with which arms a measure that no method trains on rose and fell, and which are hacked."""
     measured = [arm for arm in arms if not arm.statistics[key].absent]
-    fell = [a.name for a in measured if a.statistics["gain"].above_zero and a.statistics[key].below_zero]
-    rose = [a.name for a in measured if a.statistics[key].above_zero]
+    fell = [arm for arm in measured if arm.statistics[key].below_zero]
+    rose = [arm.name for arm in measured if arm.statistics[key].above_zero]
     if not measured:
         return ""
     parts = [f"rose with {_list(rose)}" if rose else "rose with no method"]
     if fell:
-        parts.append(f"fell while the reward rose with {_list(fell)}{sign}")
-    return f"{what}, which no method trains on, {' and '.join(parts)}, by interval."
+        parts.append(f"fell with {_list([_change(arm, key) for arm in fell])}")
+    line = f"{what}, which no method trains on, {' and '.join(parts)}, by interval."
+    hacked = [arm.name for arm in fell if arm.statistics["gain"].above_zero]
+    return f"{line} The reward rose meanwhile with {_list(hacked)}{sign}." if hacked else line
+
+
+def _change(arm: ArmSummary, key: str) -> str:
+    return f"{arm.name} ({estimate_text(arm.statistics[key])})"
 
 
 def _best_of(analysis: Analysis, arms: list[ArmSummary]) -> str:

@@ -7,7 +7,17 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from vader_bench.stats import Estimate
 
-__all__ = ["Column", "Kind", "cells", "columns", "estimate_text", "number", "p_text", "quantity"]
+__all__ = [
+    "Column",
+    "Kind",
+    "cells",
+    "columns",
+    "effect_text",
+    "estimate_text",
+    "number",
+    "p_text",
+    "quantity",
+]
 
 Kind: TypeAlias = Literal["reward", "queries", "flops", "seconds", "times", "multiple", "ratio"]
 
@@ -134,6 +144,11 @@ def estimate_text(estimate: Estimate, kind: Kind = "reward") -> str:
     value, low, high = (quantity(x, kind, digits) for x in (estimate.value, estimate.low, estimate.high))
     by_definition = kind not in {"reward", "ratio"} and estimate.low == estimate.value == estimate.high
     return value if by_definition or math.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def effect_text(size: float) -> str:
+    """Return the size of an effect for reading, to two digits."""
+    return f"{size:.2g}"
 
 
 def quantity(value: float, kind: Kind, digits: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +17,8 @@ __all__ = [
     "expected_best",
     "first_reach",
     "over_seeds",
-    "probability_of_improvement",
     "speed_up",
+    "spent",
     "value_at",
 ]
 
@@ -45,6 +46,11 @@ def aggregate_name(seeds: int) -> str:
     if seeds == 1:
         return "single seed"
     return "mean" if seeds < FEW_SEEDS else "interquartile mean"
+
+
+def spent(ledgers: Sequence[Mapping[str, float]], key: str) -> float:
+    """Return what runs spent of ``key``, one ledger a seed, put together as ``over_seeds`` does."""
+    return float(over_seeds(np.asarray([ledger[key] for ledger in ledgers], dtype=np.float64)))
 
 
 def area_under_curve(x: FloatArray, y: FloatArray) -> FloatArray:
@@ -111,15 +117,6 @@ def expected_best(selector: FloatArray, value: FloatArray, count: int) -> FloatA
     weights = comb(ranks, count - 1) / comb(samples, count)
     order = np.argsort(selector, axis=-1, kind="stable")
     return np.asarray((np.take_along_axis(value, order, axis=-1) * weights).sum(axis=-1))
-
-
-def probability_of_improvement(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the share of run pairs in which ``first`` [..., S] beats ``second`` [..., S]; ties count half.
-
-    The Mann-Whitney statistic over all S x S pairs (Agarwal et al. 2021).
-    """
-    gap = first[..., :, None] - second[..., None, :]
-    return np.asarray(((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-2, -1)))
 
 
 def _at(values: FloatArray, index: npt.NDArray[np.intp]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Pairs of methods: differences, probability of improvement, Holm's correction, and who is ahead."""
+"""Pairs of methods: differences, wins of seeds, Holm's correction, and who is ahead."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+from scipy import stats
+
 from vader_bench.config.names import HELDOUT
-from vader_bench.stats.aggregate import probability_of_improvement
-from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
+from vader_bench.stats.aggregate import FloatArray
+from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
 from vader_bench.stats.panel import Panel
 
-__all__ = ["MethodComparison", "compare_pairs", "find_winner", "holm"]
+__all__ = ["POWER", "MethodComparison", "compare_pairs", "find_winner", "holm", "smallest_found"]
 
 SIGNIFICANT = 0.05
-"""A corrected p-value below it tells two methods apart."""
+"""A corrected p-value below it distinguishes two methods."""
+POWER = 0.8
+"""Probability with which an effect must be found to be called findable."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,15 @@ class MethodComparison:
     second: str
     difference: Estimate
     """Final reward of ``first`` minus that of ``second``, paired by prompts and seeds."""
-    improvement: Estimate
-    """Probability that a run of ``first`` ends above a run of ``second``; absent with one seed."""
+    wins: float
+    """Seeds with which ``first`` ends above ``second``; equal ends count half."""
+    seeds: int
     p_value: float
     """Two-sided, by the paired bootstrap, of no difference."""
     p_holm: float
     """The same after Holm's correction over the pairs of this reward."""
+    smallest: float | None
+    """The difference that would have been found with probability 0.8; ``None`` with one seed."""
 
     @property
     def ahead(self) -> str | None:
@@ -63,7 +71,8 @@ def compare_pairs(panel: Panel, resampler: Resampler) -> list[MethodComparison]:
     scores = panel.splits[HELDOUT]
     final = scores.reward[:, 1]
     together = resampler.seeds_and_prompts(final, scores.prompts)
-    runs = resampler.runs(final, scores.prompts)
+    runs = final.mean(axis=-1)
+    seeds = len(panel.seeds)
     indices = list(combinations(range(len(panel.methods)), 2))
     differences = [together[a] - together[b] for a, b in indices]
     p_values = [difference.p_value() for difference in differences]
@@ -72,9 +81,11 @@ def compare_pairs(panel: Panel, resampler: Resampler) -> list[MethodComparison]:
             first=panel.methods[a],
             second=panel.methods[b],
             difference=difference.estimate(),
-            improvement=_improvement(runs[a], runs[b]),
+            wins=_wins(runs[a], runs[b]),
+            seeds=seeds,
             p_value=p_value,
             p_holm=p_holm,
+            smallest=smallest_found(difference, seeds, len(indices)),
         )
         for (a, b), difference, p_value, p_holm in zip(
             indices, differences, p_values, holm(p_values), strict=True
@@ -102,7 +113,25 @@ def find_winner(pairs: Sequence[MethodComparison], gains: dict[str, Estimate], s
     return None
 
 
-def _improvement(first: Sampled, second: Sampled) -> Estimate:
-    if first.point.shape[-1] < 2:
-        return Estimate.none("needs two seeds")
-    return Sampled.of(probability_of_improvement, first, second).estimate()
+def smallest_found(effect: Sampled, seeds: int, comparisons: int = 1) -> float | None:
+    """Return the size of ``effect`` that would have been found with probability ``POWER``.
+
+    Found means that its 95 % interval, or with several comparisons the wider one that the strictest of them
+    needs (Bonferroni, the first step of Holm's), does not hold zero. With half width h of that interval,
+    a t of q there and a t of p at the power, both for the spread between seeds, it is h (1 + p / q).
+
+    Args:
+        effect: a gain or a difference.
+        seeds: number of seeds; one says nothing about another.
+        comparisons: how many are made together.
+    """
+    if seeds < 2:
+        return None
+    level = 1 - (1 - LEVEL) / comparisons
+    low, high = effect.bounds(level)
+    at_level, at_power = (float(stats.t.ppf(share, df=seeds - 1)) for share in ((1 + level) / 2, POWER))
+    return float(high - low) / 2 * (1 + at_power / at_level)
+
+
+def _wins(first: FloatArray, second: FloatArray) -> float:
+    return float(np.sum(first > second) + 0.5 * np.sum(first == second))

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
-from vader_bench.config.names import HELDOUT
+from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.stats.aggregate import (
     FloatArray,
     area_under_curve,
     expected_best,
     first_reach,
-    over_seeds,
     speed_up,
     value_at,
 )
-from vader_bench.stats.bootstrap import RESAMPLES, Estimate, Resampler, Sampled
-from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner
-from vader_bench.stats.panel import AXES, Panel
+from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
+from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, smallest_found
+from vader_bench.stats.panel import AXES, BaseScores, Measured, Panel
 
 __all__ = ["BASELINES", "Analysis", "ArmSummary", "Band", "Target", "analyse"]
 
@@ -37,6 +36,8 @@ class ArmSummary:
     """0 where nothing is trained."""
     prompts: int
     statistics: dict[str, Estimate]
+    smallest_gain: float | None = None
+    """The gain that would have been found with probability 0.8; ``None`` with one seed or untrained."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,11 @@ class Analysis:
     cuts: dict[str, float]
     """The largest amount that every method has spent, by axis."""
     target: Target | None
-    curve_lines: dict[str, float]
-    """Reward of ``base`` and ``best-of-N`` on the prompts of the curve."""
+
+    @property
+    def untrained(self) -> list[ArmSummary]:
+        """Return the rows of the base model and of best-of-N."""
+        return [arm for arm in self.arms if arm.seeds == 0]
 
     def arm(self, name: str) -> ArmSummary | None:
         """Return the row called ``name``, if there is one."""
@@ -86,14 +90,14 @@ class Analysis:
 
 
 def analyse(
-    panel: Panel, target: Target | None = None, *, resamples: int = RESAMPLES, root: int = 0
+    panel: Panel, target: Target | None = None, *, resamples: int | None = None, root: int = 0
 ) -> Analysis:
     """Return every headline number of ``panel``.
 
     Args:
         panel: runs on one reward.
         target: what arms are timed to reach, beside the best baseline's final reward.
-        resamples: bootstrap resamples.
+        resamples: bootstrap resamples; see ``Resampler``.
         root: root seed of the bootstrap.
     """
     return _Analyst(panel, target, Resampler(panel.seeds, resamples=resamples, root=root)).analysis()
@@ -130,7 +134,6 @@ class _Analyst:
             best_baseline=None if best is None else self.panel.methods[best],
             cuts=self.cuts,
             target=self.target,
-            curve_lines=self._curve_lines(),
         )
 
     @cached_property
@@ -161,8 +164,13 @@ class _Analyst:
             "diversity": self._diversity(index),
             "margin_over_best_of": self._margin(index),
         }
+        seeds = len(self.panel.seeds)
         return ArmSummary(
-            self.panel.methods[index], len(self.panel.seeds), len(self.final.prompts), statistics
+            name=self.panel.methods[index],
+            seeds=seeds,
+            prompts=len(self.final.prompts),
+            statistics=statistics,
+            smallest_gain=smallest_found(gains[HELDOUT], seeds),
         )
 
     def _at_cut(self, index: int, axis: str) -> Estimate:
@@ -178,7 +186,7 @@ class _Analyst:
             return dict.fromkeys(["threshold", *keys], Estimate.none("no baseline"))
         level = self.curve[best, -1]
         found = {"threshold": level.estimate()}
-        if float(level.point) <= float(self.curve.point[best, 0]):
+        if not (level - self.curve[best, 0]).estimate().above_zero:
             return found | dict.fromkeys(keys, Estimate.none("undefined"))
         for axis in AXES:
             x = self.spent[axis]
@@ -198,7 +206,7 @@ class _Analyst:
             return dict.fromkeys(keys, Estimate.none("missing"))
         lead, look = self.panel.methods.index(arm), self.panel.looks.tolist().index(queries)
         level = self.curve[lead, look]
-        if float(level.point) <= float(self.curve.point[lead, 0]):
+        if not (level - self.curve[lead, 0]).estimate().above_zero:
             return dict.fromkeys(keys, Estimate.none("undefined"))
         found = {}
         for axis, key in zip(AXES, keys, strict=True):
@@ -227,36 +235,43 @@ class _Analyst:
         base = self.panel.base
         if base is None:
             return Estimate.none("missing")
-        if not base.best_of or base.prompts != self.final.prompts:
+        if not base.best_of:
             return Estimate.none("not measured")
-        best = self._best_of(max(base.best_of), base.reward, base.reward)
+        best = self._best_of(base, max(base.best_of), "reward")
+        assert best is not None  # every video has a reward
         return (self.ends[HELDOUT][index, 1] - best).estimate()
 
-    def _best_of(self, count: int, selector: FloatArray, value: FloatArray) -> Sampled:
-        base = self.panel.base
-        prompts = () if base is None else base.prompts
-        return self.resampler.prompts(expected_best(selector, value, count), prompts)
+    def _start(self, what: Measured) -> Sampled | None:
+        """Return what the untrained model has on the videos of the curve."""
+        at_ends: FloatArray | None = getattr(self.final, what)
+        if at_ends is None:
+            return None
+        return self.resampler.seeds_and_prompts(at_ends[0, 0], self.final.prompts)
+
+    def _best_of(self, base: BaseScores, count: int, what: Measured) -> Sampled | None:
+        """Return what best-of-N has: the untrained model's on the curve and what choosing adds to it.
+
+        More samples than the curve's tell what choosing adds; added to the curve's own start, best-of-1
+        is the base model, and not the mean of other videos.
+        """
+        start, values = self._start(what), getattr(base, what)
+        if start is None or values is None:
+            return None
+        added = expected_best(base.reward, values, count) - values.mean(axis=-1)
+        return Sampled.of(np.add, start, self.resampler.prompts(added, base.prompts))
 
     def _untrained(self) -> list[ArmSummary]:
         """Return the base model, measured on the videos it shares with the methods, and best-of-N."""
-        start = self.resampler.seeds_and_prompts(self.final.reward[0, 0], self.final.prompts)
-        statistics = {"heldout_reward": start.estimate()}
-        for name, at_ends in (("gold", self.final.gold), ("prompt_share", self.final.prompt_share)):
-            if at_ends is not None:
-                start = self.resampler.seeds_and_prompts(at_ends[0, 0], self.final.prompts)
-                statistics[name] = start.estimate()
-        base = self.panel.base
+        base, prompts = self.panel.base, len(self.final.prompts)
+        statistics = _measured({what: self._start(what) for what in get_args(Measured)})
         if base is None:
-            return [ArmSummary("base", 0, len(self.final.prompts), statistics)]
+            return [ArmSummary(BASE, 0, prompts, statistics)]
         if base.diversity is not None:
             statistics["diversity"] = Estimate(base.diversity, np.nan, np.nan)
-        arms = [ArmSummary("base", 0, len(self.final.prompts), statistics)]
+        arms = [ArmSummary(BASE, 0, prompts, statistics)]
         for count in base.best_of:
-            best = {"heldout_reward": self._best_of(count, base.reward, base.reward).estimate()}
-            for name, scores in (("gold", base.gold), ("prompt_share", base.prompt_share)):
-                if scores is not None:
-                    best[name] = self._best_of(count, base.reward, scores).estimate()
-            arms.append(ArmSummary(f"best-of-{count}", 0, len(base.prompts), best))
+            best = {what: self._best_of(base, count, what) for what in get_args(Measured)}
+            arms.append(ArmSummary(f"best-of-{count}", 0, prompts, _measured(best)))
         return arms
 
     def _band(self, index: int) -> Band:
@@ -272,15 +287,13 @@ class _Analyst:
             runs_spent={axis: self.panel.spent[axis][index].T for axis in AXES},
         )
 
-    def _curve_lines(self) -> dict[str, float]:
-        start = self.panel.curve[:, 0].mean(axis=-1)
-        lines = {"base": float(over_seeds(start).mean())}
-        base = self.panel.base
-        if base is None or not set(self.panel.prompts) <= set(base.prompts):
-            return lines
-        rows = [base.prompts.index(prompt) for prompt in self.panel.prompts]
-        scores = base.reward[rows]
-        return lines | {f"best-of-{n}": float(expected_best(scores, scores, n).mean()) for n in base.best_of}
+
+def _measured(found: dict[Measured, Sampled | None]) -> dict[str, Estimate]:
+    """Return the estimates of what was measured, by the name of its statistic."""
+    names = {"reward": "heldout_reward"}
+    return {
+        names.get(what, what): sampled.estimate() for what, sampled in found.items() if sampled is not None
+    }
 
 
 def _transfer(gains: dict[str, Sampled]) -> Estimate:

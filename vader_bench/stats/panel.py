@@ -8,12 +8,12 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from vader_bench.config.names import HELDOUT
+from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray
 
-__all__ = ["AXES", "BaseScores", "Panel", "SplitScores", "build_panel", "run_curve"]
+__all__ = ["AXES", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "run_curve"]
 
 AXES = ("queries", "flops", "device_seconds")
 """What a run can spend."""
@@ -43,7 +43,7 @@ class SplitScores:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseScores:
-    """Many samples of the untrained model for each held-out prompt."""
+    """Many samples of the untrained model for each held-out prompt of the curve."""
 
     prompts: tuple[str, ...]
     reward: FloatArray
@@ -76,7 +76,8 @@ class Panel:
     spent: dict[str, FloatArray]
     """[M, T, S] for each of ``AXES``; the queries are the same for all methods and seeds."""
     splits: dict[str, SplitScores]
-    """The splits judged both before training and at the end."""
+    """The splits judged both before training and at the end; the held-out one on the videos of the curve, so
+    that its end and the end of the curve are one number."""
     diversity: FloatArray | None
     """[M, S], held-out at the end; ``None`` where it was not measured."""
     base: BaseScores | None
@@ -115,9 +116,9 @@ def build_panel(records: Sequence[Record], methods: Sequence[str], seeds: Sequen
         prompts=_prompts(videos),
         curve=_curve(looks, videos),
         spent={axis: _spent(looks, axis) for axis in AXES},
-        splits=_splits(grid),
+        splits=_splits(grid, videos),
         diversity=_diversity(looks),
-        base=None if base is None else _base_scores(base),
+        base=None if base is None else _base_scores(base, _prompts(videos)),
     )
 
 
@@ -125,13 +126,17 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
     """Return a run's held-out looks in order of queries, each with its mean reward.
 
     The mean is over the videos that were judged at every look, every prompt with the same weight, so that
-    no step in the curve comes from a change of videos.
+    no step in the curve comes from a change of videos. Of the base model, which has more samples for
+    best-of-N, those videos count that a method's looks have.
 
     Raises:
         UserError: the run has no held-out look, or two after the same queries.
     """
     looks = list(_by_queries(record, HELDOUT).values())
     videos = _shared_videos(looks)
+    if record.method == BASE:
+        along = _prompts(videos)[: record.config["evaluation"]["prompts"]]
+        videos = [video for video in videos if video[0] in along and video[1] == 0]
     means = [_means(look, videos) for look in looks]
     return [(look, float(np.mean(values))) for look, values in zip(looks, means, strict=True) if values]
 
@@ -222,14 +227,18 @@ def _spent(looks: list[list[dict[int, Evaluation]]], axis: str) -> FloatArray:
     return np.asarray(values).swapaxes(1, 2)
 
 
-def _splits(grid: list[list[Record]]) -> dict[str, SplitScores]:
-    """Return the splits that were judged before training and after it; held-out is one of them."""
+def _splits(grid: list[list[Record]], curve: Sequence[Video]) -> dict[str, SplitScores]:
+    """Return the splits judged before training and after it; held-out, one of them, on ``curve``."""
     first = grid[0][0]
     names = [name for name in dict.fromkeys(e.split for e in first.evaluations) if _both_ends(first, name)]
     if HELDOUT not in names:
         wrong = f"has no evaluation of split {HELDOUT!r} both before training and at the end"
         raise UserError(f"record {first.name}", wrong, "delete the run's folder and run it again")
-    return {name: _split_scores([[_ends(r, name) for r in row] for row in grid]) for name in names}
+    found = {}
+    for name in names:
+        ends = [[_ends(record, name) for record in row] for row in grid]
+        found[name] = _split_scores(ends, curve if name == HELDOUT else _shared_videos(ends[0][0]))
+    return found
 
 
 def _ends(record: Record, split: str) -> list[Evaluation]:
@@ -243,8 +252,7 @@ def _both_ends(record: Record, split: str) -> bool:
     return first.queries == 0 and last.queries > 0
 
 
-def _split_scores(ends: list[list[list[Evaluation]]]) -> SplitScores:
-    videos = _shared_videos(ends[0][0])
+def _split_scores(ends: list[list[list[Evaluation]]], videos: Sequence[Video]) -> SplitScores:
     reward = _at_ends(ends, videos, "reward")
     assert reward is not None  # every video has one
     return SplitScores(
@@ -272,11 +280,14 @@ def _diversity(looks: list[list[dict[int, Evaluation]]]) -> FloatArray | None:
     return np.asarray(values, dtype=np.float64)
 
 
-def _base_scores(record: Record) -> BaseScores:
+def _base_scores(record: Record, prompts: Sequence[str]) -> BaseScores:
     evaluation = next(iter(_by_queries(record, HELDOUT).values()))
-    videos = _shared_videos([evaluation])
+    videos = [video for video in _shared_videos([evaluation]) if video[0] in prompts]
     reward, gold, share = (_scores(evaluation, videos, which) for which in get_args(Measured))
     assert reward is not None  # every video has one
+    if set(reward) != set(prompts):
+        remedy = "run base and methods with the same prompts"
+        raise UserError(f"record {record.name}", "lacks held-out prompts that methods were judged on", remedy)
     if len({len(scores) for scores in reward.values()}) != 1:
         wrong = "has a different number of samples for different prompts"
         raise UserError(f"record {record.name}", wrong, "delete the run's folder and run it again")

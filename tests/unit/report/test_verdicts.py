@@ -23,15 +23,31 @@ def _analysis(world: Invented, leave_out: str = "", target: Target | None = None
 def test_a_winner_is_named_with_its_lead() -> None:
     lines = verdicts(_analysis(WORLD), METHODS)
     assert lines[0].startswith("vader is ahead at 64 reward queries: held-out reward 0.7")
-    assert lines[0].endswith("above diffusion-dpo, the next best.")
+    assert "above diffusion-dpo, the next best, by interval and after Holm's correction (p = 0.0" in lines[0]
     assert lines[-1] == "Above best-of-4 of the base model, by interval: vader."
 
 
 def test_no_winner_is_named_where_intervals_overlap() -> None:
     gains = {"vader": 0.10, "ddpo": 0.09, "diffusion-dpo": 0.0}
     lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.05)), METHODS)
-    assert lines[0].startswith("No winner at 64 reward queries: the intervals do not separate ")
+    assert lines[0].startswith(
+        "No winner at 64 reward queries: vader is not distinguished from ddpo, by interval: "
+    )
     assert "is ahead" not in lines[0]
+
+
+def test_holms_correction_is_named_where_it_decides() -> None:
+    analysis = _analysis(WORLD)
+    pair, *others = analysis.pairs
+    corrected = [replace(pair, p_holm=0.056), *others]
+    line = verdicts(replace(analysis, pairs=corrected, winner=None), METHODS)[0]
+    assert pair.difference.above_zero
+    assert line.startswith(
+        "No winner at 64 reward queries: vader is not distinguished from ddpo after Holm's correction over 3 "
+        "pairs (p = 0.056), although the uncorrected 95 % interval of the difference is 0.3"
+    )
+    assert " (a difference of 0." in line
+    assert line.endswith(" would be found with probability 0.8).")
 
 
 def test_ahead_of_the_others_but_not_of_the_base_model_is_no_win() -> None:
@@ -41,7 +57,7 @@ def test_ahead_of_the_others_but_not_of_the_base_model_is_no_win() -> None:
         "No winner at 64 reward queries: vader is ahead of the other methods but not above the base model by "
         "interval."
     )
-    assert "below it: ddpo and diffusion-dpo; not told apart from it: vader" in lines[1]
+    assert "below it: ddpo and diffusion-dpo; not distinguished from it: vader (a gain of " in lines[1]
 
 
 def test_one_seed_says_so_and_names_no_winner() -> None:
@@ -74,7 +90,8 @@ def test_a_baseline_below_the_base_model_sets_no_threshold() -> None:
     gains = {"vader": 0.4, "ddpo": -0.1, "diffusion-dpo": -0.2}
     lines = verdicts(_analysis(replace(WORLD, gains=gains)), METHODS)
     assert (
-        "The best baseline, ddpo, does not end above the base model: there is no threshold to reach." in lines
+        "The best baseline, ddpo, does not end above the base model by interval: there is no threshold to "
+        "reach." in lines
     )
 
 
@@ -82,10 +99,7 @@ def test_a_baseline_below_the_base_model_sets_no_threshold() -> None:
     ("slope", "words"),
     [
         (0.2, "rose with vader, ddpo and diffusion-dpo, by interval"),
-        (
-            -0.2,
-            "rose with no method and fell while the reward rose with vader, ddpo and diffusion-dpo, a sign",
-        ),
+        (-0.2, "rose with no method and fell with vader (-0.08"),
         (0.0, "rose with no method, by interval"),
     ],
 )
@@ -94,8 +108,19 @@ def test_a_hacked_reward_shows_in_its_truth(slope: float, words: str) -> None:
     said = verdicts(_analysis(world), METHODS)
     (truth,) = (line for line in said if line.startswith("The truth that the reward imitates, which no"))
     assert words in truth
+    hacked = "The reward rose meanwhile with vader, ddpo and diffusion-dpo, a sign of a hacked reward."
+    assert truth.endswith(hacked) == (slope < 0)
     (prompt,) = (line for line in said if line.startswith("The share of the prompt that the oracle sees"))
-    assert "fell while the reward rose with vader, ddpo and diffusion-dpo, by interval" in prompt
+    assert prompt.endswith("The reward rose meanwhile with vader, ddpo and diffusion-dpo.")
+
+
+def test_a_fall_of_the_truth_is_reported_whatever_the_reward_did() -> None:
+    gains = {"vader": 0.4, "ddpo": 0.04, "diffusion-dpo": -0.2}
+    world = replace(WORLD, seed_noise=0.001, gains=gains, gold=lambda gain: 0.5 - abs(gain))
+    (truth,) = (line for line in verdicts(_analysis(world), METHODS) if line.startswith("The truth"))
+    assert "and fell with vader (-0.4" in truth
+    assert "and diffusion-dpo (-0.1999 " in truth
+    assert "The reward rose meanwhile with vader and ddpo, a sign" in truth
 
 
 def test_without_measures_or_a_base_run_nothing_is_said_of_them() -> None:
@@ -116,12 +141,5 @@ def test_it_is_told_what_others_need_to_reach_the_target() -> None:
     assert line.endswith("ddpo does not reach what diffusion-dpo had reached after 32 queries.")
     none = replace(exact, gains={"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.1})
     lines = verdicts(_analysis(none, target=Target("ddpo", 32)), METHODS)
-    assert "There is no target: ddpo was not above the base model after 32 queries." in lines
+    assert "There is no target: ddpo was not above the base model by interval after 32 queries." in lines
     assert not [line for line in verdicts(_analysis(exact), METHODS) if "target" in line]
-
-
-def test_a_threshold_that_is_not_told_from_the_base_model_means_little() -> None:
-    gains = {"vader": 0.4, "ddpo": 0.002, "diffusion-dpo": 0.001}
-    lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.05)), METHODS)
-    (line,) = (line for line in lines if "best baseline" in line)
-    assert "is not told apart from the base model: how soon its reward is reached means little" in line

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, trim_mean
+from scipy.stats import trim_mean
 
 from vader_bench.stats.aggregate import (
     aggregate_name,
@@ -14,8 +14,8 @@ from vader_bench.stats.aggregate import (
     expected_best,
     first_reach,
     over_seeds,
-    probability_of_improvement,
     speed_up,
+    spent,
     value_at,
 )
 
@@ -104,16 +104,9 @@ def test_expected_best_refuses_more_than_there_are() -> None:
         expected_best(np.zeros(2), np.zeros(2), 3)
 
 
-def test_probability_of_improvement_by_hand() -> None:
-    # pairs: 1>0, 1=1 (half), 1<2, 3>0, 3>1, 3>2: (1 + 0.5 + 0 + 1 + 1 + 1) / 6
-    first, second = np.array([1.0, 3.0]), np.array([0.0, 1.0, 2.0])
-    assert probability_of_improvement(first, second) == pytest.approx(4.5 / 6)
-
-
-@given(st.lists(SCORES, min_size=2, max_size=8), st.lists(SCORES, min_size=2, max_size=8))
-def test_probability_of_improvement_is_mann_whitneys_statistic(a: list[float], b: list[float]) -> None:
-    statistic = (
-        mannwhitneyu(a, b, method="asymptotic").statistic if len(set(a + b)) > 1 else len(a) * len(b) / 2
-    )
-    found = probability_of_improvement(np.asarray(a), np.asarray(b))
-    assert found == pytest.approx(statistic / (len(a) * len(b)))
+def test_what_runs_spent_is_put_together_like_their_rewards() -> None:
+    # of five the lowest and the highest are left out: (2 + 3 + 4) / 3; of four none: 26 / 4
+    ledgers = [{"device_seconds": seconds, "flops": 1.0} for seconds in (1.0, 20.0, 2.0, 3.0, 4.0)]
+    assert spent(ledgers, "device_seconds") == pytest.approx(3.0)
+    assert spent(ledgers[:4], "device_seconds") == pytest.approx(26 / 4)
+    assert spent(ledgers, "flops") == 1.0

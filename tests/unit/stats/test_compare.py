@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.results import Invented, make_record
-from vader_bench.stats.bootstrap import Estimate, Resampler
-from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, holm
+from vader_bench.records.record import Record, VideoScore
+from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
+from vader_bench.stats.compare import (
+    MethodComparison,
+    compare_pairs,
+    find_winner,
+    holm,
+    smallest_found,
+)
 from vader_bench.stats.panel import build_panel
 
 UP, LEVEL = Estimate(0.2, 0.1, 0.3), Estimate(0.0, -0.1, 0.1)
@@ -20,7 +28,7 @@ def _pairs(world: Invented) -> list[MethodComparison]:
 
 
 def _pair(first: str, second: str, difference: Estimate, p_holm: float) -> MethodComparison:
-    return MethodComparison(first, second, difference, Estimate.none("needs two seeds"), p_holm, p_holm)
+    return MethodComparison(first, second, difference, 3.0, 5, p_holm, p_holm, 0.4)
 
 
 def test_holm_by_hand() -> None:
@@ -55,7 +63,7 @@ def test_a_clear_difference_is_found() -> None:
     pair = _pairs(Invented())[0]
     assert pair.difference.value == pytest.approx(0.36, abs=0.03)
     assert pair.difference.low < pair.difference.value < pair.difference.high
-    assert pair.improvement.value == 1.0
+    assert (pair.wins, pair.seeds) == (3.0, 3)
     assert pair.ahead == "vader"
     assert pair.margin("vader") == pair.difference
     assert pair.margin("ddpo") == Estimate(
@@ -63,17 +71,59 @@ def test_a_clear_difference_is_found() -> None:
     )
 
 
-def test_equal_methods_are_not_told_apart() -> None:
+def test_equal_methods_are_not_distinguished() -> None:
     gains = {"vader": 0.1, "other": 0.1}
     world = Invented(methods=("vader", "other"), gains=gains, seed_noise=0.0, video_noise=0.0)
     (pair,) = _pairs(world)
     assert pair.difference == Estimate(0.0, 0.0, 0.0)
-    assert pair.improvement.value == 0.5
+    assert (pair.wins, pair.seeds) == (1.5, 3)  # equal ends count half
     assert (pair.p_value, pair.p_holm, pair.ahead) == (1.0, 1.0, None)
 
 
-def test_one_seed_has_no_probability_of_improvement() -> None:
-    assert _pairs(Invented(seeds=(0,)))[0].improvement.absent == "needs two seeds"
+def test_wins_are_counted_seed_by_seed() -> None:
+    world = Invented(seeds=range(6), gains={"vader": 0.1, "ddpo": 0.1, "diffusion-dpo": 0.1}, seed_noise=0.05)
+    for pair in _pairs(world):
+        runs = {
+            method: [
+                np.mean(
+                    [s.reward for s in _last(make_record(world, method, "red", seed)) if s.sample == 0][:6]
+                )
+                for seed in world.seeds
+            ]
+            for method in (pair.first, pair.second)
+        }
+        ahead = [a > b for a, b in zip(runs[pair.first], runs[pair.second], strict=True)]
+        assert 0 < sum(ahead) < 6
+        assert pair.wins == sum(ahead)
+
+
+def _last(record: Record) -> list[VideoScore]:
+    return [e for e in record.evaluations if e.split == "heldout"][-1].scores
+
+
+def test_one_seed_says_nothing_of_what_would_be_found() -> None:
+    assert _pairs(Invented(seeds=(0,)))[0].smallest is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_smallest_difference_is_found_with_the_probability_that_is_claimed(seeds: int) -> None:
+    prompts = tuple(f"prompt {index}" for index in range(12))
+
+    def study(trial: int, effect: float) -> Sampled:
+        rng = np.random.default_rng([seeds, trial])
+        scores = effect + rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 12))
+        resampler = Resampler(range(seeds), resamples=800, root=trial)
+        return resampler.seeds_and_prompts(scores, prompts)
+
+    sizes = [smallest_found(study(trial, 0.0), seeds) for trial in range(200)]
+    size = float(np.mean([size for size in sizes if size is not None]))
+    found = np.mean([study(200 + trial, size).estimate().above_zero for trial in range(400)])
+    assert 0.7 < found < 0.9
+    stricter = smallest_found(study(0, 0.0), seeds, comparisons=3)
+    assert stricter is not None
+    assert sizes[0] is not None
+    assert stricter > sizes[0]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.results import Invented, make_record
-from vader_bench.stats import Analysis, Estimate, Target, analyse, build_panel
+from vader_bench.stats import Analysis, Estimate, Target, analyse, build_panel, run_curve
 
 # Without noise a method's curve is gain * (1 - (1 - share)^2): .4375, .75, .9375, 1 of its final gain at the
 # four looks. Device times are those of the seeds 0, 1, 2 times 1, 1.02, 1.04, so 1.02 times the stated ones.
@@ -89,11 +89,13 @@ def test_a_threshold_not_above_the_base_model_is_undefined(gain: float) -> None:
     assert _of(analysis, "ddpo", "device_seconds_to_threshold").absent == "undefined"
 
 
-def test_an_uncertain_threshold_has_an_unbounded_limit() -> None:
+def test_a_baseline_not_above_the_base_model_by_interval_sets_no_threshold() -> None:
     gains = {"vader": 0.4, "ddpo": 0.01, "diffusion-dpo": 0.01}
-    ratio = _of(_analysis(replace(EXACT, gains=gains, seed_noise=0.01)), "vader", "queries_speed_up")
-    assert 0 < ratio.low < ratio.value < math.inf
-    assert ratio.high == math.inf
+    analysis = _analysis(replace(EXACT, gains=gains, seed_noise=0.01), target=Target("ddpo", 64))
+    gain = _of(analysis, str(analysis.best_baseline), "gain")
+    assert gain.low <= 0 < gain.value
+    assert _of(analysis, "vader", "queries_speed_up").absent == "undefined"
+    assert _of(analysis, "vader", "queries_to_target").absent == "undefined"
 
 
 def test_a_target_by_hand(exact: Analysis) -> None:
@@ -167,8 +169,9 @@ def test_diversity_over_seeds_and_of_one_seed(exact: Analysis) -> None:
 def test_best_of_n_and_the_margin_over_it(exact: Analysis) -> None:
     base = exact.panel.base
     assert base is not None
-    # the best of all four samples is the plain maximum
-    best = base.reward.max(axis=1).mean()
+    assert base.reward.shape == (6, 4)  # on the prompts of the curve
+    # the best of all four samples is the plain maximum; choosing adds what it has beyond their mean
+    best = exact.bands["vader"].value[0] + (base.reward.max(axis=1) - base.reward.mean(axis=1)).mean()
     assert _of(exact, "best-of-4", "heldout_reward").value == pytest.approx(best)
     reward = _of(exact, "vader", "heldout_reward").value
     assert _of(exact, "vader", "margin_over_best_of").value == pytest.approx(reward - best)
@@ -179,7 +182,7 @@ def test_without_the_base_run_its_numbers_are_missing() -> None:
     assert analysis.arm("best-of-2") is None
     assert _of(analysis, "vader", "margin_over_best_of").absent == "missing"
     assert analysis.arm("base") is not None
-    assert list(analysis.curve_lines) == ["base"]
+    assert [arm.name for arm in analysis.untrained] == ["base"]
 
 
 def test_bands_hold_the_curve_and_every_seed(exact: Analysis) -> None:
@@ -198,11 +201,16 @@ def test_a_band_is_the_interval_of_the_gain_around_the_curve(exact: Analysis) ->
     assert gain.high == pytest.approx(band.high[-1] - band.value[0])
 
 
-def test_lines_for_the_figure_are_on_the_prompts_of_the_curve(exact: Analysis) -> None:
-    assert exact.curve_lines["base"] == pytest.approx(exact.bands["vader"].value[0])
-    base = exact.panel.base
+def test_one_thing_has_one_number(exact: Analysis) -> None:
+    base, band = exact.panel.base, exact.bands["vader"]
     assert base is not None
-    assert exact.curve_lines["best-of-4"] == pytest.approx(base.reward[:6].max(axis=1).mean())
+    assert _of(exact, "base", "heldout_reward").value == pytest.approx(band.value[0])
+    assert _of(exact, "vader", "heldout_reward").value == pytest.approx(band.value[-1])
+    record = make_record(EXACT, "base", "red", 0)
+    assert run_curve(record)[0][1] == pytest.approx(band.value[0])
+    # best-of-1 would be the base model itself
+    added = base.reward.max(axis=1).mean() - base.reward.mean()
+    assert _of(exact, "best-of-4", "heldout_reward").value == pytest.approx(band.value[0] + added)
 
 
 def test_the_winner_is_found(exact: Analysis) -> None:

@@ -60,7 +60,23 @@ def test_a_curve_uses_only_videos_judged_at_every_look() -> None:
     assert mean == pytest.approx(np.mean(expected))
 
 
-def test_splits_hold_both_ends_with_all_their_videos() -> None:
+def test_the_held_out_split_is_the_ends_of_the_curve() -> None:
+    panel = _panel(_records())
+    np.testing.assert_array_equal(panel.splits[HELDOUT].reward, panel.curve[:, [0, -1]])
+    assert panel.splits[HELDOUT].prompts == panel.prompts
+
+
+def test_base_without_a_prompt_of_the_curve_is_refused() -> None:
+    records = _records()
+    evaluations = [
+        e.model_copy(update={"scores": [s for s in e.scores if not s.prompt.endswith("number 2")]})
+        for e in records[0].evaluations
+    ]
+    with pytest.raises(UserError, match="lacks held-out prompts that methods were judged on"):
+        _panel([records[0].model_copy(update={"evaluations": evaluations}), *records[1:]])
+
+
+def test_other_splits_hold_both_ends_with_all_their_videos() -> None:
     panel = _panel(_records())
     assert list(panel.splits) == ["train", "heldout", "composition"]
     split = panel.splits["train"]
@@ -73,7 +89,7 @@ def test_splits_hold_both_ends_with_all_their_videos() -> None:
 def test_a_missing_gold_score_leaves_no_gold_at_all() -> None:
     records = _records()
     scores = list(records[1].evaluations[1].scores)
-    scores[3] = scores[3].model_copy(update={"gold": None})
+    scores[2] = scores[2].model_copy(update={"gold": None})  # the first video of the second prompt
     panel = _panel([records[0], _changed(records[1], 1, scores=scores), *records[2:]])
     assert panel.splits[HELDOUT].gold is None
     assert panel.splits["train"].gold is not None
@@ -90,7 +106,7 @@ def test_diversity_is_that_of_the_end_or_none() -> None:
 def test_base_holds_every_sample() -> None:
     base = _panel(_records()).base
     assert base is not None
-    assert base.reward.shape == (8, 4)
+    assert base.reward.shape == (6, 4)  # for the prompts of the curve
     assert base.best_of == (2, 4)
     assert _panel(_records(base=False)).base is None
 
