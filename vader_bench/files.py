@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,15 @@ from vader_bench.errors import UserError
 
 __all__ = [
     "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
-    "read_json", "read_text", "remove_temporaries", "sha256_file", "sha256_text", "write_bytes",
-    "write_json", "write_private", "write_text",
+    "read_json", "read_text", "remove_temporaries", "sha256_file", "sha256_text", "sync_folder", "temporary",
+    "write_bytes", "write_json", "write_private", "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
 """Ending of a file being written; one that is still there was left by a killed process."""
+
+_LOCK_SECONDS = 60.0
+"""An empty file younger than this may not have been locked yet by the process that writes it."""
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space and run the same command again",
@@ -47,17 +52,37 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
     """
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+        with temporary(path, mode) as (writing, handle):
+            _write_all(handle, data)
+            os.fsync(handle)
+            writing.replace(path)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def temporary(path: Path, mode: int = 0o666) -> Iterator[tuple[Path, int]]:
+    """Give a new file beside ``path`` under another name, to be renamed to ``path`` once it is whole.
+
+    What is left under that name at the end is deleted, and so is what killed writers of ``path`` have left:
+    the file is locked while it is written, so that one without a lock has lost its writer.
+
+    Yields:
+        The file's path and an open descriptor of it.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    _remove_left(path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"))
+    writing = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    try:
+        handle = os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
+            _locked(handle)
+            yield writing, handle
         finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+            os.close(handle)
+    finally:
+        _discard(writing)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -165,7 +190,7 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         wrong = f"is not JSON (line {error.lineno}: {error.msg})"
-        raise UserError(str(path), wrong, "mend the file or delete it to have it written again") from error
+        raise UserError(str(path), wrong, "fix the file, or delete it to have it written again") from error
 
 
 def canonical_json(obj: Any) -> str:
@@ -195,9 +220,22 @@ def sha256_file(path: Path) -> str:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what a killed process left half written directly in ``folder``."""
-    for left in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        left.unlink(missing_ok=True)
+    """Delete what killed processes left half written in ``folder`` and below; what is being written stays.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    with _told(folder):
+        _remove_left(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -206,7 +244,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "mend the cause and run the same command again")
+        remedy = _REMEDIES.get(error.errno or 0, "fix the cause and run the same command again")
         wrong = f"cannot be written ({error.strerror or error})"
         raise UserError(str(path), wrong, remedy) from error
 
@@ -216,10 +254,33 @@ def _write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _remove_left(found: Iterable[Path]) -> None:
+    for path in list(found):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # its writer has just ended
+            continue
+        try:
+            status = os.fstat(handle)
+            new = status.st_size == 0 and time.time() - status.st_mtime < _LOCK_SECONDS
+            if not new and _locked(handle):
+                _discard(path)
+        finally:
+            os.close(handle)
+
+
+def _discard(path: Path) -> None:
+    """Delete a temporary file, and what SQLite keeps beside one that is a database."""
+    for ending in ("", "-journal", "-wal", "-shm"):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+def _locked(handle: int) -> bool:
+    """Lock the open file for this process; return whether nobody else has it, as far as the disk knows."""
+    import fcntl  # late: Windows has none, which is said in one place, and nothing is written there
+
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody writes it, or a disk of another machine that knows no locks
+        return False
+    return True

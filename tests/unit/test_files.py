@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +190,56 @@ def test_cut_shortens(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_text() == "ab"
 
 
-def test_remove_temporaries_takes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files.write_text(tmp_path / "x", "x")
-    # a process killed between writing and renaming never reaches the clean-up
-    monkeypatch.setattr(Path, "replace", lambda *_: None)
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-    files.write_text(tmp_path / "y", "half")
-    monkeypatch.undo()
-    assert len(names(tmp_path)) == 2
+WRITER = """
+import os, sys
+from pathlib import Path
+from vader_bench import files
+def stop(*_):
+    sys.stdout.write("writing\\n")
+    sys.stdout.flush()
+    os.read(0, 1)
+os.fsync = stop
+files.write_text(Path(sys.argv[1]), "half")
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the middle of writing ``file``."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "file")]
+    root = str(Path(files.__file__).parents[1])
+    process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(
+    tmp_path: Path, writer: subprocess.Popen[bytes]
+) -> None:
+    files.write_text(tmp_path / "other.file", "x")
+    files.write_text(tmp_path / "file", "x")
+    assert len(names(tmp_path)) == 3, "what is being written stays"
+    writer.kill()
+    writer.wait()
+    files.write_text(tmp_path / "other.file", "y")
+    assert len(names(tmp_path)) == 3, "another file's is left to its own writers"
+    files.write_text(tmp_path / "file", "y")
+    assert names(tmp_path) == ["file", "other.file"]
+
+
+def test_remove_temporaries_takes_what_was_left_and_nothing_else(
+    tmp_path: Path, writer: subprocess.Popen[bytes]
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / f".x.1234{files.TEMPORARY_SUFFIX}").write_text("half")
+    (tmp_path / f"x{files.TEMPORARY_SUFFIX}").write_text("a user's")
     files.remove_temporaries(tmp_path)
-    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "below") == []
+    assert len(names(tmp_path)) == 3, "what is being written stays"
+    writer.kill()
+    writer.wait()
+    files.remove_temporaries(tmp_path)
+    assert names(tmp_path) == ["below", f"x{files.TEMPORARY_SUFFIX}"]

@@ -46,7 +46,8 @@ def show_report(
         _say(console, agreement_lines(report.agreements))
     _say(console, [f"{path.name:<18}{path}" for path in report.files])
     if tracker is not None:
-        _say(console, [f"MLflow: mlflow ui --backend-store-uri {tracker.uri}"])
+        tracker.finish()
+        _say(console, [f"MLflow: {tracker.address.command}"])
     return _verdict(report)
 
 

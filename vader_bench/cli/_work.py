@@ -17,9 +17,12 @@ from vader_bench.training.session import execute
 
 __all__ = ["failed", "work"]
 
+_INTERRUPTED_SECONDS = 2.0
+"""Who has pressed Ctrl-C waits no longer for a store that does not answer."""
+
 
 def work(jobs: Sequence[Job], folder: Path, workers: int | None, tracking: str | None) -> Tracker:
-    """Execute ``jobs`` in worker processes and return the tracker that has followed them.
+    """Execute ``jobs`` in worker processes and return the tracker that follows them, to be finished.
 
     Args:
         jobs: the runs; those that are finished already are left alone, and take no time of a worker.
@@ -36,12 +39,23 @@ def work(jobs: Sequence[Job], folder: Path, workers: int | None, tracking: str |
         tracker = Tracker(folder, tracking, display.note)
         if len(left) < len(jobs):
             display.note(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
-        failures = launch(left, worker_devices(workers), display, execute, tracker.watch) if left else []
-        for job in jobs:
-            tracker.send(job.folder)
+        try:
+            failures = launch(left, worker_devices(workers), display, execute, tracker.watch) if left else []
+        except KeyboardInterrupt:
+            _end(tracker, jobs, [])
+            tracker.finish(patience=_INTERRUPTED_SECONDS)
+            raise
+        _end(tracker, jobs, failures)
     if failures:
+        tracker.finish()
         raise failed(failures, len(jobs))
     return tracker
+
+
+def _end(tracker: Tracker, jobs: Sequence[Job], failures: Sequence[Failure]) -> None:
+    names = {failure.name for failure in failures}
+    for job in jobs:
+        (tracker.failed if job.name in names else tracker.ended)(job.folder)
 
 
 def failed(failures: Sequence[Failure], runs: int) -> UserError:

@@ -16,22 +16,43 @@ __all__ = ["command"]
 def command(
     results: Annotated[Path, typer.Argument(help="Folder that a run wrote: results/<experiment>/<suite>.")],
     tracking: Tracking = None,
+    new_store: Annotated[
+        bool,
+        typer.Option(
+            "--new-store", help="Set a broken database aside and send all experiments beside it again."
+        ),
+    ] = False,
 ) -> None:
     """Send runs to an MLflow store that was away, or to another one. What it has is not sent again."""
-    from vader_bench.records.tracking import STATE_NAME, Tracker
+    from vader_bench.records.tracking import Tracker
 
-    runs = sorted(path.parent for path in (results / "runs").glob("*/metrics.jsonl"))
-    if not runs:
+    if not _runs(results):
         remedy = "give the folder that a run wrote, results/<experiment>/<suite>"
         raise UserError(str(results), "holds no runs", remedy, exit_code=ExitCode.MISSING)
-    warnings: list[str] = []
-    tracker = Tracker(results.resolve(), tracking, warnings.append)
-    for run in runs:
-        tracker.send(run)
-    tracker.send_report(
-        path for path in sorted(results.iterdir()) if path.is_file() and path.name != STATE_NAME
-    )
-    if warnings:
-        remedy = "start the server and give the same command again"
-        raise UserError(f"tracking address {tracker.uri}", "is away", remedy)
-    typer.echo(f"sent {len(runs)} runs to {tracker.uri}")
+    folders = [results.resolve()]
+    if new_store:
+        aside = Tracker(folders[0], tracking, _warn).set_aside()
+        if aside is not None:
+            typer.echo(f"the broken database is now {aside}")
+            beside = (path.parent for path in folders[0].parents[1].glob("*/*/runs"))
+            folders += sorted(path for path in beside if path != folders[0] and _runs(path))
+    for folder in folders:
+        _send(folder, tracking)
+
+
+def _send(folder: Path, tracking: str | None) -> None:
+    from vader_bench.records.tracking import STATE_NAME, Tracker
+
+    tracker = Tracker(folder, tracking, _warn)
+    report = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != STATE_NAME]
+    done = tracker.sync(_runs(folder), [path for path in report if not path.name.startswith(".")])
+    there = f"; it had all of {done.there}" if done.there else ""
+    typer.echo(f"sent {done.sent} runs to {tracker.address.shown}{there}")
+
+
+def _runs(results: Path) -> list[Path]:
+    return sorted(path.parent for path in (results / "runs").glob("*/metrics.jsonl"))
+
+
+def _warn(text: str) -> None:
+    typer.echo(text, err=True)

@@ -32,7 +32,7 @@ def command(
     folder = out / config.experiment / chosen.suite
     jobs = [trial.job(folder) for trial in trials]
     claim(jobs)
-    work(jobs, folder, workers, tracking)
+    work(jobs, folder, workers, tracking).finish()
     choice = write_choice(config, chosen, trials, folder)
     typer.echo(f"{len(trials)} trials: {folder / TRIALS_NAME}")
     typer.echo(choice.read_text("utf-8"))

@@ -23,8 +23,10 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Display, Failure
+from vader_bench.launch.environment import device_in_worker, worker_surroundings
 from vader_bench.launch.orphans import die_with_parent
 from vader_bench.launch.timetable import Timetable
+from vader_bench.records.cores import usable_cores
 from vader_bench.records.folder import LOG_NAME
 from vader_bench.training.progress import Progress
 
@@ -54,8 +56,7 @@ def worker_devices(workers: int | None = None) -> list[str]:
     gpus = torch.cuda.device_count()
     if gpus:
         return [f"cuda:{i % gpus}" for i in range(workers or gpus)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ["cpu"] * (workers or cores)
+    return ["cpu"] * (workers or usable_cores())
 
 
 def launch(
@@ -89,14 +90,15 @@ def launch(
 class _Worker:
     """A process that executes one job after the other; what it prints goes to ``log.txt`` of the run."""
 
-    def __init__(self, context: SpawnContext, execute: Execute, device: str) -> None:
+    def __init__(self, context: SpawnContext, execute: Execute, device: str, workers: int) -> None:
         self.device = device
         self.job: Job | None = None
         self.since = 0.0
         self.fraction = 0.0
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, execute, device), daemon=True)
-        with _interrupts_held():
+        given = (theirs, execute, device_in_worker(device))
+        self.process = context.Process(target=_work, args=given, daemon=True)
+        with _interrupts_held(), worker_surroundings(device, workers):
             self.process.start()
         theirs.close()  # so that a worker's death is an end of file here
 
@@ -155,7 +157,10 @@ class _Crew:
     def _hand_out(self) -> None:
         if self.waiting:
             free = Counter(self.devices) - Counter(worker.device for worker in self._workers)
-            self._workers += [_Worker(self._context, self.execute, device) for device in free.elements()]
+            workers = len(self.devices)
+            self._workers += [
+                _Worker(self._context, self.execute, device, workers) for device in free.elements()
+            ]
         for worker in self._workers:
             if worker.job is None and self.waiting:
                 job = self.waiting.pop(self._times.pick([job.kind for job in self.waiting]))

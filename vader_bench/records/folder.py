@@ -32,11 +32,13 @@ class _Head(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     code: str
     """Digest of the package's code: one run is made by one code."""
     metrics_bytes: int
     """How much of ``metrics.jsonl`` belongs to the checkpoint."""
+    metrics_sha256: str
+    """Digest of that much of it."""
     sha256: str
     """Digest of what follows the first line."""
 
@@ -62,6 +64,23 @@ class RunFolder:
         """Tell whether the run has ended and its record is written."""
         return self.record_path.exists()
 
+    @property
+    def resumable(self) -> bool:
+        """Tell whether there is a state to continue from."""
+        return self._checkpoint_path.exists()
+
+    @property
+    def in_use(self) -> bool:
+        """Tell whether a process has the folder open."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def open(self, config: RunConfig) -> Self:
         """Take the folder for the run ``config``; make it where it does not exist.
 
@@ -74,8 +93,8 @@ class RunFolder:
             refused.callback(self.close)
             files.remove_temporaries(self.path)
             self._claim(config)
-            if self.finished:
-                self._checkpoint_path.unlink(missing_ok=True)
+            if self.finished and self._checkpoint_path.exists():  # a read-only disk refuses even to miss it
+                self._checkpoint_path.unlink()
             refused.pop_all()
         return self
 
@@ -98,7 +117,9 @@ class RunFolder:
 
         Raises:
             ValueError: a value is a NaN or an infinity.
+            UserError: the disk refuses, or the folder was deleted.
         """
+        self._refuse_deleted()
         files.append_line(self.metrics_path, json.dumps(line, sort_keys=True, allow_nan=False))
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -106,10 +127,16 @@ class RunFolder:
         return read_metrics(self.metrics_path)
 
     def save_checkpoint(self, payload: bytes) -> None:
-        """Replace the checkpoint by ``payload``; all metrics so far belong to it."""
+        """Replace the checkpoint by ``payload``; all metrics so far belong to it.
+
+        Raises:
+            UserError: the disk refuses, or the folder was deleted.
+        """
+        self._refuse_deleted()
         head = _Head(
             code=code_digest(),
             metrics_bytes=_size(self.metrics_path),
+            metrics_sha256=self._metrics_digest(_size(self.metrics_path)),
             sha256=hashlib.sha256(payload).hexdigest(),
         )
         files.write_bytes(self._checkpoint_path, head.model_dump_json().encode() + b"\n" + payload)
@@ -122,7 +149,8 @@ class RunFolder:
             empty metrics.
 
         Raises:
-            UserError: the checkpoint is damaged, of another version, or was made by other code.
+            UserError: the checkpoint is damaged, of another version, or was made by other code; or metrics
+                that belong to it were changed.
         """
         if not self._checkpoint_path.exists():
             self._cut_metrics(0)
@@ -132,7 +160,12 @@ class RunFolder:
         return payload
 
     def write_record(self, record: Record) -> None:
-        """Write ``record.json``, which ends the run, and delete the checkpoint."""
+        """Write ``record.json``, which ends the run, and delete the checkpoint.
+
+        Raises:
+            UserError: the disk refuses, or the folder was deleted.
+        """
+        self._refuse_deleted()
         files.write_json(self.record_path, record.model_dump(mode="json"))
         self._checkpoint_path.unlink(missing_ok=True)
 
@@ -176,10 +209,29 @@ class RunFolder:
         whole = found.sha256 == hashlib.sha256(payload).hexdigest()
         if not whole or found.metrics_bytes > _size(self.metrics_path):
             raise UserError(given, "is damaged, or metrics.jsonl beside it was shortened", anew)
+        if found.metrics_sha256 != self._metrics_digest(found.metrics_bytes):
+            wrong = "was changed since the checkpoint beside it was written"
+            raise UserError(str(self.metrics_path), wrong, f"restore the file, or {anew}")
         if found.code != code_digest():
             remedy = f"finish the run with the code that began it, or {anew}"
             raise UserError(given, "was made by other code, and one run is never made by two", remedy)
         return found
+
+    def _metrics_digest(self, size: int) -> str:
+        """Return the SHA-256 of the first ``size`` bytes of ``metrics.jsonl``."""
+        if size == 0:
+            return hashlib.sha256().hexdigest()
+        with self.metrics_path.open("rb") as stream:
+            return hashlib.sha256(stream.read(size)).hexdigest()
+
+    def _refuse_deleted(self) -> None:
+        """Refuse to go on where somebody deleted the folder: what is written then would be no run's."""
+        if self._lock is None:
+            return
+        ours = os.fstat(self._lock)
+        if not self.path.exists() or not os.path.samestat(ours, self.path.stat()):
+            wrong = "was deleted or replaced while the run was at work"
+            raise UserError(str(self.path), wrong, "give the same command again to run it again")
 
     def _cut_metrics(self, size: int) -> None:
         if _size(self.metrics_path) > size:
@@ -226,7 +278,9 @@ def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         remedy = "restore the file, or delete the run's folder and run again"
         raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", remedy) from error
-    assert isinstance(found, dict)
+    if not isinstance(found, dict):
+        remedy = "restore the file, or delete the run's folder and run again"
+        raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", remedy)
     return found
 
 

@@ -84,6 +84,8 @@ def settle_torch(device: str) -> None:
     torch.backends.cudnn.allow_tf32 = False
     if device == "cpu":
         torch.set_num_threads(1)
+    else:
+        torch.cuda.set_device(device)  # trl and accelerate take the current one
 
 
 class _Session:

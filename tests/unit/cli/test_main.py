@@ -28,7 +28,7 @@ OPTIONS = {
     "report": {"results", "--allow-missing"},
     "index": {"folder"},
     "compare": {"own", "reference"},
-    "sync": {"results", "--tracking"},
+    "sync": {"results", "--tracking", "--new-store"},
     "study power": {
         *("--share", "--responses", "--prompts", "--raters", "--questions", "--alpha", "--power"),
         *("--prompt-sd", "--rater-sd"),

@@ -184,7 +184,7 @@ def test_a_tracking_server_that_is_away_stops_nothing(experiment: Path) -> None:
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     results = Path("results") / "small-quick" / "tiny"
-    assert f"`vader-bench sync {results}` sends them later" in warnings[0]
+    assert f"`vader-bench sync {results} --tracking {away}` sends them later" in warnings[0]
     done = call("sync", results, "--tracking", away, cwd=experiment.parent)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     done = call("sync", results, cwd=experiment.parent)

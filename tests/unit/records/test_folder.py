@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,7 +237,7 @@ def test_folder_in_use_is_refused(folder: RunFolder, run_config: RunConfig) -> N
     [
         (lambda data: data[:-1], "is damaged"),
         (lambda data: data.replace(b"state", b"stale"), "is damaged"),
-        (lambda data: data.replace(b'"version":1', b'"version":2'), "damaged or of another version"),
+        (lambda data: data.replace(b'"version":2', b'"version":3'), "damaged or of another version"),
         (lambda data: b"", "damaged or of another version"),
     ],
 )
@@ -300,3 +301,75 @@ def test_broken_line_in_the_middle_of_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"st\n{"step": 2}\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl: line 2: is not JSON"):
         read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_a_digit_changed_before_the_checkpoint_is_refused(folder: RunFolder, run_config: RunConfig) -> None:
+    for step in range(3):
+        folder.append_metrics({"step": step, "reward": 0.5})
+    folder.save_checkpoint(b"state")
+    folder.append_metrics({"step": 3, "reward": 0.5})
+    whole = folder.metrics_path.read_text()
+    folder.metrics_path.write_text(whole.replace("0.5", "0.6", 1))
+    again = reopened(folder, run_config)
+    with pytest.raises(
+        UserError, match=r"metrics\.jsonl: was changed since the checkpoint.*restore the file"
+    ):
+        again.resume()
+    folder.metrics_path.write_text(
+        whole.replace('"step": 3', '"step": 4')
+    )  # what is cut off is nobody's matter
+    assert again.resume() == b"state"
+    assert steps(again) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("moment", ["metrics", "checkpoint", "record"])
+def test_a_folder_deleted_under_its_run_is_not_made_again(
+    folder: RunFolder, run_config: RunConfig, record: Record, moment: str
+) -> None:
+    folder.append_metrics({"step": 0})
+    shutil.rmtree(folder.path)
+    with pytest.raises(UserError, match="was deleted or replaced while the run was at work; give the same"):
+        {
+            "metrics": lambda: folder.append_metrics({"step": 1}),
+            "checkpoint": lambda: folder.save_checkpoint(b"state"),
+            "record": lambda: folder.write_record(record),
+        }[moment]()
+    assert not folder.path.exists()
+    with reopened(folder, run_config) as again:
+        assert again.resume() is None
+
+
+def test_a_finished_run_opens_on_a_read_only_disk(
+    folder: RunFolder, run_config: RunConfig, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write_record(record)
+    folder.close()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("unlink", "rename", "replace", "write"):
+        monkeypatch.setattr(os, name, refuse)
+    with RunFolder(folder.path).open(run_config) as opened:
+        assert opened.load_record() == record
+
+
+def test_what_killed_writes_left_below_is_cleared_away_too(folder: RunFolder, run_config: RunConfig) -> None:
+    (folder.path / "samples").mkdir()
+    (folder.path / "samples" / f".heldout-0.mp4.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"half")
+    reopened(folder, run_config)
+    assert list((folder.path / "samples").iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", "3", "null", '"text"'])
+def test_a_line_of_metrics_that_is_no_table(tmp_path: Path, line: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl: line 2: is no line of metrics"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_a_folder_says_whether_somebody_works_in_it(folder: RunFolder) -> None:
+    other = RunFolder(folder.path)
+    assert other.in_use
+    folder.close()
+    assert not other.in_use

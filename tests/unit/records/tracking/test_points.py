@@ -1,0 +1,37 @@
+"""What a line of metrics tells MLflow."""
+
+from __future__ import annotations
+
+from tests.support.folders import evaluation_line, step_line
+from vader_bench.records.tracking.points import Point, points
+
+
+def test_a_held_out_look_is_the_reward_by_queries_and_by_device_seconds() -> None:
+    found = list(points(evaluation_line(4, 2.75)))
+    assert found[:2] == [Point("reward", 2.0, 4), Point("reward_by_gpu_second", 2.0, 2)]
+    assert Point("evaluation/heldout/reward", 1.0, 4) in found
+
+
+def test_a_look_at_another_split_is_not_the_reward() -> None:
+    keys = {point.key for point in points(evaluation_line(4, 2.75, "noun"))}
+    assert keys == {f"evaluation/noun/{what}" for what in ("reward", "gold", "prompt_share")}
+
+
+def test_the_gold_of_an_older_run_may_be_the_share_of_the_prompt() -> None:
+    line = evaluation_line(4, 2.75)
+    del line["prompt_share_mean"]
+    assert Point("evaluation/heldout/prompt_share", 0.5, 4) in list(points(line, "prompt_share"))
+
+
+def test_a_step_tells_its_metrics_and_the_whole_ledger() -> None:
+    keys = {point.key for point in points(step_line(4, 2.5))}
+    counted = (
+        "gradient_queries",
+        "frames_scored",
+        "denoiser_forwards",
+        "denoiser_backwards",
+        "vae_decodes",
+        "flops",
+    )
+    ledger = {f"ledger/{name}" for name in ("queries", "device_seconds", *counted)}
+    assert keys == {"train/reward", "train/loss"} | ledger
