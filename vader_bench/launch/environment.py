@@ -24,7 +24,7 @@ _JOB_PREFIXES = (
 """By these a process takes itself for one of several that train together. A worker trains alone: it would
 wait for the others for ever, or train in another precision than the experiment says."""
 _NO_NETWORK = ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE")
-"""accelerate refuses machines with several consumer cards without these; a worker sees one card."""
+"""accelerate refuses machines with several consumer cards without these; a worker sees one."""
 
 
 def device_in_worker(device: str) -> str:

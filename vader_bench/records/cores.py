@@ -37,7 +37,7 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
 
 
 def _chain(roots: list[Path], path: str) -> Iterator[Path]:
-    """Yield the groups from each root down to ``path``: a container sees its own at the root, others below."""
+    """Yield the groups from each root down to ``path``: a container sees its own at the root."""
     for root in roots:
         folder = root
         yield folder

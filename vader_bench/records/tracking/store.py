@@ -168,7 +168,7 @@ class Store:
     def _translated(self) -> Iterator[None]:
         """Turn all that MLflow and the libraries below it raise into a ``StoreError``."""
         from alembic.util import CommandError
-        from google.protobuf.json_format import ParseError
+        from google.protobuf.json_format import ParseError  # type: ignore[import-untyped] # has no annotations
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
         from sqlalchemy.exc import SQLAlchemyError

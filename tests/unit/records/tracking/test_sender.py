@@ -353,6 +353,7 @@ def test_a_deleted_experiment_is_named_with_the_way_back(results: Path) -> None:
     sender(results).send(run)
     client = MlflowClient(tracking_uri=local_store(results))
     found = client.get_experiment_by_name("small/tiny")
+    assert found is not None
     client.delete_experiment(found.experiment_id)
     with pytest.raises(StoreError, match=r"refuses .*'small/tiny' was deleted there") as caught:
         sender(results).send(run)
