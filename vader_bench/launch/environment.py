@@ -28,7 +28,7 @@ _NO_NETWORK = ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE")
 
 
 def device_in_worker(device: str) -> str:
-    """Return what the device ``device`` of this machine is called in its worker, which sees one card alone."""
+    """Return what ``device`` of this machine is called in its worker, which sees one card alone."""
     return "cuda:0" if device.startswith("cuda") else device
 
 

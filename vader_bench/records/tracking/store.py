@@ -176,10 +176,12 @@ class Store:
         try:
             yield
         except MlflowException as error:
-            network = isinstance(error.__cause__ or error.__context__, RequestException)
-            raise self._error(AWAY if network else REFUSES, error) from error
+            below = error.__cause__ or error.__context__
+            if isinstance(below, RequestException):
+                raise self._error(AWAY, _innermost(below)) from error
+            raise self._error(REFUSES, error) from error
         except RequestException as error:
-            raise self._error(AWAY, error) from error
+            raise self._error(AWAY, _innermost(error)) from error
         except (CommandError, OSError, SQLAlchemyError) as error:
             raise self._error(REFUSES, error) from error
         except (AttributeError, IndexError, KeyError, ParseError, TypeError, ValueError) as error:
@@ -204,8 +206,15 @@ def _settle() -> None:
         "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
     }.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they announce each table and each attempt
+
+
+def _innermost(error: Exception) -> Exception:
+    """Return what went wrong below all attempts of the network's libraries, e.g. a refused connection."""
+    found = error.args[0] if error.args else error
+    found = getattr(found, "reason", found)
+    return found if isinstance(found, Exception) else error
 
 
 def _unfinished(said: str) -> bool:
