@@ -95,6 +95,14 @@ class Method(ABC):
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
         self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
 
+    @classmethod
+    def round_queries(cls, config: Any) -> int:
+        """Return the reward queries that ``step`` spends where its allowance is no smaller.
+
+        A look that is no multiple of it cuts a round.
+        """
+        return int(config.batch_size * config.accumulation)
+
     @abstractmethod
     def step(self, allowance: int) -> dict[str, float]:
         """Spend at most ``allowance`` (at least 1) reward queries on one round of sampling and updating.

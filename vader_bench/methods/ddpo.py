@@ -132,6 +132,11 @@ class Ddpo(Method):
 
     # --- step ---
 
+    @classmethod
+    def round_queries(cls, config: DdpoConfig) -> int:
+        """Return the videos of a round."""
+        return config.prompts_per_round * config.samples_per_prompt
+
     def step(self, allowance: int) -> dict[str, float]:
         """Sample and judge the videos of a round, cut to ``allowance``, then update."""
         config = self.config
