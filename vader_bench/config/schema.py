@@ -252,7 +252,7 @@ class MeasureConfig(Strict):
     path_kl: bool = False
     """Whether every look measures how far sampling has moved from the base model."""
     peak_memory: bool = False
-    """Whether the first training step measures the memory of its tensors."""
+    """Whether the memory of the first training step is measured, on one that is thrown away."""
     lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = []
     """Scales of the trained adapters at which the model is looked at once more at the end."""
     chunks: int = Field(default=1, ge=1)

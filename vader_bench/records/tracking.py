@@ -82,6 +82,10 @@ def points(line: Mapping[str, Any], gold_as: str = "gold") -> Iterator[Point]:
         gold_as: what its gold is called: ``prompt_share`` of a run of 0.1.0.
     """
     queries = int(line["queries"])
+    for name, value in line.get("measured", {}).items():
+        yield Point(f"measured/{name}", value, queries)
+    if line["kind"] == "measurement":
+        return
     if line["kind"] == "step":
         for name, value in line["metrics"].items():
             yield Point(f"train/{name}", value, queries)
@@ -267,6 +271,8 @@ class Tracker:
             client.log_metric(run_id, name, hours, stamp, int(record.ledger["reward_queries"]))
         client.set_tag(run_id, "config_digest", record.config_digest)
         client.set_tag(run_id, "git_commit", str(record.git.get("commit", "")))
+        client.set_tag(run_id, "training_key", record.key)
+        client.set_tag(run_id, "taken_from", record.taken_from)
         client.log_artifact(run_id, str(run.record_path))
         if (run.path / "samples").is_dir():
             client.log_artifacts(run_id, str(run.path / "samples"), "samples")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 from pydantic import TypeAdapter
 from torch import nn
@@ -20,7 +21,7 @@ from vader_bench.evaluation.looks import Look, curve_mean, looks, scaled_looks, 
 from vader_bench.evaluation.measurements import Adapters, Measurer
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.record import SAMPLE_PROMPTS, Evaluation, FrontierPoint, Record
+from vader_bench.records.record import SAMPLE_PROMPTS, Evaluation, Extension, FrontierPoint, Record
 from vader_bench.records.trained import AdapterPoint, Origin, Training
 from vader_bench.training.load import Components
 from vader_bench.training.progress import Progress, Tally
@@ -92,7 +93,8 @@ class Measuring:
             motion=result.motion,
         )
         if log:
-            means = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
+            means: dict[str, Any] = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
+            means["measured"] = _measured(evaluation)
             self._run.append_metrics({"kind": "evaluation", "split": look.split, **point.spent(), **means})
             self.tally.heldout = means["curve_mean"] if look.split == HELDOUT else self.tally.heldout
         self.tally.ended(look, len(evaluation.scores))
@@ -134,6 +136,8 @@ class Measuring:
             extensions = self._measurer.extensions(config.evaluation.final_prompts, measure.chunks, last)
             self.tally.ended("extensions", len(extensions) * measure.chunks)
         loaded.take_out()
+        peak = self._peak_bytes() if measure.peak_memory else None
+        self._log_at_the_end(end, frontier, extensions, peak)
         return Record(
             experiment=config.experiment,
             suite=config.suite.suite,
@@ -152,11 +156,27 @@ class Measuring:
             packages=origin.packages,
             machine=origin.machine,
             git=origin.git,
-            peak_bytes=self._peak_bytes() if measure.peak_memory else None,
+            peak_bytes=peak,
             frontier=frontier,
             extensions=extensions,
             samples=samples,
         )
+
+    def _log_at_the_end(
+        self,
+        end: AdapterPoint,
+        frontier: Sequence[FrontierPoint],
+        extensions: Sequence[Extension],
+        peak_bytes: int | None,
+    ) -> None:
+        """Add to the metrics what is measured of the trained adapters beside looks, if anything is."""
+        found: dict[str, float] = {} if peak_bytes is None else {"peak_bytes": peak_bytes}
+        for point in frontier:
+            found[f"scale_{point.scale:g}/reward"] = fmean(score.reward for score in point.look.scores)
+        for chunk, rewards in enumerate(zip(*(one.rewards for one in extensions), strict=True), start=1):
+            found[f"chunk_{chunk}/reward"] = fmean(rewards)
+        if found:
+            self._run.append_metrics({"kind": "measurement", **end.spent(), "measured": found})
 
     def _peak_bytes(self) -> int | None:
         """Return the memory of a first step of the method, taken once more and thrown away."""
@@ -239,6 +259,14 @@ class _Loaded:
                 self._lora = Lora.from_file(self._denoiser, path)
             self._queries = point.queries
         return self._lora
+
+
+def _measured(evaluation: Evaluation) -> dict[str, float]:
+    """Return what a look measures beside reward, truth and share, by ``<split>/<name>``."""
+    found = {name: getattr(evaluation, name) for name in ("diversity", "motion", "path_kl")}
+    for judge in evaluation.scores[0].others:
+        found[f"judge/{judge}"] = fmean(score.others[judge] for score in evaluation.scores)
+    return {f"{evaluation.split}/{name}": value for name, value in found.items() if value is not None}
 
 
 def _means(evaluation: Evaluation) -> dict[str, float]:

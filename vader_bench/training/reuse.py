@@ -52,6 +52,8 @@ def take_training(
     held = RunFolder(folder)
     if held.trained:
         return _experiment(held.load_training().taken_from)
+    if not trained:
+        return ""
     key = training_key(training_depends_on(config, device))
     wanted = {look.queries for look in looks(config)}
     for source in trained.get(key, []):
