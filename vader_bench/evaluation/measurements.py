@@ -22,7 +22,9 @@ from vader_bench.evaluation.looks import Look
 from vader_bench.evaluation.video import encode_mp4
 from vader_bench.records import provenance
 from vader_bench.records.measurements import MeasurementFolder
+from vader_bench.records.provenance import plugin_code
 from vader_bench.records.record import EXTENDED, SAMPLE_PROMPTS, Extension, Sample
+from vader_bench.rewards import REWARDS
 
 __all__ = ["BASE_FOLDER", "MEASUREMENTS_FOLDER", "SAMPLES_FOLDER", "Adapters", "Measurer", "at_scale"]
 
@@ -206,15 +208,13 @@ def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[s
 
 def _judges(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Any]:
     """Return what decides the scores of a video."""
-    suite = config.suite.model_dump(mode="json")
-    gold = config.suite.gold_for(config.reward)
-    names = [name for name in config.evaluation.measure.judges if name != config.reward]
+    suite, reward = config.suite, config.reward
+    others = [name for name in config.evaluation.measure.judges if name != reward]
+    named = {"reward": suite.rewards[reward], "gold": suite.gold_for(reward), "share": suite.prompt_share}
+    named |= {f"judge {name}": suite.rewards[name] for name in others}
+    there = {name: component for name, component in named.items() if component is not None}
     return {
-        "reward": suite["rewards"][config.reward],
-        "gold": None if gold is None else gold.model_dump(mode="json"),
-        "prompt_share": suite["prompt_share"],
-        "judges": {name: suite["rewards"][name] for name in names},
-        "judges_weights": {
-            name: digests[f"weights/{name}"] for name in config.suite.weights(config.reward, *names)
-        },
+        "judges": {name: component.model_dump(mode="json") for name, component in there.items()},
+        "judges_weights": {name: digests[f"weights/{name}"] for name in suite.weights(reward, *others)},
+        "plugins": {name: plugin_code(REWARDS.get(one.family)) for name, one in there.items()},
     }

@@ -20,7 +20,7 @@ from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.records.record import Record
-from vader_bench.records.trained import Origin, Training
+from vader_bench.records.trained import Provenance, Training
 from vader_bench.records.upgrade import RECORD_VERSION
 
 __all__ = ["ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics", "read_record"]
@@ -94,7 +94,8 @@ class RunFolder:
         self._take_lock()
         with ExitStack() as refused:
             refused.callback(self.close)
-            files.remove_temporaries(self.path)
+            for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+                files.remove_temporaries(folder)
             self._claim(config)
             if self.trained or self.finished:
                 self._checkpoint_path.unlink(missing_ok=True)
@@ -135,7 +136,7 @@ class RunFolder:
         )
         files.write_bytes(self._checkpoint_path, head.model_dump_json().encode() + b"\n" + payload)
 
-    def begin(self, origin: Origin) -> Origin:
+    def begin(self, origin: Provenance) -> Provenance:
         """Note what is in force when training begins; return what was when it began, if it goes on.
 
         Raises:
@@ -153,13 +154,13 @@ class RunFolder:
         files.write_json(self.origin_path, origin.model_dump(mode="json"))
         return origin
 
-    def load_origin(self) -> Origin:
+    def load_origin(self) -> Provenance:
         """Return what was in force when training began.
 
         Raises:
             UserError: the file is missing or damaged.
         """
-        return _read(self.origin_path, Origin)
+        return _read(self.origin_path, Provenance)
 
     def resume(self) -> bytes | None:
         """Return the last checkpoint, and cut ``metrics.jsonl`` back to what belongs to it.
@@ -234,7 +235,10 @@ class RunFolder:
             held = files.read_json(self._config_path)
             if held != asked:
                 changes = ", ".join(islice((told for _, told in _changed(held, asked)), 3))
-                remedy = "choose another results folder, or delete this one to run anew"
+                remedy = (
+                    "name the experiment otherwise, so that it takes what is trained here and measures it, "
+                    "choose another results folder, or delete this one to run it again"
+                )
                 raise UserError(str(self.path), f"holds a run of another configuration ({changes})", remedy)
             return
         strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME})

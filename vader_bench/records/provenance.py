@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = [
     "COMPUTING", "PACKAGES", "code_digest", "device_name", "git_state", "imported_files", "machine",
-    "package_versions", "repository_root", "training_code",
+    "package_versions", "plugin_code", "repository_root", "training_code",
 ]  # fmt: skip
 
 PACKAGES = (
@@ -52,6 +52,21 @@ def training_code() -> str:
     A comma in a report changes nothing of it, and a file that is edited while a process trains neither.
     """
     return _digest(_PACKAGE, imported_files(_PACKAGE, _TRAINING))
+
+
+def plugin_code(thing: object) -> str:
+    """Return the SHA-256 of the package that defines ``thing``; empty where it is this one.
+
+    Args:
+        thing: a class or a function, as an installed package adds to a registry.
+    """
+    name = getattr(thing, "__module__", "").partition(".")[0]
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if name == _PACKAGE.name or path is None:
+        return ""
+    if Path(path).name == "__init__.py":
+        return code_digest(Path(path).parent)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def imported_files(package: Path, start: str) -> set[Path]:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from vader_bench.records.record import Stored
 
-__all__ = ["AdapterPoint", "Origin", "Training"]
+__all__ = ["AdapterPoint", "Provenance", "Training"]
 
 
-class Origin(Stored):
+class Provenance(Stored):
     """What was in force when a training began: ``origin.json``."""
 
     version: Literal[1] = 1

@@ -67,8 +67,7 @@ def build_report(
         results_dir: ``results/<experiment>/<suite>``.
         reference_dir: the results folder to agree with.
         allow_missing: report although records are missing, and say ``missing`` where they are.
-        command: the command that made the results, to name in the report; by default the one that an
-            earlier report names, or those that the records know.
+        command: what made the results; by default what an earlier report or the records say.
 
     Raises:
         UserError: see ``load_results``; or runs that cannot be compared; or the disk refuses.

@@ -10,7 +10,8 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.methods import METHODS
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records import provenance
-from vader_bench.records.trained import Origin
+from vader_bench.records.trained import Provenance
+from vader_bench.rewards import REWARDS
 from vader_bench.weights.resolve import digest
 
 __all__ = ["input_digests", "make_origin", "training_depends_on", "training_key"]
@@ -38,6 +39,7 @@ def training_depends_on(config: RunConfig, device: str) -> dict[str, Any]:
         "sampler": said["sampler"],
         "decode_frames": suite.decode_frames,
         "reward": said["rewards"][config.reward],
+        "plugin": provenance.plugin_code(REWARDS.get(suite.rewards[config.reward].family)),
         "weights": {name: digest(name) for name in inputs},
         "prompts": load_prompts(config.prompts).digests()["train"],
         "method": config.method,
@@ -56,7 +58,7 @@ def training_key(depends_on: Mapping[str, Any]) -> str:
     return files.sha256_text(files.canonical_json(depends_on))
 
 
-def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], command: str) -> Origin:
+def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], command: str) -> Provenance:
     """Return what is in force now, when the training of a run begins.
 
     Args:
@@ -66,7 +68,7 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
         command: what was called.
     """
     depends_on = training_depends_on(config, device)
-    return Origin(
+    return Provenance(
         key=training_key(depends_on),
         depends_on=depends_on,
         command=command,

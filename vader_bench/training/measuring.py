@@ -22,7 +22,7 @@ from vader_bench.evaluation.measurements import Adapters, Measurer
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import SAMPLE_PROMPTS, Evaluation, Extension, FrontierPoint, Record
-from vader_bench.records.trained import AdapterPoint, Origin, Training
+from vader_bench.records.trained import AdapterPoint, Provenance, Training
 from vader_bench.training.load import Components
 from vader_bench.training.progress import Progress, Tally
 from vader_bench.training.workbench import make_method
@@ -115,7 +115,7 @@ class Measuring:
         self._run.write_record(record)
         return record
 
-    def _record(self, origin: Origin, training: Training, loaded: _Loaded) -> Record:
+    def _record(self, origin: Provenance, training: Training, loaded: _Loaded) -> Record:
         config, measure = self._config, self._config.evaluation.measure
         told = {(line["split"], line["queries"]) for line in self._run.metrics() if "split" in line}
         evaluations = [
@@ -206,7 +206,7 @@ class Measuring:
         trained = Adapters("untrained", lambda: None)
         return self._measurer.kept(trained, asked, _BYTES, make)
 
-    def _require_same_weights(self, origin: Origin) -> None:
+    def _require_same_weights(self, origin: Provenance) -> None:
         for name, trained_with in origin.depends_on["weights"].items():
             if self._components.digests[f"weights/{name}"] != trained_with:
                 wrong = f"was trained with other weights {name!r} than are here"

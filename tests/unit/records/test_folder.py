@@ -22,7 +22,7 @@ from vader_bench.records import folder as module
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.records.provenance import repository_root
 from vader_bench.records.record import Record
-from vader_bench.records.trained import Origin, Training
+from vader_bench.records.trained import Provenance, Training
 
 
 @pytest.fixture
@@ -116,8 +116,11 @@ def test_half_written_files_are_cleared_away(folder: RunFolder, run_config: RunC
     folder.save_checkpoint(b"old")
     (folder.path / f".checkpoint.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"new, but only ha")
     (folder.path / f".record.json.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"{")
+    (folder.path / "samples").mkdir()
+    (folder.path / "samples" / f".heldout-0.mp4.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"")
     again = reopened(folder, run_config)
-    assert names(again) == ["checkpoint", "config.json"]
+    assert names(again) == ["checkpoint", "config.json", "samples"]
+    assert list((again.path / "samples").iterdir()) == []
     assert again.resume() == b"old"
 
 
@@ -211,7 +214,7 @@ def test_folder_of_another_configuration_is_refused(folder: RunFolder, run_confi
     folder.close()
     settings = run_config.settings.model_copy(update={"k": 3})
     other = run_config.model_copy(update={"reward_queries": 512, "settings": settings})
-    message = r"another configuration \(reward_queries 128, not 512, settings.k 1, not 3\); choose another"
+    message = r"another configuration \(reward_queries 128, not 512, settings.k 1, not 3\); name the"
     with pytest.raises(UserError, match=message):
         RunFolder(folder.path).open(other)
     with RunFolder(folder.path).open(run_config):  # the refusal let go of the folder
@@ -259,10 +262,10 @@ def test_metrics_shorter_than_the_checkpoint_knows(folder: RunFolder) -> None:
         folder.resume()
 
 
-def origin(**changes: Any) -> Origin:
+def origin(**changes: Any) -> Provenance:
     depends_on = {"code": "1" * 64, "packages": {"torch": "2.13"}, "seed": 1} | changes
     key = files.sha256_text(files.canonical_json(depends_on))
-    return Origin(
+    return Provenance(
         key=key, depends_on=depends_on, command="c", digests={}, packages={}, machine={}, git={"commit": key}
     )
 
@@ -316,7 +319,7 @@ def test_a_trained_run_goes_on_with_its_measurements(folder: RunFolder, run_conf
 def test_a_damaged_origin_is_refused(folder: RunFolder) -> None:
     folder.begin(origin())
     files.write_json(folder.origin_path, {"version": 1})
-    with pytest.raises(UserError, match=r"origin\.json: is no origin \(key: Field required"):
+    with pytest.raises(UserError, match=r"origin\.json: is no provenance \(key: Field required"):
         folder.load_origin()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from vader_bench.records.provenance import (
     imported_files,
     machine,
     package_versions,
+    plugin_code,
     repository_root,
     training_code,
 )
@@ -77,6 +79,18 @@ def test_what_a_file_imports_is_found_by_way_of_others_and_late(tmp_path: Path) 
         write_text(package / name, text)
     found = {path.relative_to(package).as_posix() for path in imported_files(package, "start.py")}
     assert found == {"start.py", "one.py", "sub/__init__.py", "sub/two.py", "three.py"}
+
+
+def test_code_of_a_plug_in_is_that_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "plugged" / "__init__.py", "")
+    write_text(tmp_path / "plugged" / "rewards.py", "class Reward: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    reward = import_module("plugged.rewards").Reward
+    digest = plugin_code(reward)
+    write_text(tmp_path / "plugged" / "formula.py", "x = 1")
+    assert len(digest) == len(plugin_code(reward)) == 64
+    assert digest != plugin_code(reward)
+    assert plugin_code(plugin_code) == ""
 
 
 def test_training_code_is_what_trains_and_measures() -> None:
