@@ -29,10 +29,11 @@ def test_workers_get_the_runs_that_are_not_finished(
         return []
 
     monkeypatch.setattr(_work, "launch", launch)
-    jobs = [Job(run_config(seed=seed), tmp_path / "runs" / str(seed)) for seed in (1, 2)]
+    folder = tmp_path / "small" / "tiny"
+    jobs = [Job(run_config(seed=seed), folder / "runs" / str(seed)) for seed in (1, 2)]
     for seed in finished:
-        write_text(RunFolder(tmp_path / "runs" / str(seed)).record_path, "{}")
-    _work.work(jobs, tmp_path, 1, "http://127.0.0.1:9")
+        write_text(RunFolder(folder / "runs" / str(seed)).record_path, "{}")
+    _work.work(jobs, folder, 1, "http://127.0.0.1:9")
     assert given == launched
     already = f"{len(finished)} finished already, " if finished else ""
     assert f"2 runs: {already}{2 - len(finished)} trained" in capsys.readouterr().err
