@@ -212,6 +212,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def round_queries(self) -> int:
+        """Return how many reward queries a round takes, the least that the method spends at once.
+
+        Looks and budgets are multiples of it, so that every round is whole.
+        """
+        return 1
+
 
 class ArmEntry(Strict, extra="allow"):
     """What a file says of an arm: three keys, and settings, which ``experiment.arms`` reads."""

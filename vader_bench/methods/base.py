@@ -35,6 +35,11 @@ class MethodConfig(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
 
+    @property
+    @abstractmethod
+    def round_queries(self) -> int:
+        """Return how many reward queries a round takes; see ``Settings``."""
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -94,14 +99,6 @@ class Method(ABC):
         )
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
         self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
-
-    @classmethod
-    def round_queries(cls, config: Any) -> int:
-        """Return the reward queries that ``step`` spends where its allowance is no smaller.
-
-        A look that is no multiple of it cuts a round.
-        """
-        return int(config.batch_size * config.accumulation)
 
     @abstractmethod
     def step(self, allowance: int) -> dict[str, float]:

@@ -51,6 +51,11 @@ class DdpoConfig(MethodConfig):
     statistics_min_count: int = Field(default=4, ge=1)
     """Rewards of a prompt below which those of the whole round are used."""
 
+    @property
+    def round_queries(self) -> int:
+        """Return the videos between two rounds of updates."""
+        return self.prompts_per_round * self.samples_per_prompt
+
 
 # --- setup ---
 
@@ -131,11 +136,6 @@ class Ddpo(Method):
         return self.judge(latents, prompts, self._frames).score
 
     # --- step ---
-
-    @classmethod
-    def round_queries(cls, config: DdpoConfig) -> int:
-        """Return the videos of a round."""
-        return config.prompts_per_round * config.samples_per_prompt
 
     def step(self, allowance: int) -> dict[str, float]:
         """Sample and judge the videos of a round, cut to ``allowance``, then update."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
-from vader_bench.methods import METHODS
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records import provenance
 from vader_bench.records.trained import Provenance
@@ -91,6 +90,6 @@ def _cuts(config: RunConfig) -> list[int]:
     """Return the looks along the training if one of them is no multiple of the method's round."""
     if not config.reward_queries:
         return []
-    method, every = METHODS.get(config.method), config.evaluation.every
+    every, round_queries = config.evaluation.every, config.settings.round_queries
     stops = list(range(every, config.reward_queries, every))
-    return stops if any(stop % method.round_queries(config.settings) for stop in stops) else []
+    return stops if any(stop % round_queries for stop in stops) else []

@@ -114,7 +114,8 @@ def test_what_another_experiment_has_trained_is_not_trained_again(finished: Fini
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     evaluation = experiment_data()["evaluation"] | {"every": 8, "final_prompts": 2}
-    write_yaml(folder / "other.yaml", experiment_data() | {"experiment": "other", "evaluation": evaluation})
+    changes = {"experiment": "other", "evaluation": evaluation, "quick": {}}
+    write_yaml(folder / "other.yaml", experiment_data() | changes)
     done = call("run", "other.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "5 runs: 1 of the base model, 4 taken from small, 0 trained" in done.stderr

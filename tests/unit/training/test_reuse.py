@@ -126,14 +126,13 @@ def test_another_suite_is_another_training_and_another_name_is_not(
     results: Path, tiny_pipeline: Path, tmp_path: Path
 ) -> None:
     suite = table_run(tiny_pipeline).suite.model_dump()
-    for number, other in enumerate(
-        (
-            {"sampler": {"steps": 3, "eta": 1.0, "guidance": 1.0}},
-            {"decode_frames": 1},
-            {"memory": {"slicing": True}},
-            {"rewards": {"red": {"family": "brightness"}, "bright": {"family": "brightness"}}},
-        )
-    ):
+    others: list[dict[str, Any]] = [
+        {"sampler": {"steps": 3, "eta": 1.0, "guidance": 1.0}},
+        {"decode_frames": 1},
+        {"memory": {"slicing": True}},
+        {"rewards": {"red": {"family": "brightness"}, "bright": {"family": "brightness"}}},
+    ]
+    for number, other in enumerate(others):
         assert take(table_run(tiny_pipeline, suite=suite | other), results, tmp_path / str(number)) == ""
     named = table_run(tiny_pipeline, suite=suite | {"suite": "other", "gold": {}}, arm="arm-1")
     assert take(named, results, tmp_path) == "figure"
