@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from vader_bench.config.names import BASE
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure, make_display
 from vader_bench.launch.local import launch, worker_devices
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.tracking import Tracker
+from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute
 
-__all__ = ["failed", "work"]
+__all__ = ["command_line", "counted", "failed", "work"]
+
+_FINISHED, _UNTRAINED, _TRAINED = "finished already", "of the base model", "trained"
 
 _INTERRUPTED_SECONDS = 2.0
 """Who has pressed Ctrl-C waits no longer for a store that does not answer."""
 
 
-def work(jobs: Sequence[Job], folder: Path, workers: int | None, tracking: str | None) -> Tracker:
+def work(
+    jobs: Sequence[Job],
+    folder: Path,
+    workers: int | None,
+    tracking: str | None,
+    *,
+    fresh: bool = False,
+    command: str = "",
+) -> Tracker:
     """Execute ``jobs`` in worker processes and return the tracker that follows them, to be finished.
+
+    A run whose training another experiment beside ``folder`` has done takes it, and is measured alone.
 
     Args:
         jobs: the runs; those that are finished already are left alone, and take no time of a worker.
         folder: folder of the experiment, ``<results>/<experiment>/<suite>``.
         workers: runs at a time.
         tracking: address of the MLflow store.
+        fresh: train every run here, whoever has trained it.
+        command: what the user called, for the records.
 
     Raises:
         UserError: runs failed; all others are done.
     """
-    left = [job for job in jobs if not RunFolder(job.folder).finished]
-    console = Console(stderr=True)
+    console, devices = Console(stderr=True), worker_devices(workers)
     with make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
-        if len(left) < len(jobs):
-            display.note(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
+        trained = {} if fresh else find_trainings(folder.parent.parent)
+        display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))
+        left = [job for job in jobs if not RunFolder(job.folder).finished]
+        do = partial(execute, command=command)
         try:
-            failures = launch(left, worker_devices(workers), display, execute, tracker.watch) if left else []
+            failures = launch(left, devices, display, do, tracker.watch) if left else []
         except KeyboardInterrupt:
             _end(tracker, jobs, [])
             tracker.finish(patience=_INTERRUPTED_SECONDS)
@@ -56,6 +76,41 @@ def _end(tracker: Tracker, jobs: Sequence[Job], failures: Sequence[Failure]) -> 
     names = {failure.name for failure in failures}
     for job in jobs:
         (tracker.failed if job.name in names else tracker.ended)(job.folder)
+
+
+def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence[RunFolder]]) -> str:
+    """Take the training of a run from elsewhere, if it is there, and return the word for where it is from."""
+    if fresh:
+        forget_taken(job.config, job.folder)
+    if RunFolder(job.folder).finished:
+        return _FINISHED
+    if job.config.method == BASE:
+        return _UNTRAINED
+    taken_from = take_training(job.config, job.folder, device, trained)
+    return f"taken from {taken_from}" if taken_from else _TRAINED
+
+
+def counted(words: Sequence[str]) -> str:
+    """Return a line with where all trainings come from: ``3 runs: 2 taken from fig7, 1 trained``."""
+    counts = Counter(words)
+    taken = sorted(word for word in counts if word not in {_FINISHED, _UNTRAINED, _TRAINED})
+    told = [f"{counts[word]} {word}" for word in (_FINISHED, _UNTRAINED, *taken) if counts[word]]
+    runs = f"{len(words)} {'run' if len(words) == 1 else 'runs'}"
+    return f"{runs}: {', '.join([*told, f'{counts[_TRAINED]} {_TRAINED}'])}"
+
+
+def command_line(verb: str, file: Path, options: Mapping[str, object]) -> str:
+    """Return the command as it would be typed again; options that were not given are left out.
+
+    The address of a tracking server is no option here: it may hold a password, and decides no number.
+    """
+    words = ["vader-bench", verb, str(file)]
+    for name, value in options.items():
+        if value is True:
+            words.append(name)
+        elif value is not None and value is not False:
+            words += [name, str(value)]
+    return shlex.join(words)
 
 
 def failed(failures: Sequence[Failure], runs: int) -> UserError:

@@ -20,10 +20,16 @@ def command(
     out: Out = Path("results"),
     workers: Workers = None,
     tracking: Tracking = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train every run, though another experiment has trained it.")
+    ] = False,
 ) -> None:
-    """Run an experiment and write its report. Given again, it goes on where it was interrupted."""
+    """Run an experiment and write its report. Given again, it goes on where it was interrupted.
+
+    A run that another experiment in the same folder of results has trained is taken from it, and measured.
+    """
     from vader_bench.cli._report import show_report
-    from vader_bench.cli._work import work
+    from vader_bench.cli._work import command_line, work
     from vader_bench.experiment.resolve import claim, resolve_experiment, write_experiment
     from vader_bench.report.index import write_index
 
@@ -32,8 +38,9 @@ def command(
     jobs = resolved.jobs(out)
     claim(jobs)
     write_experiment(resolved, folder)
-    tracker = work(jobs, folder, workers, tracking)
-    given = f"vader-bench run {experiment}{' --quick' if quick else ''}{f' --seeds {seeds}' if seeds else ''}"
+    options = {"--suite": suite, "--quick": quick, "--seeds": seeds, "--out": out, "--workers": workers}
+    given = command_line("run", experiment, options | {"--fresh": fresh})
+    tracker = work(jobs, folder, workers, tracking, fresh=fresh, command=given)
     code = show_report(folder, tracker, command=given)
     typer.echo(f"{'all results':<18}{write_index(out)}")
     raise typer.Exit(code)

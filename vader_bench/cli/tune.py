@@ -20,7 +20,7 @@ def command(
     tracking: Tracking = None,
 ) -> None:
     """Tune all methods equally, on development prompts, and store all trials and the choice."""
-    from vader_bench.cli._work import work
+    from vader_bench.cli._work import command_line, work
     from vader_bench.experiment.load import load_suite
     from vader_bench.experiment.resolve import claim, require_weights
     from vader_bench.experiment.tuning import TRIALS_NAME, load_tune, make_trials, write_choice
@@ -32,7 +32,8 @@ def command(
     folder = out / config.experiment / chosen.suite
     jobs = [trial.job(folder) for trial in trials]
     claim(jobs)
-    work(jobs, folder, workers, tracking).finish()
+    options = {"--suite": suite, "--out": out, "--workers": workers}
+    work(jobs, folder, workers, tracking, command=command_line("tune", tuning, options)).finish()
     choice = write_choice(config, chosen, trials, folder)
     typer.echo(f"{len(trials)} trials: {folder / TRIALS_NAME}")
     typer.echo(choice.read_text("utf-8"))

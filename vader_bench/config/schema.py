@@ -212,6 +212,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def round_queries(self) -> int:
+        """Return how many reward queries a round takes, the least that the method spends at once.
+
+        Looks and budgets are multiples of it, so that every round is whole.
+        """
+        return 1
+
 
 class ArmEntry(Strict, extra="allow"):
     """What a file says of an arm: three keys, and settings, which ``experiment.arms`` reads."""
@@ -252,7 +260,7 @@ class MeasureConfig(Strict):
     path_kl: bool = False
     """Whether every look measures how far sampling has moved from the base model."""
     peak_memory: bool = False
-    """Whether the first training step measures the memory of its tensors."""
+    """Whether the memory of the first training step is measured, on one that is thrown away."""
     lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = []
     """Scales of the trained adapters at which the model is looked at once more at the end."""
     chunks: int = Field(default=1, ge=1)

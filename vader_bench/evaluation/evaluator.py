@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,7 +25,8 @@ from vader_bench.seeding import torch_stream
 __all__ = ["EvaluationResult", "Evaluator"]
 
 
-class EvaluationResult(NamedTuple):
+@dataclass(frozen=True)
+class EvaluationResult:
     """What a look at a model shows."""
 
     scores: list[VideoScore]

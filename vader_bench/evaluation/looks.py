@@ -10,7 +10,7 @@ from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.config.schema import RunConfig
 from vader_bench.records.record import Evaluation
 
-__all__ = ["Look", "curve_mean", "looks", "video_count"]
+__all__ = ["Look", "curve_mean", "looks", "scaled_looks", "video_count"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Look:
     """At most this many prompts, the first ones of the split."""
     samples: int
     """Videos per prompt."""
+    scale: float = 1.0
+    """Of the adapters; looks at other scales are no part of the curve."""
 
 
 def looks(config: RunConfig) -> list[Look]:
@@ -52,6 +54,16 @@ def looks(config: RunConfig) -> list[Look]:
                 for split in evaluation.splits
             ]
     return found
+
+
+def scaled_looks(config: RunConfig) -> list[Look]:
+    """Return the looks at the trained adapters scaled: 0 is the base model, 1 what was trained.
+
+    Scaling goes from the one through the other and beyond, with one training.
+    """
+    scales = [] if config.method == BASE else config.evaluation.measure.lora_scales
+    prompts = config.evaluation.final_prompts
+    return [Look(config.reward_queries, HELDOUT, prompts, 1, scale) for scale in scales]
 
 
 def _final(config: RunConfig, queries: int, samples: int) -> list[Look]:

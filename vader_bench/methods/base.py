@@ -35,6 +35,11 @@ class MethodConfig(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
 
+    @property
+    @abstractmethod
+    def round_queries(self) -> int:
+        """Return how many reward queries a round takes; see ``Settings``."""
+
 
 @dataclass(frozen=True)
 class Workbench:

@@ -51,6 +51,11 @@ class DdpoConfig(MethodConfig):
     statistics_min_count: int = Field(default=4, ge=1)
     """Rewards of a prompt below which those of the whole round are used."""
 
+    @property
+    def round_queries(self) -> int:
+        """Return the videos between two rounds of updates."""
+        return self.prompts_per_round * self.samples_per_prompt
+
 
 # --- setup ---
 

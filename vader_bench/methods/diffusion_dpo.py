@@ -47,6 +47,11 @@ class DiffusionDpoConfig(MethodConfig):
     updates_per_pair: int = Field(default=1, ge=1)
     """Updates a pair takes part in (offline: on average), each with fresh noise and timesteps."""
 
+    @property
+    def round_queries(self) -> int:
+        """Return the videos whose pairs make an update."""
+        return self.batch_size * self.accumulation
+
     @model_validator(mode="after")
     def _whole_groups(self) -> DiffusionDpoConfig:
         if self.batch_size % self.group_size:

@@ -28,6 +28,11 @@ class VaderConfig(MethodConfig):
     """Last sampler steps that carry gradient; ``random`` draws it from 1 to the number of steps at
     every update."""
 
+    @property
+    def round_queries(self) -> int:
+        """Return the videos of an update."""
+        return self.batch_size * self.accumulation
+
 
 # --- setup ---
 

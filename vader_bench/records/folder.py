@@ -6,25 +6,34 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.records.provenance import code_digest
-from vader_bench.records.record import RECORD_VERSION, Record
+from vader_bench.records.record import Record
+from vader_bench.records.trained import Provenance, Training
+from vader_bench.records.upgrade import RECORD_VERSION
 
-__all__ = ["LOG_NAME", "RunFolder", "read_metrics", "read_record"]
+__all__ = ["ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics", "read_record"]
+
+ADAPTER_NAME = "lora.safetensors"
+"""The adapters after the whole budget; those of looks before are in ``adapters/``."""
+TRAINING_NAME = "training.json"
 
 LOG_NAME = "log.txt"
 """What a worker prints while it does the run; it may be there before the run is."""
+
+
+_File = TypeVar("_File", bound=BaseModel)
 
 
 class _Head(BaseModel):
@@ -33,8 +42,6 @@ class _Head(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[2] = 2
-    code: str
-    """Digest of the package's code: one run is made by one code."""
     metrics_bytes: int
     """How much of ``metrics.jsonl`` belongs to the checkpoint."""
     metrics_sha256: str
@@ -44,17 +51,21 @@ class _Head(BaseModel):
 
 
 class RunFolder:
-    """One run's folder. What it holds is whole at every moment, or told apart from what is not.
+    """One run's folder. What it holds is whole at every moment, or distinguished from what is not.
 
-    ``config.json`` is what was asked; ``metrics.jsonl`` grows by a line at a time; ``checkpoint`` is the last
-    state to continue from, and says how much of ``metrics.jsonl`` belongs to it; ``record.json`` comes last
-    and means that the run is finished. Use it as a context manager: it is locked from ``open`` to ``close``.
+    ``config.json`` is what was asked; ``origin.json`` what was in force when training began;
+    ``metrics.jsonl`` grows by a line at a time; ``checkpoint`` is the last state to continue from, and says
+    how much of ``metrics.jsonl`` belongs to it; ``training.json`` means that the run is trained, its adapters
+    beside it; ``record.json`` comes last, when all is measured, and means that the run is finished. Use it as
+    a context manager: it is locked from ``open`` to ``close``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics_path = path / "metrics.jsonl"
         self.record_path = path / "record.json"
+        self.training_path = path / TRAINING_NAME
+        self.origin_path = path / "origin.json"
         self._config_path = path / "config.json"
         self._checkpoint_path = path / "checkpoint"
         self._lock: int | None = None
@@ -66,8 +77,8 @@ class RunFolder:
 
     @property
     def resumable(self) -> bool:
-        """Tell whether there is a state to continue from."""
-        return self._checkpoint_path.exists()
+        """Tell whether there is a state to continue from: of the training, or all of it."""
+        return self.trained or self._checkpoint_path.exists()
 
     @property
     def in_use(self) -> bool:
@@ -81,6 +92,17 @@ class RunFolder:
             os.close(handle)
         return False
 
+    @property
+    def trained(self) -> bool:
+        """Tell whether the budget is spent and the adapters are kept; measurements may be missing."""
+        return self.training_path.exists()
+
+    def adapter_path(self, queries: int, budget: int) -> Path:
+        """Return the file of the adapters after ``queries`` of ``budget`` reward queries."""
+        if queries == budget:
+            return self.path / ADAPTER_NAME
+        return self.path / "adapters" / f"{queries}.safetensors"
+
     def open(self, config: RunConfig) -> Self:
         """Take the folder for the run ``config``; make it where it does not exist.
 
@@ -91,9 +113,11 @@ class RunFolder:
         self._take_lock()
         with ExitStack() as refused:
             refused.callback(self.close)
-            files.remove_temporaries(self.path)
+            for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+                files.remove_temporaries(folder)
             self._claim(config)
-            if self.finished and self._checkpoint_path.exists():  # a read-only disk refuses even to miss it
+            # a read-only disk refuses even to delete what is not there
+            if (self.trained or self.finished) and self._checkpoint_path.exists():
                 self._checkpoint_path.unlink()
             refused.pop_all()
         return self
@@ -134,12 +158,37 @@ class RunFolder:
         """
         self._refuse_deleted()
         head = _Head(
-            code=code_digest(),
             metrics_bytes=_size(self.metrics_path),
             metrics_sha256=self._metrics_digest(_size(self.metrics_path)),
             sha256=hashlib.sha256(payload).hexdigest(),
         )
         files.write_bytes(self._checkpoint_path, head.model_dump_json().encode() + b"\n" + payload)
+
+    def begin(self, origin: Provenance) -> Provenance:
+        """Note what is in force when training begins; return what was when it began, if it goes on.
+
+        Raises:
+            UserError: there is a checkpoint, and it was made of something else: other code, packages,
+                weights, prompts, or on another device.
+        """
+        if self._checkpoint_path.exists() and self.origin_path.exists():
+            begun = self.load_origin()
+            if begun.key != origin.key:
+                changed = ", ".join(key for key, _ in _changed(begun.depends_on, origin.depends_on))
+                remedy = "finish the run with what began it, or delete the run's folder to run it again"
+                wrong = f"was made with other {changed}, and one run is never made of two"
+                raise UserError(str(self._checkpoint_path), wrong, remedy)
+            return begun
+        files.write_json(self.origin_path, origin.model_dump(mode="json"))
+        return origin
+
+    def load_origin(self) -> Provenance:
+        """Return what was in force when training began.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return _read(self.origin_path, Provenance)
 
     def resume(self) -> bytes | None:
         """Return the last checkpoint, and cut ``metrics.jsonl`` back to what belongs to it.
@@ -149,15 +198,45 @@ class RunFolder:
             empty metrics.
 
         Raises:
-            UserError: the checkpoint is damaged, of another version, or was made by other code; or metrics
-                that belong to it were changed.
+            UserError: the checkpoint is damaged or of another version, or metrics that belong to it were
+                changed.
         """
         if not self._checkpoint_path.exists():
-            self._cut_metrics(0)
+            self.cut_metrics(0)
             return None
         head, _, payload = self._checkpoint_path.read_bytes().partition(b"\n")
-        self._cut_metrics(self._checked_head(head, payload).metrics_bytes)
+        self.cut_metrics(self._checked_head(head, payload).metrics_bytes)
         return payload
+
+    def cut_metrics(self, size: int) -> None:
+        """Shorten ``metrics.jsonl`` to its first ``size`` bytes, if it has more."""
+        if _size(self.metrics_path) > size:
+            files.cut(self.metrics_path, size)
+
+    def end_training(self, training: Training) -> None:
+        """Write ``training.json``: the run is trained. Its ``metrics_bytes`` are filled in."""
+        self._refuse_deleted()
+        training = training.model_copy(update={"metrics_bytes": _size(self.metrics_path)})
+        files.write_json(self.training_path, training.model_dump(mode="json"))
+        self._checkpoint_path.unlink(missing_ok=True)
+
+    def load_training(self) -> Training:
+        """Return what the training left.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return _read(self.training_path, Training)
+
+    def forget(self) -> None:
+        """Delete all that the run has done; the folder is then as if it had never been opened."""
+        first = [self.record_path, self.training_path]  # what says that the rest is whole
+        others = [path for path in self.path.iterdir() if path not in {*first, self._config_path}]
+        for path in [*first, *others, self._config_path]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def write_record(self, record: Record) -> None:
         """Write ``record.json``, which ends the run, and delete the checkpoint.
@@ -190,8 +269,11 @@ class RunFolder:
         if self._config_path.exists():
             held = files.read_json(self._config_path)
             if held != asked:
-                changes = ", ".join(islice(_changes(held, asked), 3))
-                remedy = "choose another results folder, or delete this one to run anew"
+                changes = ", ".join(islice((told for _, told in _changed(held, asked)), 3))
+                remedy = (
+                    "name the experiment otherwise, so that it takes what is trained here and measures it, "
+                    "choose another results folder, or delete this one to run it again"
+                )
                 raise UserError(str(self.path), f"holds a run of another configuration ({changes})", remedy)
             return
         strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME})
@@ -201,20 +283,17 @@ class RunFolder:
         files.write_json(self._config_path, asked)
 
     def _checked_head(self, head: bytes, payload: bytes) -> _Head:
-        given, anew = str(self._checkpoint_path), "delete the run's folder to run anew"
+        given, again = str(self._checkpoint_path), "delete the run's folder to run it again"
         try:
             found = _Head.model_validate_json(head)
         except ValidationError as error:
-            raise UserError(given, "is damaged or of another version", anew) from error
+            raise UserError(given, "is damaged or of another version", again) from error
         whole = found.sha256 == hashlib.sha256(payload).hexdigest()
         if not whole or found.metrics_bytes > _size(self.metrics_path):
-            raise UserError(given, "is damaged, or metrics.jsonl beside it was shortened", anew)
+            raise UserError(given, "is damaged, or metrics.jsonl beside it was shortened", again)
         if found.metrics_sha256 != self._metrics_digest(found.metrics_bytes):
             wrong = "was changed since the checkpoint beside it was written"
-            raise UserError(str(self.metrics_path), wrong, f"restore the file, or {anew}")
-        if found.code != code_digest():
-            remedy = f"finish the run with the code that began it, or {anew}"
-            raise UserError(given, "was made by other code, and one run is never made by two", remedy)
+            raise UserError(str(self.metrics_path), wrong, f"restore the file, or {again}")
         return found
 
     def _metrics_digest(self, size: int) -> str:
@@ -232,10 +311,6 @@ class RunFolder:
         if not self.path.exists() or not os.path.samestat(ours, self.path.stat()):
             wrong = "was deleted or replaced while the run was at work"
             raise UserError(str(self.path), wrong, "give the same command again to run it again")
-
-    def _cut_metrics(self, size: int) -> None:
-        if _size(self.metrics_path) > size:
-            files.cut(self.metrics_path, size)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -262,14 +337,23 @@ def read_record(path: Path) -> Record:
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, int) or not 1 <= version <= RECORD_VERSION:
         wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
-        raise UserError(str(path), wrong, "use the vader-bench that wrote it, or a newer one")
+        raise UserError(str(path), wrong, "upgrade vader-bench to the version that wrote it, or a newer one")
+    return _validated(path, Record, data)
+
+
+def _read(path: Path, kind: type[_File]) -> _File:
+    return _validated(path, kind, files.read_json(path))
+
+
+def _validated(path: Path, kind: type[_File], data: Any) -> _File:
     try:
-        return Record.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         remedy = "restore the file, or delete the run's folder and run again"
-        raise UserError(str(path), f"is no record ({place}: {first['msg']})", remedy) from error
+        wrong = f"is no {kind.__name__.lower()} ({place}: {first['msg']})"
+        raise UserError(str(path), wrong, remedy) from error
 
 
 def _line(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -284,13 +368,13 @@ def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     return found
 
 
-def _changes(held: Any, asked: Any, key: str = "") -> Iterator[str]:
-    """Yield ``key old, not new`` wherever two configurations differ."""
+def _changed(held: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield ``key`` and ``key old, not new`` wherever two tables differ."""
     if isinstance(held, dict) and isinstance(asked, dict):
         for name in sorted(held.keys() | asked.keys()):
-            yield from _changes(held.get(name), asked.get(name), f"{key}.{name}" if key else name)
+            yield from _changed(held.get(name), asked.get(name), f"{key}.{name}" if key else name)
     elif held != asked:
-        yield f"{key} {held!r}, not {asked!r}"
+        yield key, f"{key} {held!r}, not {asked!r}"
 
 
 def _size(path: Path) -> int:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from vader_bench.records.cores import usable_cores
 
-__all__ = ["PACKAGES", "code_digest", "git_state", "machine", "package_versions", "repository_root"]
+__all__ = [
+    "COMPUTING", "PACKAGES", "code_digest", "device_name", "git_state", "imported_files", "machine",
+    "package_versions", "plugin_code", "repository_root", "training_code",
+]  # fmt: skip
 
 PACKAGES = (
     "accelerate", "av", "diffusers", "matplotlib", "mlflow", "numpy", "pandas", "peft", "pydantic",
@@ -21,7 +27,14 @@ PACKAGES = (
 )  # fmt: skip
 """Distributions whose version can change a result or its presentation."""
 
+COMPUTING = (
+    "accelerate", "diffusers", "numpy", "peft", "tokenizers", "torch", "transformers", "trl",
+)  # fmt: skip
+"""Those whose version can change the bits of an adapter or of a score."""
+
 _PACKAGE = Path(__file__).parents[1]
+_TRAINING = "training/session.py"
+"""All that trains and measures is imported from here."""
 
 
 def repository_root() -> Path:
@@ -31,8 +44,67 @@ def repository_root() -> Path:
 
 def code_digest(package: Path = _PACKAGE) -> str:
     """Return the SHA-256 over the names and bytes of all ``.py`` files of ``package``, in sorted order."""
+    return _digest(package, package.rglob("*.py"))
+
+
+@cache
+def training_code() -> str:
+    """Return the SHA-256 of the code that trains and measures, as it was when this was first asked.
+
+    A comma in a report changes nothing of it, and a file that is edited while a process trains neither.
+    """
+    return _digest(_PACKAGE, imported_files(_PACKAGE, _TRAINING))
+
+
+def plugin_code(thing: object) -> str:
+    """Return the SHA-256 of the package that defines ``thing``; empty where it is this one.
+
+    Args:
+        thing: a class or a function, as an installed package adds to a registry.
+    """
+    name = getattr(thing, "__module__", "").partition(".")[0]
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if name == _PACKAGE.name or path is None:
+        return ""
+    if Path(path).name == "__init__.py":
+        return code_digest(Path(path).parent)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def imported_files(package: Path, start: str) -> set[Path]:
+    """Return the files of ``package`` that its file ``start`` imports, late and by way of others too."""
+    found: set[Path] = set()
+    ahead = [package / start]
+    while ahead:
+        path = ahead.pop()
+        if path not in found:
+            found.add(path)
+            ahead += _imports(package, path)
+    return found
+
+
+def _imports(package: Path, path: Path) -> Iterator[Path]:
+    """Yield the files of ``package`` that are run when ``path`` is imported, and its late imports."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for parts in (name.split(".") for name in names):
+            if parts[0] == package.name:
+                yield from _files(package, parts[1:])
+
+
+def _files(package: Path, parts: list[str]) -> Iterator[Path]:
+    """Yield the module ``parts`` of ``package``, and the ``__init__.py`` on the way to it."""
+    folders = [package.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
+    yield from (init for folder in folders if (init := folder / "__init__.py").is_file())
+    if parts and (module := folders[-1].with_name(f"{parts[-1]}.py")).is_file():
+        yield module
+
+
+def _digest(package: Path, paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).as_posix()):
+    for path in sorted(paths, key=lambda path: path.relative_to(package).as_posix()):
         data = path.read_bytes()
         digest.update(f"{path.relative_to(package).as_posix()}\0{len(data)}\0".encode())
         digest.update(data)
@@ -68,6 +140,15 @@ def machine() -> dict[str, Any]:
         found["threads"] = torch.get_num_threads()
         found["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return found
+
+
+def device_name(device: str) -> str:
+    """Return what the torch device ``device`` is: ``cpu``, or the name of the GPU."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def git_state(root: Path | None = None) -> dict[str, Any]:

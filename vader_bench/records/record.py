@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from vader_bench.config.names import run_name
+from vader_bench.records.upgrade import RECORD_VERSION, gold_is_share, upgraded
 
 __all__ = [
     "EXTENDED", "RECORD_VERSION", "SAMPLE_PROMPTS", "Evaluation", "Extension", "FrontierPoint", "Record",
-    "Sample", "VideoScore", "gold_is_share", "upgraded",
+    "Sample", "Stored", "VideoScore", "gold_is_share",
 ]  # fmt: skip
 
-RECORD_VERSION: Final = 2
-"""1 had one gold for all rewards, which in the suites of the package was the share of the prompt."""
 SAMPLE_PROMPTS: Final = 4
 """Videos of so many held-out prompts, the first ones in evaluation order, are kept of every run."""
 EXTENDED: Final = "extended"
 """In the names of videos that were made longer."""
 
 
-class _Stored(BaseModel):
+class Stored(BaseModel):
+    """A table of a file that a run leaves: every key known, nothing changed afterwards."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class VideoScore(_Stored):
+class VideoScore(Stored):
     """One evaluated video."""
 
     prompt: str
@@ -42,7 +42,7 @@ class VideoScore(_Stored):
     """Scores by other rewards of the suite, by their names, where the experiment asks for them."""
 
 
-class Evaluation(_Stored):
+class Evaluation(Stored):
     """One look at the model: fixed prompts, fixed noise, deterministic sampler. It costs no budget."""
 
     split: str
@@ -61,14 +61,14 @@ class Evaluation(_Stored):
     ``None`` where the experiment does not ask for it."""
 
 
-class FrontierPoint(_Stored):
+class FrontierPoint(Stored):
     """A look at the trained model with its adapters scaled: 0 is the base model, 1 what was trained."""
 
     scale: float
     look: Evaluation
 
 
-class Extension(_Stored):
+class Extension(Stored):
     """One video made longer: the last frame of a chunk is the picture the next chunk starts from."""
 
     prompt: str
@@ -80,7 +80,7 @@ class Extension(_Stored):
     """By chunk, the share of the prompt, where the suite measures it."""
 
 
-class Sample(_Stored):
+class Sample(Stored):
     """One of the videos that a run leaves."""
 
     prompt: str
@@ -88,10 +88,10 @@ class Sample(_Stored):
     """What the reward model sees in it, in words; empty where it has no words."""
 
 
-class Record(_Stored):
+class Record(Stored):
     """Everything one run did and found."""
 
-    version: Literal[2] = RECORD_VERSION
+    version: Literal[3] = RECORD_VERSION
     status: Literal["finished"] = "finished"
     experiment: str
     suite: str
@@ -103,13 +103,21 @@ class Record(_Stored):
     config: dict[str, Any]
     """The resolved configuration of the run, all defaults filled in."""
     config_digest: str
+    key: str = ""
+    """That of the training, see ``training.identity``; empty in records made before trainings had one."""
+    command: str = ""
+    """The command that began the training; empty where it is not known."""
+    taken_from: str = ""
+    """``<experiment>/<suite>/<run>`` whose training this run took; empty where it trained itself."""
     ledger: dict[str, int | float]
     evaluations: list[Evaluation]
     """In order of queries, then split; the first ones, at 0 queries, are of the base model."""
     digests: dict[str, str]
     """SHA-256 of weights, prompt splits and code by name, e.g. ``prompts/heldout``."""
     packages: dict[str, str]
+    """Like ``machine`` and ``git``, what was in force when the training began."""
     machine: dict[str, Any]
+    """See ``provenance.machine``; with ``device``, on which the models computed, from version 3 on."""
     git: dict[str, Any]
     """``commit`` and ``dirty``; empty outside a checkout."""
     peak_bytes: int | None = None
@@ -125,7 +133,8 @@ class Record(_Stored):
     @classmethod
     def _current(cls, data: Any) -> Any:
         """Read records of older versions too."""
-        return upgraded(data) if isinstance(data, dict) and data.get("version") == 1 else data
+        known = isinstance(data, dict) and data.get("version") in range(1, RECORD_VERSION)
+        return upgraded(data) if known else data
 
     @property
     def label(self) -> str:
@@ -136,32 +145,3 @@ class Record(_Stored):
     def name(self) -> str:
         """Return the name of the run's folder."""
         return run_name(self.label, self.reward, self.seed)
-
-
-def gold_is_share(config: Mapping[str, Any]) -> bool:
-    """Return whether what a run of ``config`` calls gold is the share of the prompt, as with 0.1.0."""
-    gold = config.get("suite", {}).get("gold")
-    return isinstance(gold, dict) and gold.get("family") == "oracle"
-
-
-def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of version 1 as one of version 2: the oracle's score is the share of the prompt.
-
-    A gold that was no oracle stays what it was, the truth of the reward.
-    """
-    as_share = gold_is_share(data.get("config", {}))
-    moved = {"gold": "prompt_share", "golds": "prompt_shares"} if as_share else {}
-
-    def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
-        return {moved.get(key, key): value for key, value in table.items()}
-
-    def look(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-        return {**evaluation, "scores": [renamed(score) for score in evaluation["scores"]]}
-
-    changes: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-        "evaluations": look,
-        "frontier": lambda point: {**point, "look": look(point["look"])},
-        "extensions": renamed,
-    }
-    changed = {key: [change(entry) for entry in data[key]] for key, change in changes.items() if key in data}
-    return {**data, **changed, "version": RECORD_VERSION}

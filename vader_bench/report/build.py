@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vader_bench.files import write_bytes, write_json
+from vader_bench.files import read_json, write_bytes, write_json
 from vader_bench.records.provenance import code_digest, git_state, package_versions
 from vader_bench.records.record import Record
 from vader_bench.report.agreement import ReferenceAgreement, compare_results
@@ -67,7 +67,7 @@ def build_report(
         results_dir: ``results/<experiment>/<suite>``.
         reference_dir: the results folder to agree with.
         allow_missing: report although records are missing, and say ``missing`` where they are.
-        command: the command to name in the report.
+        command: what made the results; by default what an earlier report or the records say.
 
     Raises:
         UserError: see ``load_results``; or runs that cannot be compared; or the disk refuses.
@@ -76,7 +76,7 @@ def build_report(
     reference = None if reference_dir is None else load_results(reference_dir, allow_missing=True)
     analyses = results.analyses()
     agreements = None if reference is None else compare_results(results, reference)
-    provenance = _provenance(results, reference, command or f"vader-bench report {results_dir}")
+    provenance = _provenance(results, reference, command or _command(results))
     notes = reading_notes(results, analyses)
     said = sections(results, analyses)
     figure = draw(results, analyses)
@@ -110,6 +110,16 @@ def build_report(
     write_json(results_dir / PROVENANCE_NAME, provenance)
     written = tuple(results_dir / file for file in (*outputs, PROVENANCE_NAME))
     return Report(results=results, analyses=analyses, agreements=agreements, files=written)
+
+
+def _command(results: Results) -> str:
+    """Return the command that made the results: making a report again does not make them."""
+    path = results.folder / PROVENANCE_NAME
+    told = read_json(path)["command"] if path.exists() else ""
+    if told and not told.startswith("vader-bench report "):
+        return str(told)
+    known = dict.fromkeys(record.command for record in results.records.values() if record.command)
+    return "; ".join(known) or f"vader-bench report {results.folder}"
 
 
 def _provenance(results: Results, reference: Results | None, command: str) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.evaluation.generator import VideoGenerator
 from vader_bench.evaluation.video import encode_mp4
-from vader_bench.records.folder import read_record
+from vader_bench.records.folder import ADAPTER_NAME, read_record
 from vader_bench.records.record import Record
 from vader_bench.training.load import load_backbone
-from vader_bench.training.session import ADAPTER_NAME, settle_torch
+from vader_bench.training.session import settle_torch
 from vader_bench.weights.resolve import digest
 
 __all__ = ["film"]

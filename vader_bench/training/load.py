@@ -10,7 +10,8 @@ from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
 from vader_bench.errors import UserError
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
-from vader_bench.weights.resolve import digest, resolve
+from vader_bench.training.identity import input_digests
+from vader_bench.weights.resolve import resolve
 
 __all__ = ["Components", "load_backbone", "load_components"]
 
@@ -42,8 +43,6 @@ def load_components(config: RunConfig, device: str) -> Components:
     suite = config.suite
     prompts = load_prompts(config.prompts)
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
-    digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
-    digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
     gold = suite.gold_for(config.reward)
     return Components(
         backbone=load_backbone(suite, device),
@@ -52,7 +51,7 @@ def load_components(config: RunConfig, device: str) -> Components:
         prompt_share=None if suite.prompt_share is None else _load_reward(suite.prompt_share, device),
         judges={name: _load_reward(suite.rewards[name], device) for name in judges},
         prompts=prompts,
-        digests=digests,
+        digests=input_digests(config),
     )
 
 

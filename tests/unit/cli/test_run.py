@@ -38,7 +38,14 @@ def comparable(folder: Path) -> dict[str, Any]:
     records = {}
     for name in RUNS:
         data = read_record(folder / "runs" / name / "record.json").model_dump(mode="json")
-        del data["ledger"]["device_seconds"], data["machine"], data["git"], data["digests"]["code"]
+        del (
+            data["ledger"]["device_seconds"],
+            data["machine"],
+            data["git"],
+            data["digests"]["code"],
+            data["key"],
+        )
+        del data["command"]
         for evaluation in data["evaluations"]:
             del evaluation["device_seconds"]
         records[name] = data
@@ -63,7 +70,7 @@ def test_everything_is_there_at_the_end(finished: Finished) -> None:
     assert str(Path("results/small/tiny/report.html")) in said
     assert (folder / "results" / "index.html").is_file()
     assert "mlflow ui --backend-store-uri sqlite:///" in said
-    assert json.loads((results / "provenance.json").read_text())["command"].startswith("vader-bench run ")
+    assert json.loads((results / "provenance.json").read_text())["command"].startswith("vader-bench run /")
 
 
 def test_every_ledger_equals_the_budget(finished: Finished) -> None:
@@ -100,6 +107,30 @@ def test_the_same_command_elsewhere_gives_the_same_curves(
     here, there = finished[0] / "results" / "small" / "tiny", tmp_path / "other" / "small" / "tiny"
     pd.testing.assert_frame_equal(timeless(here / "curves.csv"), timeless(there / "curves.csv"))
     assert comparable(here) == comparable(there)
+
+
+def test_what_another_experiment_has_trained_is_not_trained_again(finished: Finished, tmp_path: Path) -> None:
+    """As ``fig7`` and then ``table1``: another question, other looks, the same trainings."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    evaluation = experiment_data()["evaluation"] | {"every": 8, "final_prompts": 2}
+    changes = {"experiment": "other", "evaluation": evaluation, "quick": {}}
+    write_yaml(folder / "other.yaml", experiment_data() | changes)
+    done = call("run", "other.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "5 runs: 1 of the base model, 4 taken from small, 0 trained" in done.stderr
+    taken = comparable(folder / "results" / "other" / "tiny")
+    assert [record["taken_from"] for record in taken.values()] == [
+        "" if name.startswith("base") else f"small/tiny/{name}" for name in RUNS
+    ]
+    done = call("run", "other.yaml", "--fresh", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "5 runs: 1 finished already, 4 trained" in done.stderr
+    trained = comparable(folder / "results" / "other" / "tiny")
+    assert [record.pop("taken_from") for record in trained.values()] == [""] * len(RUNS)
+    for record in taken.values():
+        del record["taken_from"]
+    assert taken == trained
 
 
 def test_the_same_command_again_runs_nothing(finished: Finished, tmp_path: Path) -> None:

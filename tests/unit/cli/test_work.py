@@ -29,10 +29,30 @@ def test_workers_get_the_runs_that_are_not_finished(
         return []
 
     monkeypatch.setattr(_work, "launch", launch)
-    jobs = [Job(run_config(seed=seed), tmp_path / "runs" / str(seed)) for seed in (1, 2)]
+    folder = tmp_path / "small" / "tiny"
+    jobs = [Job(run_config(seed=seed), folder / "runs" / str(seed)) for seed in (1, 2)]
     for seed in finished:
-        write_text(RunFolder(tmp_path / "runs" / str(seed)).record_path, "{}")
-    _work.work(jobs, tmp_path, 1, "http://127.0.0.1:9")
+        write_text(RunFolder(folder / "runs" / str(seed)).record_path, "{}")
+    _work.work(jobs, folder, 1, "http://127.0.0.1:9")
     assert given == launched
-    told = f"{len(finished)} of 2 runs are finished already"
-    assert (told in capsys.readouterr().err) == bool(finished)
+    already = f"{len(finished)} finished already, " if finished else ""
+    assert f"2 runs: {already}{2 - len(finished)} trained" in capsys.readouterr().err
+
+
+def test_a_line_says_where_all_trainings_come_from() -> None:
+    words = ["of the base model", "taken from fig7", "trained", "taken from fig7", "taken from forms"]
+    line = "5 runs: 1 of the base model, 2 taken from fig7, 1 taken from forms, 1 trained"
+    assert _work.counted(words) == line
+    assert _work.counted(["finished already"]) == "1 run: 1 finished already, 0 trained"
+
+
+def test_a_command_can_be_typed_again() -> None:
+    options = {
+        "--suite": "my suites/wan.yaml",
+        "--quick": True,
+        "--fresh": False,
+        "--seeds": 5,
+        "--out": None,
+    }
+    typed = _work.command_line("run", Path("fig7.yaml"), options | {"--workers": None})
+    assert typed == "vader-bench run fig7.yaml --suite 'my suites/wan.yaml' --quick --seeds 5"

@@ -23,6 +23,7 @@ from vader_bench.records import folder as module
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.records.provenance import repository_root
 from vader_bench.records.record import Record
+from vader_bench.records.trained import Provenance, Training
 
 
 @pytest.fixture
@@ -116,8 +117,11 @@ def test_half_written_files_are_cleared_away(folder: RunFolder, run_config: RunC
     folder.save_checkpoint(b"old")
     (folder.path / f".checkpoint.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"new, but only ha")
     (folder.path / f".record.json.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"{")
+    (folder.path / "samples").mkdir()
+    (folder.path / "samples" / f".heldout-0.mp4.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"")
     again = reopened(folder, run_config)
-    assert names(again) == ["checkpoint", "config.json"]
+    assert names(again) == ["checkpoint", "config.json", "samples"]
+    assert list((again.path / "samples").iterdir()) == []
     assert again.resume() == b"old"
 
 
@@ -211,7 +215,7 @@ def test_folder_of_another_configuration_is_refused(folder: RunFolder, run_confi
     folder.close()
     settings = run_config.settings.model_copy(update={"k": 3})
     other = run_config.model_copy(update={"reward_queries": 512, "settings": settings})
-    message = r"another configuration \(reward_queries 128, not 512, settings.k 1, not 3\); choose another"
+    message = r"another configuration \(reward_queries 128, not 512, settings.k 1, not 3\); name the"
     with pytest.raises(UserError, match=message):
         RunFolder(folder.path).open(other)
     with RunFolder(folder.path).open(run_config):  # the refusal let go of the folder
@@ -237,7 +241,7 @@ def test_folder_in_use_is_refused(folder: RunFolder, run_config: RunConfig) -> N
     [
         (lambda data: data[:-1], "is damaged"),
         (lambda data: data.replace(b"state", b"stale"), "is damaged"),
-        (lambda data: data.replace(b'"version":2', b'"version":3'), "damaged or of another version"),
+        (lambda data: data.replace(b'"version":2', b'"version":1'), "damaged or of another version"),
         (lambda data: b"", "damaged or of another version"),
     ],
 )
@@ -246,7 +250,7 @@ def test_damaged_checkpoint_is_refused(folder: RunFolder, damage: Any, message: 
     folder.save_checkpoint(b"state")
     path = folder.path / "checkpoint"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=f"{message}.*delete the run's folder to run anew"):
+    with pytest.raises(UserError, match=f"{message}.*delete the run's folder to run it again"):
         folder.resume()
     assert steps(folder) == [0]
 
@@ -259,11 +263,74 @@ def test_metrics_shorter_than_the_checkpoint_knows(folder: RunFolder) -> None:
         folder.resume()
 
 
-def test_checkpoint_of_other_code_is_refused(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def origin(**changes: Any) -> Provenance:
+    depends_on = {"code": "1" * 64, "packages": {"torch": "2.13"}, "seed": 1} | changes
+    key = files.sha256_text(files.canonical_json(depends_on))
+    return Provenance(
+        key=key, depends_on=depends_on, command="c", digests={}, packages={}, machine={}, git={"commit": key}
+    )
+
+
+def test_a_run_that_goes_on_has_the_origin_it_began_with(folder: RunFolder, run_config: RunConfig) -> None:
+    first = folder.begin(origin())
     folder.save_checkpoint(b"state")
-    monkeypatch.setattr(module, "code_digest", lambda: "0" * 64)
-    with pytest.raises(UserError, match="was made by other code"):
-        folder.resume()
+    again = reopened(folder, run_config)
+    assert again.begin(origin().model_copy(update={"git": {"commit": "later"}})) == first
+    assert again.load_origin() == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"code": "2" * 64}, "other code, and one run"),
+        ({"code": "2" * 64, "packages": {"torch": "2.14"}}, "other code, packages.torch, and"),
+    ],
+)
+def test_a_checkpoint_of_other_code_or_packages_is_refused(
+    folder: RunFolder, changes: dict[str, Any], told: str
+) -> None:
+    first = folder.begin(origin())
+    folder.save_checkpoint(b"state")
+    with pytest.raises(UserError, match=f"checkpoint: was made with {told}"):
+        folder.begin(origin(**changes))
+    assert folder.load_origin() == first
+
+
+def test_without_a_checkpoint_a_run_begins_with_what_is_there(folder: RunFolder) -> None:
+    folder.begin(origin())
+    other = origin(code="2" * 64)
+    assert folder.begin(other) == other == folder.load_origin()
+
+
+def test_a_trained_run_goes_on_with_its_measurements(folder: RunFolder, run_config: RunConfig) -> None:
+    folder.append_metrics({"step": 0})
+    folder.save_checkpoint(b"state")
+    folder.end_training(Training(key="k", points=[], metrics_bytes=0))
+    size = folder.metrics_path.stat().st_size
+    folder.append_metrics({"look": 0})
+    assert names(folder) == ["config.json", "metrics.jsonl", "training.json"]
+    again = reopened(folder, run_config)
+    assert again.trained
+    assert not again.finished
+    assert again.load_training().metrics_bytes == size
+    again.cut_metrics(size)
+    assert steps(again) == [0]
+
+
+def test_a_damaged_origin_is_refused(folder: RunFolder) -> None:
+    folder.begin(origin())
+    files.write_json(folder.origin_path, {"version": 1})
+    with pytest.raises(UserError, match=r"origin\.json: is no provenance \(key: Field required"):
+        folder.load_origin()
+
+
+def test_what_is_forgotten_leaves_an_empty_folder(folder: RunFolder, run_config: RunConfig) -> None:
+    (folder.path / "adapters").mkdir()
+    (folder.path / "adapters" / "4.safetensors").write_bytes(b"")
+    folder.begin(origin())
+    folder.forget()
+    assert names(folder) == []
+    assert names(reopened(folder, run_config)) == ["config.json"]
 
 
 def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
@@ -278,9 +345,9 @@ def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 3}, "version 3; this program reads versions 1 to 2; use the vader-bench that wrote it"),
-        ({"version": 0}, "version 0; this program reads versions 1 to 2"),
-        ({"version": None}, "version None; this program reads versions 1 to 2"),
+        ({"version": 4}, "version 4; this program reads versions 1 to 3; upgrade vader-bench to the version"),
+        ({"version": 0}, "version 0; this program reads versions 1 to 3"),
+        ({"version": None}, "version None; this program reads versions 1 to 3"),
         ({"seed": "one"}, "is no record \\(seed: "),
         ({"extra": 1}, "is no record \\(extra: "),
     ],

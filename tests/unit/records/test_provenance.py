@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from vader_bench.records.provenance import code_digest, git_state, machine, package_versions, repository_root
+from vader_bench.files import write_text
+from vader_bench.records.provenance import (
+    code_digest,
+    git_state,
+    imported_files,
+    machine,
+    package_versions,
+    plugin_code,
+    repository_root,
+    training_code,
+)
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -51,6 +62,46 @@ def test_code_digest_is_not_fooled_by_moving_text_between_files(tmp_path: Path) 
         (tmp_path / name / "a.py").write_text(first)
         (tmp_path / name / "b.py").write_text(second)
     assert code_digest(tmp_path / "p") != code_digest(tmp_path / "q")
+
+
+def test_what_a_file_imports_is_found_by_way_of_others_and_late(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    sources = {
+        "start.py": "from package.one import x\nimport numpy",
+        "one.py": "def late():\n    from package.sub import two",
+        "sub/__init__.py": "",
+        "sub/two.py": "import package.three as other",
+        "three.py": "from package import start",
+        "never.py": "import package.start",
+        "sub/never.py": "",
+    }
+    for name, text in sources.items():
+        write_text(package / name, text)
+    found = {path.relative_to(package).as_posix() for path in imported_files(package, "start.py")}
+    assert found == {"start.py", "one.py", "sub/__init__.py", "sub/two.py", "three.py"}
+
+
+def test_code_of_a_plug_in_is_that_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "plugged" / "__init__.py", "")
+    write_text(tmp_path / "plugged" / "rewards.py", "class Reward: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    reward = import_module("plugged.rewards").Reward
+    digest = plugin_code(reward)
+    write_text(tmp_path / "plugged" / "formula.py", "x = 1")
+    assert len(digest) == len(plugin_code(reward)) == 64
+    assert digest != plugin_code(reward)
+    assert plugin_code(plugin_code) == ""
+
+
+def test_training_code_is_what_trains_and_measures() -> None:
+    package = repository_root() / "vader_bench"
+    found = {path.relative_to(package).as_posix() for path in imported_files(package, "training/session.py")}
+    rooms = {name.partition("/")[0] for name in found}
+    assert {"methods/ddpo_trainer.py", "rewards/vjepa.py", "backbones/wan.py", "diffusion/lora.py"} <= found
+    assert {"training/measuring.py", "evaluation/evaluator.py", "seeding.py"} <= found
+    assert not rooms & {"report", "stats", "human", "cli", "launch", "cost", "experiment", "pretrain"}
+    assert len(training_code()) == 64
+    assert training_code() != code_digest()
 
 
 def test_code_digest_of_the_package() -> None:

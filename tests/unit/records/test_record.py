@@ -29,7 +29,7 @@ def stored(path: Path) -> dict[str, Any]:
 
 def test_the_gold_of_an_older_record_is_the_share_of_the_prompt() -> None:
     data, record = stored(LOOKED_AT), read_record(LOOKED_AT)
-    assert record.version == RECORD_VERSION == 2
+    assert record.version == RECORD_VERSION == 3
     before = [look["scores"] for look in data["evaluations"]]
     before += [point["look"]["scores"] for point in data["frontier"]]
     after = [look.scores for look in (*record.evaluations, *(point.look for point in record.frontier))]
@@ -37,6 +37,18 @@ def test_the_gold_of_an_older_record_is_the_share_of_the_prompt() -> None:
         assert [new.prompt_share for new in news] == [old["gold"] for old in olds]
         assert all(new.gold is None and new.prompt_share is not None for new in news)
         assert [new.reward for new in news] == [old["reward"] for old in olds]
+
+
+def test_what_an_older_record_does_not_know_stays_empty() -> None:
+    record = read_record(LOOKED_AT)
+    assert (record.key, record.command, record.taken_from) == ("", "", "")
+
+
+def test_a_record_of_version_2_is_what_it_was(tmp_path: Path) -> None:
+    newest = make_record(Invented(), "vader", "red", 1).model_dump(mode="json")
+    second = {name: newest[name] for name in newest.keys() - {"key", "command", "taken_from"}}
+    write_json(tmp_path / "record.json", second | {"version": 2})
+    assert read_record(tmp_path / "record.json").model_dump(mode="json") == newest
 
 
 def test_so_it_is_along_the_chunks_of_longer_videos() -> None:

@@ -59,6 +59,19 @@ def test_files_can_be_read_back(report: Report) -> None:
     assert len(pd.read_csv(folder / "pairs.csv")) == 6
 
 
+def test_a_later_report_names_the_command_that_made_the_results(tmp_path: Path) -> None:
+    write_results(tmp_path, SMALL)
+
+    def named() -> str:
+        return str(json.loads((tmp_path / "provenance.json").read_text())["command"])
+
+    build_report(tmp_path)
+    assert named() == f"vader-bench report {tmp_path}"  # nothing is known
+    build_report(tmp_path, command="vader-bench run fig7.yaml --suite 'a b.yaml'")
+    build_report(tmp_path)
+    assert named() == "vader-bench run fig7.yaml --suite 'a b.yaml'"
+
+
 def test_missing_records_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_results(tmp_path, SMALL, skip=["ddpo-red-seed1"])
     with pytest.raises(UserError, match="ddpo-red-seed1"):

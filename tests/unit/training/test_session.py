@@ -16,6 +16,7 @@ from tests.support.configs import tiny_run
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
+from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.rewards import REWARDS
@@ -62,7 +63,7 @@ def whole(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Whole:
 def comparable(folder: Path) -> dict[str, Any]:
     """Return the record in ``folder`` without what is measured, and what an edit meanwhile would change."""
     data = read_record(folder / "record.json").model_dump(mode="json")
-    del data["ledger"]["device_seconds"], data["machine"], data["digests"]["code"], data["git"]
+    del data["ledger"]["device_seconds"], data["machine"], data["digests"]["code"], data["git"], data["key"]
     for evaluation in [*data["evaluations"], *(point["look"] for point in data["frontier"])]:
         del evaluation["device_seconds"]
     return data
@@ -142,7 +143,7 @@ def test_a_first_look_is_the_same_whoever_took_it(
 ) -> None:
     shared, alone = whole(method), tmp_path / method
     execute(make(method), alone)  # nobody has looked before in this folder
-    assert len(list((tmp_path / ".first-looks").iterdir())) == 2
+    assert len(list((tmp_path / ".base-model").iterdir())) == 2
     first, second = (read_record(folder / "record.json").evaluations[:2] for folder in (shared, alone))
     assert first == second
 
@@ -173,7 +174,12 @@ def test_the_folder_holds_all_that_a_run_leaves(whole: Whole) -> None:
     folder = whole("vader")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
     samples = {f"samples/heldout-{i}.mp4" for i in range(4)}
-    assert names == {"config.json", "metrics.jsonl", "lora.safetensors", "record.json", *samples}
+    measured = {name for name in names if name.startswith("measurements/")}
+    assert len(measured) == 4  # looks at 4 and 8 held-out and 8 training prompts, and the samples
+    assert names - measured == {
+        *("config.json", "origin.json", "metrics.jsonl", "training.json", "record.json", *samples),
+        *("lora.safetensors", "adapters/4.safetensors"),
+    }
     assert any(weight.abs().sum() > 0 for weight in load_file(folder / "lora.safetensors").values())
     with av.open(folder / "samples" / "heldout-0.mp4") as video:
         assert video.streams.video[0].codec_context.pix_fmt == "yuv420p"
@@ -184,23 +190,28 @@ def test_metrics_tell_steps_and_looks_in_order(whole: Whole) -> None:
     lines = read_metrics(whole("vader") / "metrics.jsonl")
     assert [(line["kind"], line["queries"]) for line in lines] == [
         ("evaluation", 0),
-        ("evaluation", 0),
         ("step", 2),
         ("step", 4),
         ("evaluation", 4),
         ("step", 6),
         ("step", 8),
         ("evaluation", 8),
+        ("evaluation", 0),
         ("evaluation", 8),
     ]
-    assert {"reward", "loss", "grad_norm"} <= lines[2]["metrics"].keys()
-    assert lines[2]["denoiser_forwards"] == 4
+    assert [line.get("split") for line in lines] == [
+        *("heldout", None, None, "heldout", None, None, "heldout"),
+        *("train", "train"),  # no part of the curve: measured afterwards
+    ]
+    assert {"reward", "loss", "grad_norm"} <= lines[1]["metrics"].keys()
+    assert lines[1]["denoiser_forwards"] == 4
     last = record.evaluations[-1]
     shared = {score.prompt: score.reward for score in last.scores if score.sample == 0}
-    assert lines[-1]["reward_mean"] == pytest.approx(sum(s.reward for s in last.scores) / 6)
-    assert lines[-1]["curve_mean"] == pytest.approx(sum(list(shared.values())[:2]) / 2)
-    assert lines[-1]["gold_mean"] == pytest.approx(sum(s.gold or 0 for s in last.scores) / 6)
-    assert "prompt_share_mean" not in lines[-1]  # this suite does not measure it
+    [curve] = [line for line in lines[-3:] if line["split"] == "heldout"]
+    assert curve["reward_mean"] == pytest.approx(sum(s.reward for s in last.scores) / 6)
+    assert curve["curve_mean"] == pytest.approx(sum(list(shared.values())[:2]) / 2)
+    assert curve["gold_mean"] == pytest.approx(sum(s.gold or 0 for s in last.scores) / 6)
+    assert "prompt_share_mean" not in curve  # this suite does not measure it
 
 
 @pytest.mark.parametrize("method", TRAINED)
@@ -227,7 +238,10 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize(
     ("method", "lines"),
-    [("base", 1), ("vader", 2), ("vader", 3), ("vader", 7), ("ddpo", 3), ("diffusion-dpo", 4)],
+    [
+        *(("base", 1), ("vader", 2), ("vader", 3), ("vader", 7), ("vader", 8), ("ddpo", 3)),
+        ("diffusion-dpo", 4),
+    ],
 )
 def test_a_run_that_is_cut_off_ends_with_the_same_record(
     method: str, lines: int, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -374,7 +388,7 @@ def test_a_measured_run_that_is_cut_off_ends_with_the_same_record(
     execute(measured, tmp_path / "whole")
     cut = tmp_path / "cut"
     with monkeypatch.context() as patch:
-        patch.setattr(session, "sample_videos", _killed)
+        patch.setattr(Measurer, "samples", _killed)
         with pytest.raises(KeyboardInterrupt):
             execute(measured, cut)
     execute(measured, cut)

@@ -137,6 +137,10 @@ def points(line: Mapping[str, Any], gold_as: str = "gold") -> Iterator[Point]:
         gold_as: what its gold is called: ``prompt_share`` of a run of 0.1.0.
     """
     queries = int(line["queries"])
+    for name, value in line.get("measured", {}).items():
+        yield Point(f"measured/{name}", value, queries)
+    if line["kind"] == "measurement":
+        return
     if line["kind"] == "step":
         for name, value in line["metrics"].items():
             yield Point(f"train/{name}", value, queries)

@@ -217,7 +217,12 @@ class Sender:
     def _finish(self, held: _Held, story: Story) -> None:
         store, client, record = self._store, self._store.client, story.record
         assert record is not None
-        tags = {"config_digest": record.config_digest, "git_commit": str(record.git.get("commit", ""))}
+        tags = {
+            "config_digest": record.config_digest,
+            "git_commit": str(record.git.get("commit", "")),
+            "training_key": record.key,
+            "taken_from": record.taken_from,
+        }
         for key, value in tags.items():
             store.ask(client.set_tag, held.run_id, key, value)
         store.ask(client.log_artifact, held.run_id, str(story.run.record_path))

@@ -1,0 +1,50 @@
+"""Measurements beside a run, each in a file that is named by all that it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from vader_bench import files
+
+__all__ = ["MeasurementFolder"]
+
+_VERSION = 1
+_Found = TypeVar("_Found")
+
+
+class MeasurementFolder:
+    """What was measured, by what it depends on: ``<digest>.json``, made when the first one is kept.
+
+    Whether a measurement was kept or is made again, its numbers are the same to the last bit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(
+        self,
+        depends_on: Mapping[str, Any],
+        kind: TypeAdapter[_Found],
+        make: Callable[[], _Found],
+        beside: Sequence[Path] = (),
+    ) -> _Found:
+        """Return the measurement that was kept, or ``make`` it and keep it.
+
+        Args:
+            depends_on: everything that decides what is found, as JSON can say it.
+            kind: what is found.
+            make: measures.
+            beside: files that ``make`` writes too; where one is missing it is made again.
+        """
+        said = files.canonical_json(depends_on)
+        path = self._path / f"{files.sha256_text(said)}.json"
+        if path.exists() and all(file.exists() for file in beside):
+            return kind.validate_python(files.read_json(path)["found"])
+        found = make()
+        kept = {"version": _VERSION, "depends_on": depends_on, "found": kind.dump_python(found, mode="json")}
+        files.write_json(path, kept)
+        return found

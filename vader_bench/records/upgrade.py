@@ -1,0 +1,63 @@
+"""Records of older versions as records of today: one function a version, applied one after the other.
+
+A version grows whenever a field is added, renamed or given another meaning. What was written in an older
+version is never changed on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+__all__ = ["RECORD_VERSION", "gold_is_share", "upgraded"]
+
+_Table = Mapping[str, Any]
+
+
+def gold_is_share(config: _Table) -> bool:
+    """Return whether what a run of ``config`` calls gold is the share of the prompt, as with 0.1.0."""
+    gold = config.get("suite", {}).get("gold")
+    return isinstance(gold, dict) and gold.get("family") == "oracle"
+
+
+def _to_2(data: _Table) -> dict[str, Any]:
+    """Every reward has a truth of its own, and the oracle's score is the share of the prompt.
+
+    1 had one gold for all rewards. One that was no oracle stays what it was, the truth of the reward.
+    """
+    as_share = gold_is_share(data.get("config", {}))
+    moved = {"gold": "prompt_share", "golds": "prompt_shares"} if as_share else {}
+
+    def renamed(table: _Table) -> dict[str, Any]:
+        return {moved.get(key, key): value for key, value in table.items()}
+
+    def look(evaluation: _Table) -> dict[str, Any]:
+        return {**evaluation, "scores": [renamed(score) for score in evaluation["scores"]]}
+
+    changes: dict[str, Callable[[_Table], dict[str, Any]]] = {
+        "evaluations": look,
+        "frontier": lambda point: {**point, "look": look(point["look"])},
+        "extensions": renamed,
+    }
+    changed = {key: [change(entry) for entry in data[key]] for key, change in changes.items() if key in data}
+    return {**data, **changed}
+
+
+def _to_3(data: _Table) -> dict[str, Any]:
+    """A record has the key of its training, the command that began it, and whose training it took.
+
+    None of them is known of older runs: they stay empty.
+    """
+    return {**data}
+
+
+_STEPS: Final[Mapping[int, Callable[[_Table], dict[str, Any]]]] = {2: _to_2, 3: _to_3}
+"""By the version that each one leads to."""
+RECORD_VERSION: Final = 3
+
+
+def upgraded(data: _Table) -> dict[str, Any]:
+    """Return a record of any version from 1 to ``RECORD_VERSION`` as one of the newest."""
+    for version in range(data["version"] + 1, RECORD_VERSION + 1):
+        data = _STEPS[version](data) | {"version": version}
+    return dict(data)

@@ -1,0 +1,95 @@
+"""What makes a training what it is: two runs that agree in it need to be trained once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vader_bench import files
+from vader_bench.config.schema import RunConfig
+from vader_bench.prompts.sets import load_prompts
+from vader_bench.records import provenance
+from vader_bench.records.trained import Provenance
+from vader_bench.rewards import REWARDS
+from vader_bench.weights.resolve import digest
+
+__all__ = ["input_digests", "make_origin", "training_depends_on", "training_key"]
+
+
+def training_depends_on(config: RunConfig, device: str) -> dict[str, Any]:
+    """Return all that decides the adapters of a run, as JSON can say it.
+
+    Not in it are the names of experiment, suite and arm, the held-out prompts, and what is measured. Looks
+    are in it where they cut a round of the method, and only there.
+
+    Args:
+        config: the run.
+        device: where the models compute.
+
+    Raises:
+        UserError: weights or prompts are missing or faulty.
+    """
+    suite, said = config.suite, config.suite.model_dump(mode="json")
+    inputs = suite.model_copy(update={"gold": {}, "prompt_share": None}).weights(config.reward)
+    packages = provenance.package_versions()
+    return {
+        "backbone": said["backbone"],
+        "memory": suite.memory.model_dump(mode="json"),
+        "sampler": said["sampler"],
+        "decode_frames": suite.decode_frames,
+        "reward": said["rewards"][config.reward],
+        "plugin": provenance.plugin_code(REWARDS.get(suite.rewards[config.reward].family)),
+        "weights": {name: digest(name) for name in inputs},
+        "prompts": load_prompts(config.prompts).digests()["train"],
+        "method": config.method,
+        "settings": config.settings.model_dump(mode="json"),
+        "seed": config.seed,
+        "reward_queries": config.reward_queries,
+        "cut_at": _cuts(config),
+        "code": provenance.training_code(),
+        "packages": {name: packages[name] for name in provenance.COMPUTING if name in packages},
+        "device": provenance.device_name(device),
+    }
+
+
+def training_key(depends_on: Mapping[str, Any]) -> str:
+    """Return the SHA-256 that stands for ``training_depends_on``."""
+    return files.sha256_text(files.canonical_json(depends_on))
+
+
+def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], command: str) -> Provenance:
+    """Return what is in force now, when the training of a run begins.
+
+    Args:
+        config: the run.
+        device: where the models compute.
+        digests: of weights and prompts; see ``input_digests``.
+        command: what was called.
+    """
+    depends_on = training_depends_on(config, device)
+    return Provenance(
+        key=training_key(depends_on),
+        depends_on=depends_on,
+        command=command,
+        digests={**digests, "code": provenance.training_code()},
+        packages=provenance.package_versions(),
+        machine=provenance.machine() | {"device": device.partition(":")[0]},
+        git=provenance.git_state(),
+    )
+
+
+def input_digests(config: RunConfig) -> dict[str, str]:
+    """Return the SHA-256 of all that a run reads, by name: ``weights/<name>`` and ``prompts/<split>``."""
+    judges = [name for name in config.evaluation.measure.judges if name != config.reward]
+    digests = {f"weights/{name}": digest(name) for name in config.suite.weights(config.reward, *judges)}
+    prompts = load_prompts(config.prompts).digests()
+    return digests | {f"prompts/{split}": value for split, value in prompts.items()}
+
+
+def _cuts(config: RunConfig) -> list[int]:
+    """Return the looks along the training if one of them is no multiple of the method's round."""
+    if not config.reward_queries:
+        return []
+    every, round_queries = config.evaluation.every, config.settings.round_queries
+    stops = list(range(every, config.reward_queries, every))
+    return stops if any(stop % round_queries for stop in stops) else []
