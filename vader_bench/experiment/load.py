@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vader_bench.config.experiment_file import Form, read_experiment_file
+from vader_bench.config.paths import WrittenPaths, replaced
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
 from vader_bench.errors import UserError
 from vader_bench.experiment.arms import ArmConfig, SettingsReader, read_arms
 from vader_bench.experiment.checks import experiment_faults, suite_faults
-from vader_bench.prompts.sets import FILE_ENDINGS
 
 __all__ = ["LoadedExperiment", "load_experiment", "load_suite", "place", "suite_names"]
 
@@ -30,7 +30,7 @@ def suite_names() -> list[str]:
 def load_suite(name_or_path: str | Path) -> SuiteConfig:
     """Return a packaged suite by name, or the one in a YAML file.
 
-    A prompt file in a suite file is relative to that file.
+    Paths in a suite file are relative to that file: of prompts, weights, pictures and plug-ins.
 
     Raises:
         UserError: unknown name, or every fault of the file, one a line.
@@ -42,13 +42,16 @@ def load_suite(name_or_path: str | Path) -> SuiteConfig:
         raise UserError(f"suite {name!r}", "is not known", remedy)
     path = SUITES_FOLDER / f"{name}.yaml" if packaged else Path(name)
     data, faults = read_mapping(path)
-    prompts = data.get("prompts")
-    if isinstance(prompts, dict):
-        data["prompts"] = {key: _located(value, path.parent) for key, value in prompts.items()}
+    places = WrittenPaths(path.parent)
+    if "prompts" in data:
+        data["prompts"] = replaced(data["prompts"], places.at)
+    for key in ("backbone", "rewards", "gold", "prompt_share"):
+        if key in data:
+            data[key] = _with_paths(data[key], places)
     suite, found = parse(SuiteConfig, data)
     raise_faults(str(path), [*faults, *found])
     assert suite is not None
-    return suite
+    return suite.with_written(places.written)
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,16 @@ def _at_suite(error: UserError) -> Fault | UserError:
     return error
 
 
-def _located(value: Any, folder: Path) -> Any:
-    """Return ``value``, or where it names a file, that file's path from ``folder``."""
-    if isinstance(value, str) and (Path(value).suffix in FILE_ENDINGS or "/" in value):
-        return str((folder / value).resolve())
-    return value
+def _with_paths(component: Any, places: WrittenPaths) -> Any:
+    """Return a component of a suite file, or a table of them, with the paths in its settings."""
+    if not isinstance(component, dict):
+        return component
+    settings = component.get("settings")
+    if not isinstance(settings, dict):
+        return {key: _with_paths(inner, places) for key, inner in component.items()}
+    if isinstance(file := settings.get("file"), str) and component.get("family") == "plugin":
+        settings = settings | {"file": places.at(f"./{file}" if "/" not in file else file)}
+    return component | {"settings": replaced(settings, places.weights)}
 
 
 def _under_quick(fault: Fault | UserError) -> Fault | UserError:

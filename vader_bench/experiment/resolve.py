@@ -142,6 +142,8 @@ def claim(jobs: Sequence[Job]) -> None:
 
 def write_experiment(experiment: ResolvedExperiment, folder: Path) -> None:
     """Write the experiment, resolved, to ``experiment.yaml`` in ``folder``, for the report."""
-    resolved = experiment.experiment.model_copy(update={"quick": {}}).model_dump(mode="json")
+    # by its name: the path of its file names folders of the user
+    changes = {"quick": {}, "suite": experiment.suite.suite}
+    resolved = experiment.experiment.model_copy(update=changes).model_dump(mode="json")
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
     files.write_text(folder / EXPERIMENT_NAME, text)

@@ -42,7 +42,8 @@ def load_components(config: RunConfig, device: str) -> Components:
     suite = config.suite
     prompts = load_prompts(config.prompts)
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
-    digests = {f"weights/{name}": digest(name) for name in suite.weights(config.reward, *judges)}
+    names = suite.weights(config.reward, *judges)
+    digests = {f"weights/{suite.written(name)}": digest(name) for name in names}
     digests |= {f"prompts/{split}": value for split, value in prompts.digests().items()}
     gold = suite.gold_for(config.reward)
     return Components(
