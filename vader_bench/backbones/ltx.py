@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.errors import UserError
@@ -25,6 +25,7 @@ from vader_bench.weights.pipeline_folder import (
     require_parts,
     tokenize,
 )
+from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
 
 __all__ = ["Ltx", "LtxFactory", "LtxSettings"]
@@ -175,6 +176,11 @@ class LtxFactory(BackboneFactory):
             latent_shape=latent_shape,
             wanted=wanted,
         )
+
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that are too long; see the base class."""
+        limit, tokenizer = _settings(settings).tokens, load_tokenizer(resolve(weights) / "tokenizer")
+        return lambda prompt: tokenize(tokenizer, [prompt], limit)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.

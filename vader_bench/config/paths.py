@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 __all__ = [
-    "FILE_ENDINGS", "WrittenPaths", "expanded", "is_file", "is_folder", "located", "names_file", "replaced", "weight_names",
+    "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_file", "is_folder", "located",
+    "names_file", "replaced", "weight_names",
 ]  # fmt: skip
 
 FILE_ENDINGS = (".txt", ".yaml", ".yml")
@@ -55,6 +58,30 @@ class WrittenPaths:
         """Return ``name`` if it has no slash or is packaged or on the hub, else its path."""
         path = "/" in name and not name.startswith(("hf:", "pocket/"))
         return self.at(name) if path else name
+
+
+class RecordedAsWritten(BaseModel):
+    """A table that has the paths of a file, and is recorded as the file writes them.
+
+    So a record names no folder of a user, and a project may be moved.
+    """
+
+    _written: dict[str, str] = PrivateAttr(default={})
+
+    def with_written(self, written: Mapping[str, str]) -> Self:
+        """Return a copy, given how the file writes each path."""
+        copy = self.model_copy()
+        copy._written = dict(written)  # noqa: SLF001 - its own
+        return copy
+
+    def written(self, name: str) -> str:
+        """Return how the file writes ``name``, a path or a packaged name."""
+        return self._written.get(name, name)
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        return replaced(data, self.written) if self._written else data
 
 
 def replaced(value: Any, change: Callable[[str], str]) -> Any:

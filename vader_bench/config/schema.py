@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PrivateAttr,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
     ValidationInfo,
@@ -24,7 +23,7 @@ from pydantic import (
 
 from vader_bench import files
 from vader_bench.config.names import run_name
-from vader_bench.config.paths import replaced, weight_names
+from vader_bench.config.paths import RecordedAsWritten, weight_names
 from vader_bench.config.rules import (
     changes_table,
     distinct,
@@ -106,7 +105,7 @@ class MemoryConfig(Strict):
     """``adamw8bit`` keeps the moments in 8 bits; it needs the package bitsandbytes and a GPU."""
 
 
-class SuiteConfig(Strict):
+class SuiteConfig(RecordedAsWritten, Strict):
     """A backbone with its rewards, prompt splits and sampler settings."""
 
     suite: Name
@@ -133,26 +132,6 @@ class SuiteConfig(Strict):
     there are none, as ``memory``."""
     memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
     """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
-    _written: dict[str, str] = PrivateAttr(default={})
-
-    def with_written(self, written: Mapping[str, str]) -> SuiteConfig:
-        """Return the suite of a file whose paths it has, given how that writes them.
-
-        What is recorded has paths as they are written, so that it names no folder of a user and a project may
-        be moved.
-        """
-        suite = self.model_copy()
-        suite._written = dict(written)  # noqa: SLF001 - its own
-        return suite
-
-    def written(self, name: str) -> str:
-        """Return how the suite's file writes the weights or prompt set ``name``."""
-        return self._written.get(name, name)
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data: dict[str, Any] = handler(self)
-        return replaced(data, self.written) if self._written else data
 
     @model_validator(mode="before")
     @classmethod

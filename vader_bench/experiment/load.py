@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vader_bench.config.experiment_file import Form, read_experiment_file
-from vader_bench.config.paths import WrittenPaths, replaced
+from vader_bench.config.paths import WrittenPaths, located, names_file, replaced
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
 from vader_bench.errors import UserError
@@ -63,14 +63,19 @@ class LoadedExperiment:
     suite: SuiteConfig
     arms: list[ArmConfig]
     """Its ``methods``, read for ``suite``."""
+    moved: bool = False
+    """Whether the suite is another than the file's."""
 
 
-def load_experiment(path: str | Path, quick: bool = False) -> LoadedExperiment:
+def load_experiment(path: str | Path, quick: bool = False, suite: str | None = None) -> LoadedExperiment:
     """Return the experiment in a YAML file, checked as a whole, and with its ``quick`` fields checked too.
 
     Args:
         path: the file.
         quick: replace fields by those under ``quick``; lists are replaced whole, tables are merged.
+        suite: name or file of a suite in place of the file's own, which is not looked at then. Settings
+            belong to the suite that they were chosen on: with another one, arms keep only what the experiment
+            compares.
 
     Raises:
         UserError: every fault of the file, one a line: unknown and missing keys, wrong types and
@@ -79,13 +84,14 @@ def load_experiment(path: str | Path, quick: bool = False) -> LoadedExperiment:
     path = Path(path)
     file = read_experiment_file(path)
     suites, reader = cache(_checked_suite), SettingsReader()  # what the two forms share is read once
-    full, faults = _loaded(file.full, suites, reader)
-    small, small_faults = _loaded(file.quick, suites, reader)
+    full, faults = _loaded(_on_suite(file.full, suite), suites, reader)
+    small, small_faults = _loaded(_on_suite(file.quick, suite), suites, reader)
     new = [fault for fault in small_faults if str(fault) not in set(map(str, faults))]
     raise_faults(str(path), [*file.faults, *faults, *map(_under_quick, new)])
     loaded = small if quick else full
     assert loaded is not None
-    return loaded
+    own = (file.quick if quick else file.full).config
+    return replace(loaded, moved=loaded.config.suite != own.suite)
 
 
 def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
@@ -97,6 +103,22 @@ def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
     loaded, faults = _placed(experiment, suite, SettingsReader())
     raise_faults(f"experiment {experiment.experiment}", [*suite_faults(suite), *faults])
     return loaded
+
+
+def _on_suite(form: Form, suite: str | None) -> Form:
+    """Return ``form`` on another ``suite``; see ``load_experiment``."""
+    config = form.config
+    with suppress(AtFaultError):
+        if suite is None or _same_suite(suite, config.suite):
+            return form
+    changes: dict[str, Any] = {"suite": suite, "tuning": None}
+    with suppress(AtFaultError):
+        changes["methods"] = {name: arm.only(config.compares) for name, arm in config.methods.items()}
+    return form._replace(config=config.model_copy(update=changes))
+
+
+def _same_suite(given: str, own: str) -> bool:
+    return given == own or (names_file(given) and located(given, Path()) == own)
 
 
 def _loaded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +17,15 @@ from vader_bench.errors import UserError, shown
 from vader_bench.seeding import numpy_stream
 
 __all__ = [
-    "DEVELOPMENT", "SETS_FOLDER", "Leak", "PromptSet", "PromptStream", "leaks", "load_prompts", "normalise",
-    "packaged_names", "prompt_stream", "save_prompts",
+    "DEVELOPMENT", "SETS_FOLDER", "Leak", "PromptReader", "PromptSet", "PromptStream", "leaks",
+    "load_prompts", "normalise", "packaged_names", "prompt_stream", "save_prompts",
 ]  # fmt: skip
 
 SETS_FOLDER = Path(__file__).parent / "files"
 DEVELOPMENT = ":dev"
 """Ending of a set's name that asks for its development splits as ``train`` and ``heldout``."""
+PromptReader = Callable[[str], object]
+"""Raises ``UserError`` for a prompt that a model refuses; what it returns does not matter."""
 SPLIT_NAME = re.compile("[a-z][a-z0-9_]*")
 
 

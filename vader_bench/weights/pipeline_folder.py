@@ -13,7 +13,7 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel
 
-from vader_bench.errors import ExitCode, UserError
+from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.files import read_json
 from vader_bench.weights.tensors import read_tensors, weight_faults
 
@@ -94,14 +94,14 @@ def load_network(kind: Any, folder: Path) -> Any:
     return network.requires_grad_(False).eval()
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer in ``folder``, of whatever class it was saved from.
+def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> Any:
+    """Return the tokenizer in ``folder``, by default of whatever class it was saved from.
 
     Raises:
         UserError: the folder holds none.
     """
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(str(folder), f"cannot be loaded ({reason})", _REMEDY) from error
@@ -120,7 +120,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> tuple[Tensor
     for prompt, row in zip(prompts, found.input_ids, strict=True):
         if len(row) > limit:
             wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
-            raise UserError(f"prompt {prompt!r}", wrong, "shorten it")
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
     return torch.tensor(found.input_ids), torch.tensor(found.attention_mask).bool()
 
 
