@@ -124,7 +124,8 @@ class ModelScopeFactory(BackboneFactory):
         wanted = _settings(settings)
         require_parts(folder, _PARTS, "TextToVideoSDPipeline")
         scheduler = folder / "scheduler" / "scheduler_config.json"
-        schedule = NoiseSchedule.from_config(read_table(scheduler), str(scheduler))
+        config = {"_class_name": "DDIMScheduler"} | read_table(scheduler)
+        schedule = NoiseSchedule.from_config(config, str(scheduler))
         unet = load_network(UNet3DConditionModel, folder / "unet")
         vae = load_network(AutoencoderKL, folder / "vae")
         return ModelScope(

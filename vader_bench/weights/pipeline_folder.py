@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "latent_sizes",
     "load_network",
     "load_tokenizer",
+    "plain_text",
     "read_table",
     "read_weights",
     "require_equal",
@@ -107,15 +108,26 @@ def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> Any:
         raise UserError(str(folder), f"cannot be loaded ({reason})", _REMEDY) from error
 
 
-def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
+def plain_text(prompt: str) -> str:
+    """Return ``prompt`` with escapes of HTML resolved, twice, and white space made single."""
+    return " ".join(html.unescape(html.unescape(prompt)).split())
+
+
+def tokenize(
+    tokenizer: Any, prompts: Sequence[str], limit: int, clean: Callable[[str], str] = plain_text
+) -> tuple[Tensor, Tensor]:
     """Return tokens [B, limit] and which of them are no padding [B, limit], bool.
 
-    Escapes of HTML are resolved and white space is made single, as the pipelines do.
+    Args:
+        tokenizer: of the text encoder.
+        prompts: B of them.
+        limit: how many tokens the network reads.
+        clean: what the model's pipeline does to a prompt first.
 
     Raises:
         UserError: a prompt has more tokens than ``limit``.
     """
-    cleaned = [" ".join(html.unescape(html.unescape(prompt)).split()) for prompt in prompts]
+    cleaned = [clean(prompt) for prompt in prompts]
     found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
     for prompt, row in zip(prompts, found.input_ids, strict=True):
         if len(row) > limit:
