@@ -14,7 +14,7 @@ from vader_bench.experiment.arms import ArmConfig
 from vader_bench.experiment.load import LoadedExperiment
 from vader_bench.methods import METHODS
 from vader_bench.prompts.sets import PromptReader, load_prompts
-from vader_bench.rewards.base import fitting_factory, prompt_reader, yields_gradient
+from vader_bench.rewards.base import REWARDS, fitting_factory, prompt_reader, yields_gradient
 from vader_bench.weights.hub import HUB_PREFIX
 from vader_bench.weights.resolve import resolve
 
@@ -31,6 +31,8 @@ def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
     and names of classes. Of weights that are not here, only the sizes of released models are known.
     """
     suite, config = experiment.suite, experiment.config
+    if not _families(suite) <= {*BACKBONES.names(), *REWARDS.names()}:
+        return []  # the suite's own faults tell of it
     faults: list[Fault | UserError] = []
     faults += _reward_faults(suite, config.needed_rewards)
     if faults:
@@ -118,6 +120,11 @@ def _is_here(component: ComponentConfig) -> bool:
             raise
         return False
     return True
+
+
+def _families(suite: SuiteConfig) -> set[str]:
+    parts = [suite.backbone, *suite.rewards.values(), *suite.gold.values()]
+    return {part.family for part in [*parts, *filter(None, [suite.prompt_share])]}
 
 
 def _reward_faults(suite: SuiteConfig, rewards: Sequence[str]) -> Iterator[Fault]:
