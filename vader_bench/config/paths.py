@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
+from vader_bench.errors import UserError
+
 __all__ = [
     "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_file", "is_folder", "located",
     "names_file", "replaced", "weight_names",
@@ -77,6 +79,13 @@ class RecordedAsWritten(BaseModel):
     def written(self, name: str) -> str:
         """Return how the file writes ``name``, a path or a packaged name."""
         return self._written.get(name, name)
+
+    def reworded(self, error: UserError) -> UserError:
+        """Return ``error`` about a path as one about what the file says."""
+        given = error.given
+        for path, written in self._written.items():
+            given = given.replace(repr(path), repr(written))
+        return UserError(given, error.wrong, error.remedy, exit_code=error.exit_code)
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
         rewards = [reward for reward in config.rewards if suite.prompts_for(reward) == name]
         judges = config.evaluation.measure.judges
         faults += prompt_faults(suite, [*rewards, *judges], name, splits)
-    return faults
+    return [suite.reworded(fault) if isinstance(fault, UserError) else fault for fault in faults]
 
 
 def prompt_faults(

@@ -105,7 +105,7 @@ def require_weights(suite: SuiteConfig, rewards: Sequence[str]) -> None:
         UserError: see ``weights.resolve``.
     """
     for name in suite.weights(*rewards):
-        resolve(name)
+        _require(name, suite)
 
 
 def weights_to_fetch(suite: SuiteConfig, rewards: Sequence[str]) -> list[UserError]:
@@ -117,12 +117,19 @@ def weights_to_fetch(suite: SuiteConfig, rewards: Sequence[str]) -> list[UserErr
     found = []
     for name in suite.weights(*rewards):
         try:
-            resolve(name)
+            _require(name, suite)
         except UserError as error:
             if error.exit_code != ExitCode.MISSING:
                 raise
             found.append(error)
     return found
+
+
+def _require(name: str, suite: SuiteConfig) -> None:
+    try:
+        resolve(name)
+    except UserError as error:
+        raise suite.reworded(error) from error
 
 
 def claim(jobs: Sequence[Job]) -> None:

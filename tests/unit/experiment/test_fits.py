@@ -206,7 +206,7 @@ def test_pictures_that_are_missing_are_told_as_pictures(tmp_path: Path) -> None:
     experiment["evaluation"]["final_splits"] = ["heldout"]
     path = write_yaml(tmp_path / "small.yaml", experiment)
     with pytest.raises(
-        UserError, match=r"pictures = '.*/pictures': is not a folder; give a folder of pictures"
+        UserError, match=r"pictures = .\./pictures.: is not a folder; give a folder of pictures"
     ):
         resolve_experiment(path, with_weights=False)
     (tmp_path / "pictures").mkdir()
