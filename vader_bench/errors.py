@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["ExitCode", "UserError"]
+__all__ = ["MOST_LINES", "ExitCode", "UserError", "shown"]
+
+MOST_LINES = 20
+"""Lines of a message, so that the first of them is still on the screen."""
+_LONGEST_LINE = 400
+_LONGEST_VALUE = 80
 
 
 class ExitCode(IntEnum):
@@ -30,7 +35,7 @@ class UserError(Exception):
     def __init__(
         self, given: str, wrong: str, remedy: str, *, exit_code: ExitCode = ExitCode.BAD_INPUT
     ) -> None:
-        super().__init__(f"{given}: {wrong}; {remedy}")
+        super().__init__(_on_a_screen(f"{given}: {wrong}; {remedy}"))
         self.given = given
         self.wrong = wrong
         self.remedy = remedy
@@ -39,6 +44,33 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the fields when a worker process sends the error to its parent."""
         return _rebuild, (self.given, self.wrong, self.remedy, self.exit_code)
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as a message quotes it: as Python writes it, a long one cut."""
+    text = repr(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[: _LONGEST_VALUE - 20]} ... ({len(text)} characters)"
+
+
+def _on_a_screen(message: str) -> str:
+    """Return ``message`` with no more lines than fit a screen.
+
+    Long ones are cut in the middle, since the remedy is at the end.
+    """
+    lines = [_cut(line) for line in message.split("\n")]
+    if len(lines) > MOST_LINES:
+        more = len(lines) - MOST_LINES + 1
+        lines = [*lines[: MOST_LINES - 2], f"... {more} more lines ...", lines[-1]]
+    return "\n".join(lines)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= _LONGEST_LINE:
+        return line
+    half = _LONGEST_LINE // 2 - 20
+    return f"{line[:half]} ... {len(line) - 2 * half} characters ... {line[-half:]}"
 
 
 def _rebuild(given: str, wrong: str, remedy: str, exit_code: ExitCode) -> UserError:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from vader_bench.backbones.cpu import quicken
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
+from vader_bench.prompts.sets import PromptReader
 from vader_bench.registry import Registry
 
-__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone"]
+__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone", "PromptReader"]
 
 
 class Backbone(ABC):
@@ -109,6 +110,19 @@ class BackboneFactory(ABC):
     @abstractmethod
     def load(self, folder: Path, **settings: object) -> Backbone:
         """Return the frozen model in ``folder``, in eval mode and float32, on the CPU."""
+
+    def reader(self, weights: str, **settings: object) -> PromptReader | None:
+        """Return what refuses a prompt as ``encode`` would, without networks; ``None`` if nobody knows.
+
+        Args:
+            weights: name of the weights, as for ``weights.resolve``; they must be here.
+            settings: as for ``load``.
+
+        Raises:
+            UserError: a tokenizer or pictures are missing or faulty.
+        """
+        del weights, settings
+        return None
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``, for estimates.

@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow import FlowSchedule
+from vader_bench.diffusion.sampler import draw_noise
 from vader_bench.errors import UserError
+from vader_bench.seeding import torch_stream
 from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
@@ -25,6 +27,7 @@ from vader_bench.weights.pipeline_folder import (
     require_parts,
     tokenize,
 )
+from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
 
 __all__ = ["Ltx", "LtxFactory", "LtxSettings"]
@@ -51,14 +54,19 @@ class LtxSettings(BaseModel):
     """Length that texts are filled up to; the text encoder reads the padding, the denoiser does not."""
     flow_shift: float | None = Field(default=None, gt=0)
     """Shift of the timesteps; the folder's, which depends on the size of the videos, if ``None``."""
+    decode_timestep: float = Field(default=0.0, ge=0, le=1)
+    """What a decoder that takes a timestep, from version 0.9.1 on, is told of the noise in its latents; 0.05
+    on the model cards of these versions."""
+    decode_noise_scale: float | None = Field(default=None, ge=0, le=1)
+    """Share of noise that these latents get before; ``decode_timestep`` if ``None``, 0.025 on the cards."""
 
 
 class Ltx(Backbone):
     """A latent text-to-video flow model: T5 text states, diffusion transformer, strong autoencoder.
 
     HaCohen et al. 2024 (arXiv:2501.00103); weights Lightricks/LTX-Video on the Hugging Face hub. Clean
-    latents are normalised channel by channel. A decoder that takes a timestep gets 0 and no noise, the
-    default of diffusers' pipeline.
+    latents are normalised channel by channel. Where the decoder's latents get noise, it is the same for all
+    videos, so that a video does not depend on those beside it.
 
     Args:
         transformer: the denoiser.
@@ -92,6 +100,10 @@ class Ltx(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self._tokens = wanted.tokens
+        self._decode_timestep = wanted.decode_timestep
+        self._decode_noise = wanted.decode_timestep
+        if wanted.decode_noise_scale is not None:
+            self._decode_noise = wanted.decode_noise_scale
         space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
         self._time = time
         self._places = (time / wanted.fps, space, space)
@@ -112,7 +124,7 @@ class Ltx(Backbone):
         Raises:
             UserError: a prompt has more tokens than the text encoder reads.
         """
-        ids, words = tokenize(self._tokenizer, prompts, self._tokens)
+        ids, words = tokenize(self._tokenizer, prompts, self._tokens, clean=str)  # as they are
         device = self._text_encoder.device
         # the original's text encoder looks at the padding too
         states: Tensor = self._text_encoder(ids.to(device)).last_hidden_state
@@ -139,9 +151,19 @@ class Ltx(Backbone):
         vae = self._vae
         mean, std = (part.reshape(1, -1, 1, 1, 1) for part in (vae.latents_mean, vae.latents_std))
         scaled = latents * std / vae.config["scaling_factor"] + mean
-        timesteps = latents.new_zeros(len(latents)) if vae.config["timestep_conditioning"] else None
+        timesteps = None
+        if vae.config["timestep_conditioning"]:
+            timesteps = latents.new_full((len(latents),), self._decode_timestep)
+            scaled = (1 - self._decode_noise) * scaled + self._decode_noise * self._noise(latents)
         pictures = (vae.decode(scaled, timesteps, return_dict=False)[0] / 2 + 0.5).transpose(1, 2)
         return pictures if frames is None else pictures[:, list(frames)]  # type: ignore[no-any-return]
+
+    def _noise(self, latents: Tensor) -> Tensor:
+        """Return the noise [1, C, F, h, w] that latents get before they are decoded."""
+        if latents.device.type == "meta" or self._decode_noise == 0:
+            return torch.zeros_like(latents[:1])
+        drawn = draw_noise((1, *latents.shape[1:]), torch_stream(0, "decode noise"), str(latents.device))
+        return drawn.to(latents.dtype)
 
     def enable_checkpointing(self) -> None:
         """Make the denoiser compute its activations again in the backward pass."""
@@ -175,6 +197,11 @@ class LtxFactory(BackboneFactory):
             latent_shape=latent_shape,
             wanted=wanted,
         )
+
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that are too long; see the base class."""
+        limit, tokenizer = _settings(settings).tokens, load_tokenizer(resolve(weights) / "tokenizer")
+        return lambda prompt: tokenize(tokenizer, [prompt], limit, clean=str)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.
@@ -215,6 +242,10 @@ def _fitted(
 ) -> tuple[tuple[int, int, int, int], FlowSchedule]:
     """Return (C, F, h, w) and the schedule for videos as ``wanted``, after checking the networks."""
     _check(source, sizes, vae)
+    noisy = wanted.decode_timestep > 0 or bool(wanted.decode_noise_scale)
+    if noisy and not vae.config["timestep_conditioning"]:
+        wrong = "has an autoencoder whose decoder takes no timestep, as that of version 0.9.0"
+        raise UserError(source, wrong, "leave out decode_timestep and decode_noise_scale")
     space, time = int(vae.spatial_compression_ratio), int(vae.temporal_compression_ratio)
     factors = {"frames": (time, 1), "height": (space, 1), "width": (space, 1)}
     frames, height, width = latent_sizes(wanted.model_dump(include=set(factors)), factors)

@@ -16,13 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.backbones.recompute import recompute
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.schedule import NoiseSchedule
-from vader_bench.errors import UserError
-from vader_bench.files import read_json
-from vader_bench.weights.pipeline_folder import load_network, require_parts
+from vader_bench.errors import UserError, shown
+from vader_bench.weights.pipeline_folder import (
+    load_network,
+    load_tokenizer,
+    read_table,
+    require_parts,
+)
+from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import read_sizes
 
 __all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
@@ -83,15 +88,7 @@ class ModelScope(Backbone):
             UserError: a prompt has more tokens than the text encoder reads.
         """
         assert self._tokenizer is not None, "a skeleton encodes nothing"
-        limit = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
-        tokens = self._tokenizer(list(prompts), padding="max_length", max_length=limit).input_ids
-        for prompt, row in zip(prompts, tokens, strict=True):
-            if len(row) > limit:
-                raise UserError(
-                    f"prompt {prompt!r}",
-                    f"has {len(row)} tokens, the text encoder reads {limit}",
-                    "shorten it",
-                )
+        tokens = _tokens(self._tokenizer, prompts, self._text_encoder.config.max_position_embeddings)
         ids = torch.tensor(tokens, device=self._text_encoder.device)
         return self._text_encoder(ids).last_hidden_state  # type: ignore[no-any-return]
 
@@ -127,17 +124,26 @@ class ModelScopeFactory(BackboneFactory):
         wanted = _settings(settings)
         require_parts(folder, _PARTS, "TextToVideoSDPipeline")
         scheduler = folder / "scheduler" / "scheduler_config.json"
-        schedule = NoiseSchedule.from_config(read_json(scheduler), str(scheduler))
+        config = {"_class_name": "DDIMScheduler"} | read_table(scheduler)
+        schedule = NoiseSchedule.from_config(config, str(scheduler))
         unet = load_network(UNet3DConditionModel, folder / "unet")
         vae = load_network(AutoencoderKL, folder / "vae")
         return ModelScope(
             unet,
             vae,
             load_network(CLIPTextModel, folder / "text_encoder"),
-            CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            load_tokenizer(folder / "tokenizer", CLIPTokenizer),
             schedule,
             _latent_shape(unet.config, vae.config, wanted),
         )
+
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that are too long; see the base class."""
+        del settings
+        folder = resolve(weights)
+        tokenizer = load_tokenizer(folder / "tokenizer", CLIPTokenizer)
+        limit = int(read_table(folder / _SIZES["text_encoder"]).get("max_position_embeddings", 77))
+        return lambda prompt: _tokens(tokenizer, [prompt], limit)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.
@@ -179,6 +185,21 @@ def _settings(settings: dict[str, object]) -> ModelScopeSettings:
     raise_faults("backbone.settings", faults)
     assert wanted is not None
     return wanted
+
+
+def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], places: int) -> list[list[int]]:
+    """Return tokens [B, L] of ``prompts`` for a text encoder with so many ``places``.
+
+    Raises:
+        UserError: a prompt has more tokens than the text encoder reads.
+    """
+    limit = min(tokenizer.model_max_length, places)
+    tokens: list[list[int]] = tokenizer(list(prompts), padding="max_length", max_length=limit).input_ids
+    for prompt, row in zip(prompts, tokens, strict=True):
+        if len(row) > limit:
+            wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    return tokens
 
 
 def _reduction(vae: Any) -> int:

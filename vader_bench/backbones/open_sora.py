@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
 from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow_open_sora import open_sora_schedule
-from vader_bench.errors import UserError
+from vader_bench.errors import UserError, shown
 from vader_bench.weights.pipeline_folder import (
     fill,
     load_network,
@@ -119,12 +119,7 @@ class OpenSora(Backbone):
             UserError: a prompt has more tokens than the denoiser reads.
         """
         limit = self._transformer.config.model_max_length
-        cleaned = [clean_prompt(prompt + self._settings.suffix) for prompt in prompts]
-        found = self._tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
-        for prompt, row in zip(prompts, found.input_ids, strict=True):
-            if len(row) > limit:
-                wrong = f"has {len(row)} tokens with what is put after it, the denoiser reads {limit}"
-                raise UserError(f"prompt {prompt!r}", wrong, "shorten it")
+        found = _tokens(self._tokenizer, prompts, self._settings.suffix, limit)
         device = self._text_encoder.device
         ids, words = (torch.tensor(rows, device=device) for rows in (found.input_ids, found.attention_mask))
         return self._text_encoder(ids, words).last_hidden_state * words[..., None]  # type: ignore[no-any-return]
@@ -188,6 +183,14 @@ class OpenSoraFactory(BackboneFactory):
             raise UserError(str(places["tokenizer"]), wrong, "give the tokenizer of the text encoder")
         return OpenSora(transformer, vae, text_encoder, tokenizer, wanted)
 
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that are too long; see the base class."""
+        wanted = _settings(settings)
+        places = _places(resolve(weights), wanted)
+        limit = _read_config(STDiT3Config, places["transformer"]).model_max_length
+        tokenizer = load_tokenizer(places["tokenizer"])
+        return lambda prompt: _tokens(tokenizer, [prompt], wanted.suffix, limit)
+
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.
 
@@ -210,6 +213,21 @@ class OpenSoraFactory(BackboneFactory):
 
 
 BACKBONES.register("open-sora-1.2")(OpenSoraFactory())
+
+
+def _tokens(tokenizer: Any, prompts: Sequence[str], suffix: str, limit: int) -> Any:
+    """Return ``input_ids`` and ``attention_mask`` [B, ``limit``] of ``prompts``, cleaned, with ``suffix``.
+
+    Raises:
+        UserError: a prompt has more tokens than ``limit``.
+    """
+    cleaned = [clean_prompt(prompt + suffix) for prompt in prompts]
+    found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
+    for prompt, row in zip(prompts, found.input_ids, strict=True):
+        if len(row) > limit:
+            wrong = f"has {len(row)} tokens with what is put after it, the denoiser reads {limit}"
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    return found
 
 
 def _settings(settings: dict[str, object]) -> OpenSoraSettings:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone, PromptReader
 from vader_bench.backbones.pictures import PictureSource, blurred_square, picture_source
 from vader_bench.backbones.recompute import recompute
 from vader_bench.config.yamlfile import parse, raise_faults
@@ -218,6 +218,12 @@ class SvdFactory(BackboneFactory):
         schedule = EdmSchedule.from_config(read_table(scheduler), str(scheduler))
         networks = _load_networks(folder)
         return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, source)
+
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that name no picture; see the base class. No weights are looked for."""
+        del weights
+        wanted = _settings(settings)
+        return picture_source(wanted.pictures, wanted.height, wanted.width)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.backbones.videocrafter2_keys import (
     Origin,
     denoiser_origin,
@@ -30,7 +30,7 @@ from vader_bench.backbones.videocrafter2_keys import (
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping, rule
 from vader_bench.diffusion.schedule import NoiseSchedule
-from vader_bench.errors import ExitCode, UserError
+from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import local_folder
 
@@ -175,14 +175,7 @@ class VideoCrafter2(Backbone):
         """
         assert self._tokenizer is not None, "a skeleton encodes nothing"
         limit = self._text_encoder.config.max_position_embeddings
-        rows = self._tokenizer(list(prompts)).input_ids
-        for prompt, row in zip(prompts, rows, strict=True):
-            if len(row) > limit:
-                raise UserError(
-                    f"prompt {prompt!r}",
-                    f"has {len(row)} tokens, the text encoder reads {limit}",
-                    "shorten it",
-                )
+        rows = _tokens(self._tokenizer, prompts, limit)
         # the denoiser looks at the padding too, so it must be the one it was trained with
         tokens = [row + [_PADDING] * (limit - len(row)) for row in rows]
         ids = torch.tensor(tokens, device=self._text_encoder.device)
@@ -245,6 +238,13 @@ class VideoCrafter2Factory(BackboneFactory):
         ]
         load_into(networks, stored, str(checkpoint))
         return VideoCrafter2(unet, first_stage, text_encoder, tokenizer, latent_shape, wanted.fps)
+
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that are too long; see the base class."""
+        folder, named = resolve(weights), _settings(settings).tokenizer
+        text = _read_config(folder).text
+        tokenizer = _read_tokenizer(folder / "tokenizer" if named is None else resolve(named), text)
+        return lambda prompt: _tokens(tokenizer, [prompt], text.context_length)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.
@@ -331,6 +331,20 @@ def _read_config(folder: Path) -> VideoCrafter2Config:
             assert config is not None
             return config
     return VideoCrafter2Config()
+
+
+def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], limit: int) -> list[list[int]]:
+    """Return the tokens of each prompt, not padded.
+
+    Raises:
+        UserError: a prompt has more tokens than ``limit``.
+    """
+    rows: list[list[int]] = tokenizer(list(prompts)).input_ids
+    for prompt, row in zip(prompts, rows, strict=True):
+        if len(row) > limit:
+            wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    return rows
 
 
 def _read_tokenizer(folder: Path, config: TextConfig) -> CLIPTokenizer:

@@ -13,21 +13,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow import LENGTH, FlowSchedule
-from vader_bench.errors import UserError
+from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
     load_tokenizer,
+    plain_text,
     require_equal,
     require_parts,
     tokenize,
 )
+from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
 
-__all__ = ["Experts", "Wan", "WanFactory", "WanSettings"]
+__all__ = ["Experts", "Wan", "WanFactory", "WanSettings", "clean_prompt"]
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SIZES = {part: f"{part}/config.json" for part in ("transformer", "transformer_2", "vae", "text_encoder")}
@@ -139,7 +141,7 @@ class Wan(Backbone):
         Raises:
             UserError: a prompt has more tokens than the denoiser reads.
         """
-        ids, words = tokenize(self._tokenizer, prompts, self._tokens)
+        ids, words = tokenize(self._tokenizer, prompts, self._tokens, clean_prompt)
         ids, words = ids.to(self._text_encoder.device), words.to(self._text_encoder.device)
         states: Tensor = self._text_encoder(ids, words.long()).last_hidden_state
         return states.masked_fill(~words[..., None], 0)
@@ -166,6 +168,25 @@ class Wan(Backbone):
     def modules(self) -> list[nn.Module]:
         """Return the denoiser, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]
+
+
+def clean_prompt(prompt: str) -> str:
+    """Return ``prompt`` as Wan's code and diffusers' pipeline read it, cleaned by ftfy among others.
+
+    Raises:
+        UserError: ftfy is not installed, and what it makes of the prompt cannot be known.
+    """
+    try:
+        import ftfy
+    except ModuleNotFoundError as error:
+        if not prompt.isascii():
+            wrong = "has characters that Wan's cleaning of prompts may replace, for which ftfy is missing"
+            remedy = "install it with `pip install ftfy`, or write the prompt in ASCII"
+            raise UserError(f"prompt {shown(prompt)}", wrong, remedy, exit_code=ExitCode.MISSING) from error
+        fixed = prompt  # ftfy leaves plain ASCII as it is
+    else:
+        fixed = ftfy.fix_text(prompt)
+    return plain_text(fixed)
 
 
 class WanFactory(BackboneFactory):
@@ -195,6 +216,11 @@ class WanFactory(BackboneFactory):
             latent_shape=latent_shape,
             tokens=wanted.tokens,
         )
+
+    def reader(self, weights: str, **settings: object) -> PromptReader:
+        """Return what refuses prompts that are too long; see the base class."""
+        limit, tokenizer = _settings(settings).tokens, load_tokenizer(resolve(weights) / "tokenizer")
+        return lambda prompt: tokenize(tokenizer, [prompt], limit, clean_prompt)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.

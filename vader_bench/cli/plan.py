@@ -67,6 +67,7 @@ def _lines(
     name, suite = resolved.experiment.experiment, resolved.suite.suite
     yield f"{name} on {suite}, {next(iter(cards))} ({card.memory_gib:g} GiB)"
     yield from dict.fromkeys(map(_told, planned))
+    yield from _uncounted(planned)
     yield from _table(planned, card, cards)
     seeds = len(resolved.experiment.seeds)
     hours = seeds * sum(one.estimate.seconds(card, one.precision) for one in planned) / 3600
@@ -81,6 +82,16 @@ def _lines(
     )
     for name, size in cards.items():
         yield from _advice(planned, name, size)
+
+
+def _uncounted(planned: Sequence[Planned]) -> Iterator[str]:
+    """Yield a line where the cost of a reward is not known."""
+    from vader_bench.rewards.skeletons import counted
+
+    rewards = {one.run.reward: one.run.suite.rewards[one.run.reward] for one in planned}
+    names = [name for name, reward in rewards.items() if not counted(reward.family, reward.settings)]
+    if names:
+        yield f"counted as nothing, since only a run can tell: what {' and '.join(names)} costs"
 
 
 def _told(one: Planned) -> str:

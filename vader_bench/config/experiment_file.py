@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vader_bench.config.paths import located
 from vader_bench.config.schema import ExperimentConfig
 from vader_bench.config.yamlfile import Fault, parse_partly, read_mapping
 
 __all__ = ["ExperimentFile", "Form", "read_experiment_file"]
-
-_ENDINGS = (".yaml", ".yml")
 
 
 class Form(NamedTuple):
@@ -51,9 +50,7 @@ def read_experiment_file(path: Path) -> ExperimentFile:
 def _located(data: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """Return ``data`` with the path of a suite file from ``folder``."""
     suite = data.get("suite")
-    if isinstance(suite, str) and (Path(suite).suffix in _ENDINGS or "/" in suite):
-        return {**data, "suite": str((folder / suite).resolve())}
-    return data
+    return {**data, "suite": located(suite, folder)} if isinstance(suite, str) else data
 
 
 def _quick(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from vader_bench.config.yamlfile import rule
+from vader_bench.errors import shown
 
 __all__ = ["changes_table", "distinct", "even", "listed", "tables_by_reward", "with_heldout"]
 
 
 def distinct(values: list[Any]) -> list[Any]:
     """Refuse a list that names a value twice."""
-    twice = sorted({value for value in values if values.count(value) > 1})
+    twice = sorted(value for value, count in Counter(values).items() if count > 1)
     if twice:
-        raise rule(f"names {twice[0]!r} twice", "name it once")
+        raise rule(f"names {shown(twice[0])} twice", "name it once")
     return values
 
 

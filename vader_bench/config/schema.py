@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -13,14 +13,17 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from vader_bench import files
 from vader_bench.config.names import run_name
+from vader_bench.config.paths import RecordedAsWritten, weight_names
 from vader_bench.config.rules import (
     changes_table,
     distinct,
@@ -102,7 +105,7 @@ class MemoryConfig(Strict):
     """``adamw8bit`` keeps the moments in 8 bits; it needs the package bitsandbytes and a GPU."""
 
 
-class SuiteConfig(Strict):
+class SuiteConfig(RecordedAsWritten, Strict):
     """A backbone with its rewards, prompt splits and sampler settings."""
 
     suite: Name
@@ -185,7 +188,7 @@ class SuiteConfig(Strict):
         """Return the names of the weights of backbone, the named ``rewards`` and their golds, sorted."""
         components = [self.backbone, *(self.rewards[name] for name in rewards)]
         components += [measure for name in rewards for measure in self.measures_for(name)]
-        return sorted({name for component in components for name in _weight_names(component.settings)})
+        return sorted({name for component in components for name in weight_names(component.settings)})
 
 
 class SuiteChanges(Strict):
@@ -367,18 +370,17 @@ class RunConfig(Strict):
         """Return what the run's row and curve are called: its arm, or its method."""
         return self.arm or self.method
 
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        name, colon, ending = self.prompts.rpartition(":")  # development splits have an ending
+        written = self.suite.written(name) + colon + ending if colon else self.suite.written(self.prompts)
+        return data | {"prompts": written} if "prompts" in data else data
+
 
 def config_digest(run: RunConfig) -> str:
     """Return the SHA-256 of everything that ``run`` is asked to do."""
     return files.sha256_text(files.canonical_json(run.model_dump(mode="json")))
-
-
-def _weight_names(value: Any) -> Iterator[str]:
-    if isinstance(value, str) and "/" in value:
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _weight_names(inner)
 
 
 def _only(names: Container[str], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from vader_bench import files
-from vader_bench.errors import UserError
+from vader_bench.config.faults import AtFaultError, Fault, raise_faults
+from vader_bench.config.notation import Items, read_yaml
+from vader_bench.errors import UserError, shown
 
 __all__ = [
     "AtFaultError", "Fault", "nearest", "parse", "parse_partly", "raise_faults", "read_mapping", "rule",
@@ -23,56 +24,23 @@ __all__ = [
 
 Model = TypeVar("Model", bound=BaseModel)
 
-
-class Fault(NamedTuple):
-    """One thing that is wrong in a file."""
-
-    key: str
-    """Where: keys joined by dots; empty for the whole file."""
-    wrong: str
-    remedy: str
-
-
-class AtFaultError(Exception):
-    """Asked for is a value that is missing or at fault in its file, and was reported as such."""
-
-
-def raise_faults(given: str, faults: Iterable[Fault | UserError]) -> None:
-    """Raise one error that tells every fault of ``given`` on a line of its own; do nothing without any.
-
-    Args:
-        given: the file, put before each ``Fault``; a ``UserError`` says its own.
-        faults: what is wrong; said twice, it is told once.
-
-    Raises:
-        UserError: ``given: key: what is wrong; remedy``, one line a fault.
-    """
-    errors = [fault if isinstance(fault, UserError) else _error(given, fault) for fault in faults]
-    distinct = list({str(error): error for error in errors}.values())
-    if not distinct:
-        return
-    last = distinct.pop()
-    lines = [*map(str, distinct), last.given]
-    raise UserError("\n".join(lines), last.wrong, last.remedy, exit_code=last.exit_code)
+_LONG = 10
+"""Items of a list in which they are counted no more to find one."""
 
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], list[Fault]]:
     """Return the top-level mapping of the YAML file ``path``, and what is wrong with its keys and values.
 
-    Beyond plain YAML, ``1e-3`` is a number, and a key given twice, a key that is not text, a number
-    that is not finite and a value JSON does not know (a date) are faults.
+    See ``read_yaml`` for what is wrong beyond plain YAML.
 
     Raises:
-        UserError: no such file, not UTF-8, not YAML, half a character, or no mapping at the top.
+        UserError: no such file, not UTF-8, not YAML, or no mapping at the top.
     """
     text = files.read_text(path)
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        faults = list(_node_faults(node, ())) if node is not None else []
-        data = loader.construct_document(node) if node is not None else None
+        data, faults = read_yaml(text)
     except yaml.YAMLError as error:
-        raise UserError(_marked(str(path), error), _problem(error), "mend the YAML syntax") from error
+        raise UserError(_marked(str(path), error), _problem(error), "correct the YAML syntax") from error
     if not isinstance(data, dict):
         raise UserError(str(path), "has no `key: value` lines at the top", "write some")
     return data, faults
@@ -85,7 +53,7 @@ def parse(model: type[Model], data: Mapping[str, Any]) -> tuple[Model | None, li
         return model.model_validate_json(json.dumps(data, default=str), strict=True), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, [_told(model, detail) for detail in details]
+        return None, [_told(model, detail, data) for detail in details]
 
 
 def parse_partly(model: type[Model], data: Mapping[str, Any]) -> tuple[Model, list[Fault]]:
@@ -155,64 +123,6 @@ def _right(kind: Any, value: Any) -> Any:
         return _NOTHING
 
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader that also takes ``1e-3`` for a number, as YAML 1.2 does, and no half characters."""
-
-    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
-        """Refuse what an escape such as U+D800 becomes: no file can hold it."""
-        node = super().compose_scalar_node(anchor)
-        assert node is not None
-        if half := _SURROGATE.search(node.value):
-            raise yaml.MarkedYAMLError(problem=f"half a character, {half[0]!r}", problem_mark=node.start_mark)
-        return node
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-_DEEPEST = 50
-_TAG = "tag:yaml.org,2002:"
-_PLAIN = {_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map")}
-
-
-def _node_faults(node: yaml.Node, path: tuple[str, ...]) -> Iterator[Fault]:
-    """Yield what is wrong at and below ``node``, which lies at ``path``."""
-    if len(path) > _DEEPEST:
-        raise yaml.MarkedYAMLError(problem="a value is nested too deep", problem_mark=node.start_mark)
-    key = ".".join(path)
-    if node.tag not in _PLAIN:
-        yield Fault(key, f"is a {node.tag.rpartition(':')[2]} (line {_line(node)})", "put it in quotes")
-    elif node.tag == _TAG + "float" and re.fullmatch(r"[-+]?\.(inf|nan)", node.value, re.IGNORECASE):
-        yield Fault(key, f"is {node.value}, not a finite number", "write a finite number")
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _node_faults(item, (*path, str(index)))
-    if isinstance(node, yaml.MappingNode):
-        yield from _mapping_faults(node, path)
-
-
-def _mapping_faults(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[Fault]:
-    seen = set()
-    for key_node, value_node in node.value:
-        name = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
-        here = (*path, name)
-        if key_node.tag != _TAG + "str":
-            wrong = f"is not a text key (line {_line(key_node)})"
-            yield Fault(".".join(here), wrong, "put the key in quotes, or write out what `<<` would merge")
-        elif name in seen:
-            yield Fault(".".join(here), f"is given again (line {_line(key_node)})", "keep one of the two")
-        seen.add(name)
-        yield from _node_faults(value_node, here)
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
 def _marked(given: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     return f"{given}: line {mark.line + 1}, column {mark.column + 1}" if mark is not None else given
@@ -242,9 +152,20 @@ _BOUNDS = {
 }
 
 
-def _told(model: type[BaseModel], detail: ErrorDetails) -> Fault:
+def _told(model: type[BaseModel], detail: ErrorDetails, data: Any) -> Fault:
+    """Return the fault that pydantic's ``detail`` describes, with the line of an item of a long list."""
+    fault = _worded(model, detail)
+    for part in detail["loc"]:
+        inner = data[part] if isinstance(data, dict) and part in data else None
+        if isinstance(data, Items) and isinstance(part, int) and len(data) > _LONG:
+            return fault._replace(wrong=f"{fault.wrong} (line {data.lines[part]})")
+        data = inner
+    return fault
+
+
+def _worded(model: type[BaseModel], detail: ErrorDetails) -> Fault:
     """Return the fault that pydantic's ``detail`` describes, in the words of this project."""
-    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    kind, given, context = detail["type"], shown(detail["input"]), detail.get("ctx", {})
     loc = tuple(part for part in map(str, detail["loc"]) if part != "[key]")
     key = ".".join(loc)
     if kind == "extra_forbidden":
@@ -256,17 +177,17 @@ def _told(model: type[BaseModel], detail: ErrorDetails) -> Fault:
     if kind == "rule":
         return Fault(key, context["wrong"], context["remedy"])
     if kind in _WANTED:
-        return Fault(key, f"is {given!r}, not {_WANTED[kind]}", f"write {_WANTED[kind]}")
+        return Fault(key, f"is {given}, not {_WANTED[kind]}", f"write {_WANTED[kind]}")
     if kind == "string_pattern_mismatch":
-        return Fault(key, f"is {given!r}", "use letters, digits, '.', '_' and '-' only")
+        return Fault(key, f"is {given}", "use letters, digits, '.', '_' and '-' only")
     if kind == "too_short":
         return Fault(key, "is empty", "give at least one")
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return Fault(key, f"is {given!r}", f"it {words} {context[name]}")
+        return Fault(key, f"is {given}", f"it {words} {context[name]}")
     if kind == "literal_error":
-        return Fault(key, f"is {given!r}", f"it must be {context['expected']}")
-    return Fault(key, f"is {given!r}: {detail['msg']}", "change the value")
+        return Fault(key, f"is {given}", f"it must be {context['expected']}")
+    return Fault(key, f"is {given}: {detail['msg']}", "change the value")
 
 
 def _table_at(model: type[BaseModel], loc: Iterable[str]) -> type[BaseModel] | None:
@@ -297,8 +218,3 @@ def _plain(kind: Any) -> Any:
     if get_origin(kind) in {Union, UnionType}:
         return _plain(next(option for option in get_args(kind) if option is not type(None)))
     return kind
-
-
-def _error(given: str, fault: Fault) -> UserError:
-    place = f"{given}: {fault.key}" if fault.key else given
-    return UserError(place, fault.wrong, fault.remedy)

@@ -18,7 +18,7 @@ __all__ = ["LENGTH", "FlowSchedule"]
 LENGTH = 1000.0
 """The timestep of pure noise."""
 
-Spacing = Literal["even", "unipc", "euler"]
+Spacing = Literal["even", "unipc", "euler", "dynamic"]
 
 _SHIFTS: dict[str, Callable[[float], float]] = {"exponential": math.exp, "linear": float}
 _SPACINGS: dict[str, Spacing] = {
@@ -47,8 +47,9 @@ class FlowSchedule(Schedule):
     """m in ``s -> m s / (1 + (m - 1) s)``, which spends more of the way near the noise if above 1."""
     spacing: Spacing = "even"
     """Where the S values of s lie before the shift, equally far apart from 1 down: ``even`` to 1 / S;
-    ``unipc`` so that one more would be 1 / 1000; ``euler`` to the shifted 1 / 1000. The last two are what
-    the schedulers of these names in diffusers do."""
+    ``unipc`` so that one more would be 1 / 1000; ``euler`` to the shifted 1 / 1000; ``dynamic`` to 1 / 1000
+    itself. The last three are what diffusers' schedulers do: UniPC's, and Euler's with a shift of its own or
+    with one that depends on the size of the videos."""
     terminal: float | None = None
     """The last s of a sampler, to which the others are stretched; none if ``None``."""
     sign: Literal[1, -1] = 1
@@ -94,8 +95,10 @@ class FlowSchedule(Schedule):
                 "is not supported",
                 f"set it to {LENGTH:.0f}",
             )
+        dynamic = shift is None and config.get("use_dynamic_shifting")
         own = _shift(config, source, tokens) if shift is None else shift
-        return cls(own, spacing or _SPACINGS[kind], config.get("shift_terminal") or None)
+        usual: Spacing = "dynamic" if dynamic and _SPACINGS[kind] == "euler" else _SPACINGS[kind]
+        return cls(own, spacing or usual, config.get("shift_terminal") or None)
 
     def timesteps(self, steps: int) -> Tensor:
         """Return the timesteps [steps] of a sampler, float32, largest first.
@@ -106,6 +109,7 @@ class FlowSchedule(Schedule):
         if steps < 1:
             raise UserError(f"sampler steps = {steps}", "out of range", "choose at least 1")
         ends = {"even": 1 / steps, "euler": float(self._shifted(torch.tensor(1 / LENGTH).double()))}
+        ends["dynamic"] = 1 / LENGTH
         if self.spacing == "unipc":
             even = torch.linspace(1, 1 / LENGTH, steps + 1, dtype=torch.float64)[:-1]
         else:
@@ -140,14 +144,13 @@ class FlowSchedule(Schedule):
 
         ``mean = (1 - s') x_0 + (s' - std^2 / (2 s)) e`` and ``std = eta sqrt(s / (1 - s)) sqrt(s - s')``,
         where ``x_0`` and ``e`` are what ``prediction`` sees in ``latents``: Flow-GRPO's step, written out.
-        Under the root of s / (1 - s), s = 1 is replaced by s', as there; where that is 0, in a way of one
-        step, by 1 / 2. The last step keeps its noise, so that it has a density. Arguments as for
-        ``Schedule``.
+        In 1 - s, and there alone, s = 1 is replaced by s', as in its code (``sde_step_with_logprob``), by
+        which the first step has the standard deviation eta. The last step keeps its noise, so that it has a
+        density. Arguments as for ``Schedule``.
         """
         clean, noise = self.split(prediction, latents, timesteps)
         now, after = _spread(timesteps, latents), _spread(following, latents)
-        inside = torch.where(now < 1, now, torch.where(after > 0, after, 0.5))
-        std = eta * (inside / (1 - inside) * (now - after)).sqrt()
+        std = eta * (now / (1 - torch.where(now < 1, now, after)) * (now - after)).sqrt()
         return (1 - after) * clean + (after - std**2 / (2 * now)) * noise, std
 
     def _shifted(self, spread: Tensor) -> Tensor:

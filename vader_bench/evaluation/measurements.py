@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from vader_bench import files
 from vader_bench.backbones.base import ImageBackbone
 from vader_bench.config.names import HELDOUT
-from vader_bench.config.schema import RunConfig
+from vader_bench.config.schema import RunConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
@@ -198,7 +198,7 @@ def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[s
         "backbone": suite.backbone.model_dump(mode="json"),
         "memory": suite.memory.model_dump(mode="json"),
         "sampler": suite.sampler.model_dump(mode="json"),
-        "weights": {name: digests[f"weights/{name}"] for name in suite.weights()},
+        "weights": _weights(suite, suite.weights(), digests),
         "batch": suite.evaluation_batch,
         "code": provenance.training_code(),
         "packages": {name: packages[name] for name in provenance.COMPUTING if name in packages},
@@ -215,6 +215,12 @@ def _judges(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Any]:
     there = {name: component for name, component in named.items() if component is not None}
     return {
         "judges": {name: component.model_dump(mode="json") for name, component in there.items()},
-        "judges_weights": {name: digests[f"weights/{name}"] for name in suite.weights(reward, *others)},
+        "judges_weights": _weights(suite, suite.weights(reward, *others), digests),
         "plugins": {name: plugin_code(REWARDS.get(one.family)) for name, one in there.items()},
     }
+
+
+def _weights(suite: SuiteConfig, names: Sequence[str], digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of weights by the names that the suite's file writes."""
+    written = [suite.written(name) for name in names]
+    return {name: digests[f"weights/{name}"] for name in written}

@@ -8,7 +8,7 @@ from typing import Any
 
 from vader_bench.config.schema import METHOD, ExperimentConfig, SuiteChanges, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse
-from vader_bench.errors import UserError
+from vader_bench.errors import UserError, shown
 from vader_bench.experiment import registered
 from vader_bench.prompts.sets import PromptSet, load_prompts
 
@@ -114,7 +114,9 @@ def _prompt_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator
             yield error
             continue
         if "train" not in prompts.splits:
-            yield Fault("suite", f"has the prompt set {name} without a split 'train'", "add that split")
+            yield Fault(
+                "suite", f"has the prompt set {shown(name)} without a split 'train'", "add that split"
+            )
         yield from _split_faults("splits", lambda: experiment.evaluation.splits, prompts)
         yield from _split_faults("final_splits", lambda: experiment.evaluation.final_splits, prompts)
 
@@ -124,4 +126,4 @@ def _split_faults(key: str, splits: Callable[[], Sequence[str]], prompts: Prompt
         for split in splits():
             if split not in prompts.splits:
                 wrong = f"names {split!r}, which is no split of prompt set {prompts.name}"
-                yield Fault(f"evaluation.{key}", wrong, nearest(split, prompts.splits))
+                yield Fault(f"evaluation.{key}", wrong, prompts.remedy(split))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vader_bench.config.experiment_file import Form, read_experiment_file
+from vader_bench.config.paths import WrittenPaths, located, names_file, replaced
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
 from vader_bench.errors import UserError
 from vader_bench.experiment.arms import ArmConfig, SettingsReader, read_arms
 from vader_bench.experiment.checks import experiment_faults, suite_faults
-from vader_bench.prompts.sets import FILE_ENDINGS
 
 __all__ = ["LoadedExperiment", "load_experiment", "load_suite", "place", "suite_names"]
 
@@ -30,7 +30,7 @@ def suite_names() -> list[str]:
 def load_suite(name_or_path: str | Path) -> SuiteConfig:
     """Return a packaged suite by name, or the one in a YAML file.
 
-    A prompt file in a suite file is relative to that file.
+    Paths in a suite file are relative to that file: of prompts, weights, pictures and plug-ins.
 
     Raises:
         UserError: unknown name, or every fault of the file, one a line.
@@ -42,13 +42,16 @@ def load_suite(name_or_path: str | Path) -> SuiteConfig:
         raise UserError(f"suite {name!r}", "is not known", remedy)
     path = SUITES_FOLDER / f"{name}.yaml" if packaged else Path(name)
     data, faults = read_mapping(path)
-    prompts = data.get("prompts")
-    if isinstance(prompts, dict):
-        data["prompts"] = {key: _located(value, path.parent) for key, value in prompts.items()}
+    places = WrittenPaths(path.parent)
+    if "prompts" in data:
+        data["prompts"] = replaced(data["prompts"], places.at)
+    for key in ("backbone", "rewards", "gold", "prompt_share"):
+        if key in data:
+            data[key] = _with_paths(data[key], places)
     suite, found = parse(SuiteConfig, data)
     raise_faults(str(path), [*faults, *found])
     assert suite is not None
-    return suite
+    return suite.with_written(places.written)
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,19 @@ class LoadedExperiment:
     suite: SuiteConfig
     arms: list[ArmConfig]
     """Its ``methods``, read for ``suite``."""
+    moved: bool = False
+    """Whether the suite is another than the file's."""
 
 
-def load_experiment(path: str | Path, quick: bool = False) -> LoadedExperiment:
+def load_experiment(path: str | Path, quick: bool = False, suite: str | None = None) -> LoadedExperiment:
     """Return the experiment in a YAML file, checked as a whole, and with its ``quick`` fields checked too.
 
     Args:
         path: the file.
         quick: replace fields by those under ``quick``; lists are replaced whole, tables are merged.
+        suite: name or file of a suite in place of the file's own, which is not looked at then. Settings
+            belong to the suite that they were chosen on: with another one, arms keep only what the experiment
+            compares.
 
     Raises:
         UserError: every fault of the file, one a line: unknown and missing keys, wrong types and
@@ -76,13 +84,14 @@ def load_experiment(path: str | Path, quick: bool = False) -> LoadedExperiment:
     path = Path(path)
     file = read_experiment_file(path)
     suites, reader = cache(_checked_suite), SettingsReader()  # what the two forms share is read once
-    full, faults = _loaded(file.full, suites, reader)
-    small, small_faults = _loaded(file.quick, suites, reader)
+    full, faults = _loaded(_on_suite(file.full, suite), suites, reader)
+    small, small_faults = _loaded(_on_suite(file.quick, suite), suites, reader)
     new = [fault for fault in small_faults if str(fault) not in set(map(str, faults))]
     raise_faults(str(path), [*file.faults, *faults, *map(_under_quick, new)])
     loaded = small if quick else full
     assert loaded is not None
-    return loaded
+    own = (file.quick if quick else file.full).config
+    return replace(loaded, moved=loaded.config.suite != own.suite)
 
 
 def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
@@ -94,6 +103,22 @@ def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
     loaded, faults = _placed(experiment, suite, SettingsReader())
     raise_faults(f"experiment {experiment.experiment}", [*suite_faults(suite), *faults])
     return loaded
+
+
+def _on_suite(form: Form, suite: str | None) -> Form:
+    """Return ``form`` on another ``suite``; see ``load_experiment``."""
+    config = form.config
+    with suppress(AtFaultError):
+        if suite is None or _same_suite(suite, config.suite):
+            return form
+    changes: dict[str, Any] = {"suite": suite, "tuning": None}
+    with suppress(AtFaultError):
+        changes["methods"] = {name: arm.only(config.compares) for name, arm in config.methods.items()}
+    return form._replace(config=config.model_copy(update=changes))
+
+
+def _same_suite(given: str, own: str) -> bool:
+    return given == own or (names_file(given) and located(given, Path()) == own)
 
 
 def _loaded(
@@ -132,11 +157,16 @@ def _at_suite(error: UserError) -> Fault | UserError:
     return error
 
 
-def _located(value: Any, folder: Path) -> Any:
-    """Return ``value``, or where it names a file, that file's path from ``folder``."""
-    if isinstance(value, str) and (Path(value).suffix in FILE_ENDINGS or "/" in value):
-        return str((folder / value).resolve())
-    return value
+def _with_paths(component: Any, places: WrittenPaths) -> Any:
+    """Return a component of a suite file, or a table of them, with the paths in its settings."""
+    if not isinstance(component, dict):
+        return component
+    settings = component.get("settings")
+    if not isinstance(settings, dict):
+        return {key: _with_paths(inner, places) for key, inner in component.items()}
+    if isinstance(file := settings.get("file"), str) and component.get("family") == "plugin":
+        settings = settings | {"file": places.at(f"./{file}" if "/" not in file else file)}
+    return component | {"settings": replaced(settings, places.weights)}
 
 
 def _under_quick(fault: Fault | UserError) -> Fault | UserError:

@@ -10,10 +10,12 @@ import yaml
 
 from vader_bench import files
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
+from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.experiment.fits import fit_faults
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.job import Job
-from vader_bench.experiment.load import load_experiment, load_suite, place
+from vader_bench.experiment.load import load_experiment
 from vader_bench.experiment.tuning import check_tuning
 from vader_bench.methods.optimizers import require_optimizer
 from vader_bench.records.folder import RunFolder
@@ -75,14 +77,13 @@ def resolve_experiment(
             a setting is not the tuned one, weights are missing or not what their digests say, or the
             optimiser's package is missing.
     """
-    loaded = load_experiment(path, quick)
-    moved = suite is not None and suite != loaded.config.suite
-    if suite is not None and moved:
-        loaded = place(_moved(loaded.config, suite), load_suite(suite))
+    loaded = load_experiment(path, quick, suite)
+    moved = loaded.moved
     if seeds is not None:
         changes = {"seeds": _seeds(loaded.config.seeds, seeds)}
         loaded = replace(loaded, config=loaded.config.model_copy(update=changes))
     experiment, runs = loaded.config, expand(loaded)
+    raise_faults(str(path), fit_faults(loaded))
     if experiment.tuning is not None:
         check_tuning(experiment, path.parent / experiment.tuning, runs)
     if with_weights:
@@ -90,12 +91,6 @@ def resolve_experiment(
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
     return ResolvedExperiment(experiment, loaded.suite, runs, moved)
-
-
-def _moved(experiment: ExperimentConfig, suite: str) -> ExperimentConfig:
-    """Return the experiment on another suite: see ``resolve_experiment``."""
-    methods = {name: arm.only(experiment.compares) for name, arm in experiment.methods.items()}
-    return experiment.model_copy(update={"suite": suite, "methods": methods, "tuning": None})
 
 
 def _seeds(given: Sequence[int], count: int) -> list[int]:
@@ -110,7 +105,7 @@ def require_weights(suite: SuiteConfig, rewards: Sequence[str]) -> None:
         UserError: see ``weights.resolve``.
     """
     for name in suite.weights(*rewards):
-        resolve(name)
+        _require(name, suite)
 
 
 def weights_to_fetch(suite: SuiteConfig, rewards: Sequence[str]) -> list[UserError]:
@@ -122,12 +117,19 @@ def weights_to_fetch(suite: SuiteConfig, rewards: Sequence[str]) -> list[UserErr
     found = []
     for name in suite.weights(*rewards):
         try:
-            resolve(name)
+            _require(name, suite)
         except UserError as error:
             if error.exit_code != ExitCode.MISSING:
                 raise
             found.append(error)
     return found
+
+
+def _require(name: str, suite: SuiteConfig) -> None:
+    try:
+        resolve(name)
+    except UserError as error:
+        raise suite.reworded(error) from error
 
 
 def claim(jobs: Sequence[Job]) -> None:
@@ -142,6 +144,8 @@ def claim(jobs: Sequence[Job]) -> None:
 
 def write_experiment(experiment: ResolvedExperiment, folder: Path) -> None:
     """Write the experiment, resolved, to ``experiment.yaml`` in ``folder``, for the report."""
-    resolved = experiment.experiment.model_copy(update={"quick": {}}).model_dump(mode="json")
+    # by its name: the path of its file names folders of the user
+    changes = {"quick": {}, "suite": experiment.suite.suite}
+    resolved = experiment.experiment.model_copy(update=changes).model_dump(mode="json")
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
     files.write_text(folder / EXPERIMENT_NAME, text)

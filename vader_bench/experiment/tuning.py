@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from vader_bench import files
 from vader_bench.config.names import BASE, HELDOUT
+from vader_bench.config.paths import is_file, located
+from vader_bench.config.rules import distinct
 from vader_bench.config.schema import (
     BudgetConfig,
     EvaluationConfig,
@@ -29,6 +32,7 @@ from vader_bench.config.schema import (
 from vader_bench.config.yamlfile import Fault, parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.arms import read_settings
+from vader_bench.experiment.checks import suite_faults
 from vader_bench.experiment.fairness import SHARED_SETTINGS
 from vader_bench.experiment.job import Job
 from vader_bench.prompts.sets import DEVELOPMENT
@@ -42,6 +46,8 @@ __all__ = [
 
 CHOICE_NAME = "choice.yaml"
 TRIALS_NAME = "trials.csv"
+_MOST_TRIALS = 10_000
+"""Of one method and reward; grids multiply, and nobody means to run more."""
 
 
 class SearchConfig(Strict):
@@ -49,8 +55,13 @@ class SearchConfig(Strict):
 
     settings: dict[str, Any] = Field(default={})
     """Settings that all trials share."""
-    grid: dict[str, list[Any]] = Field(min_length=1)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
     """Values to try by setting; every combination is a trial."""
+
+    @property
+    def count(self) -> int:
+        """Return how many trials there are."""
+        return math.prod(map(len, self.grid.values()))
 
     def trials(self) -> list[dict[str, Any]]:
         """Return the settings that each trial varies, the last key fastest."""
@@ -65,13 +76,22 @@ class TuneConfig(Strict):
     experiment: Name
     question: str
     suite: str
-    rewards: list[str] = Field(min_length=1)
+    """A packaged suite, or the path of a suite file, relative to this file."""
+    rewards: Annotated[list[str], AfterValidator(distinct)] = Field(min_length=1)
     seed: int = Field(ge=0)
     """A seed that no other experiment uses."""
     budget: BudgetConfig
     """What every trial may spend."""
     evaluation: EvaluationConfig
-    methods: dict[str, SearchConfig] = Field(min_length=1)
+    methods: dict[Name, SearchConfig] = Field(min_length=1)
+
+
+class _Choice(BaseModel):
+    """What ``choice.yaml`` says, as far as it is read."""
+
+    version: Literal[1]
+    choice: dict[str, dict[str, dict[str, Any]]]
+    """The chosen settings by reward and method."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,8 @@ def load_tune(path: Path) -> TuneConfig:
         UserError: every fault of the file, one a line; methods have different numbers of trials.
     """
     data, faults = read_mapping(path)
+    if isinstance(suite := data.get("suite"), str):
+        data["suite"] = located(suite, path.parent)
     config, found = parse(TuneConfig, data)
     more = list(_unequal(config)) if config is not None else []
     raise_faults(str(path), [*faults, *found, *more])
@@ -116,7 +138,7 @@ def make_trials(config: TuneConfig, suite: SuiteConfig) -> list[Trial]:
         UserError: unknown reward or method, or settings that do not fit; methods differ in a setting
             that they have to share.
     """
-    raise_faults(f"tuning {config.experiment}", _unknown(config, suite))
+    raise_faults(f"tuning {config.experiment}", [*suite_faults(suite), *_unknown(config, suite)])
     trials = [
         _trial(config, suite, method, reward, number, varied)
         for reward in config.rewards
@@ -187,7 +209,10 @@ def check_tuning(experiment: ExperimentConfig, path: Path, runs: Sequence[RunCon
 
 
 def _unequal(config: TuneConfig) -> Iterator[Fault]:
-    counts = {method: len(search.trials()) for method, search in config.methods.items()}
+    counts = {method: search.count for method, search in config.methods.items()}
+    for method, count in counts.items():
+        if count > _MOST_TRIALS:
+            yield Fault(f"methods.{method}.grid", f"makes {count} trials", f"make it {_MOST_TRIALS} at most")
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{method} {count}" for method, count in counts.items())
         yield Fault("methods", f"get different numbers of trials ({told})", "make the grids equally large")
@@ -267,13 +292,13 @@ def _digest(choice: Mapping[str, Any]) -> str:
 
 def _load_choice(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the chosen settings by reward and method."""
-    if not path.is_file():
+    if not is_file(path):
         remedy = "run `vader-bench tune experiments/tune.yaml`, or take `tuning` out of the experiment"
         raise UserError(f"tuning {path}", "does not exist", remedy, exit_code=ExitCode.MISSING)
     data, faults = read_mapping(path)
     raise_faults(str(path), faults)
-    if data.get("version") != 1 or data.get("sha256") != _digest(data):
+    found, _ = parse(_Choice, data)
+    if found is None or data.get("sha256") != _digest(data):
         wrong = "is not as the tuning wrote it"
         raise UserError(f"tuning {path}", wrong, "restore the file, or tune again")
-    choice: dict[str, dict[str, dict[str, Any]]] = data["choice"]
-    return choice
+    return found.choice

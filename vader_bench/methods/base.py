@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vader_bench.budget.metering import MeteredBackbone, MeteredReward
+from vader_bench.config.faults import Fault
 from vader_bench.config.schema import Settings
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
@@ -133,6 +134,18 @@ class Method(ABC):
         """Return the sizes, ``batch_size`` at most, of the batches that ``videos`` are worked through in."""
         size = self.config.batch_size
         return [min(size, videos - first) for first in range(0, videos, size)]
+
+    @classmethod
+    def refusals(cls, config: Any, *, steps: int, gradient: bool) -> Iterator[Fault]:
+        """Yield what in ``config`` does not fit where it is to run; known without any weights.
+
+        Args:
+            config: of the method.
+            steps: of the sampler.
+            gradient: whether the reward is differentiable.
+        """
+        del config, steps, gradient
+        yield from ()
 
     @abstractmethod
     def own_state(self) -> dict[str, Any]:

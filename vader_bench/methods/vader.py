@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vader_bench.config.faults import Fault
 from vader_bench.errors import UserError
 from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
 from vader_bench.rewards.base import Judgement
@@ -59,15 +60,19 @@ class Vader(Method):
         Raises:
             UserError: the reward has no gradient, or k exceeds the number of sampler steps.
         """
-        if not bench.reward.differentiable:
-            raise UserError(
-                f"reward {bench.reward.name!r}", "has no gradient", "use ddpo or diffusion-dpo with it"
-            )
-        if config.k != "random" and not 1 <= config.k <= bench.steps:
-            raise UserError(
-                f"vader.k = {config.k}", "is out of range", f"choose 1 to {bench.steps}, or random"
-            )
+        gradient = bench.reward.differentiable
+        for key, wrong, remedy in self.refusals(config, steps=bench.steps, gradient=gradient):
+            given = f"vader.{key} = {config.k}" if key else f"reward {bench.reward.name!r}"
+            raise UserError(given, wrong, remedy)
         super().__init__(config, bench)
+
+    @classmethod
+    def refusals(cls, config: VaderConfig, *, steps: int, gradient: bool) -> Iterator[Fault]:
+        """Yield that the reward has no gradient, and that k exceeds the number of sampler steps."""
+        if not gradient:
+            yield Fault("", "has no gradient", "use ddpo or diffusion-dpo with it")
+        if config.k != "random" and not 1 <= config.k <= steps:
+            yield Fault("k", "is out of range", f"choose 1 to {steps}, or random")
 
     # --- loss ---
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from vader_bench import files
+from vader_bench.config.notation import Items
+from vader_bench.config.paths import FILE_ENDINGS, is_folder, located
 from vader_bench.config.yamlfile import Fault, nearest, raise_faults, read_mapping
-from vader_bench.errors import UserError
+from vader_bench.errors import UserError, shown
 from vader_bench.seeding import numpy_stream
 
 __all__ = [
-    "DEVELOPMENT", "SETS_FOLDER", "Leak", "PromptSet", "PromptStream", "leaks", "load_prompts", "normalise",
-    "packaged_names", "prompt_stream", "save_prompts",
+    "DEVELOPMENT", "SETS_FOLDER", "Leak", "PromptReader", "PromptSet", "PromptStream", "leaks",
+    "load_prompts", "normalise", "packaged_names", "prompt_stream", "save_prompts",
 ]  # fmt: skip
 
 SETS_FOLDER = Path(__file__).parent / "files"
 DEVELOPMENT = ":dev"
 """Ending of a set's name that asks for its development splits as ``train`` and ``heldout``."""
-FILE_ENDINGS = (".txt", ".yaml", ".yml")
+PromptReader = Callable[[str], object]
+"""Raises ``UserError`` for a prompt that a model refuses; what it returns does not matter."""
 SPLIT_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
@@ -33,6 +36,18 @@ class PromptSet:
     name: str
     """The packaged name, or the path of a user's own file."""
     splits: Mapping[str, list[str]]
+    lines: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
+    """Line of each prompt in its file, from 1, where there is one, by split."""
+
+    def place(self, split: str, index: int) -> str:
+        """Return where the prompt ``index``, from 0, of ``split`` is, as messages say it.
+
+        The line is told where it is not the number of the prompt.
+        """
+        lines = self.lines.get(split, ())
+        elsewhere = index < len(lines) and lines[index] != index + 1
+        line = f" (line {lines[index]})" if elsewhere else ""
+        return f"{split}, prompt {index + 1}{line}"
 
     def split(self, name: str) -> list[str]:
         """Return the prompts of one split.
@@ -41,8 +56,16 @@ class PromptSet:
             UserError: the set has no such split.
         """
         if name not in self.splits:
-            raise UserError(f"prompt set {self.name}", f"has no split {name!r}", nearest(name, self.splits))
+            raise UserError(f"prompt set {self.name}", f"has no split {name!r}", self.remedy(name))
         return self.splits[name]
+
+    def remedy(self, split: str) -> str:
+        """Return what to do where ``split`` is missing."""
+        if Path(self.name).suffix != ".txt":
+            return nearest(split, self.splits)
+        name = Path(self.name).name
+        files_named = f"{{train: {name}, {split}: another.txt}}"
+        return f"a .txt file is the split 'train' alone: write a .yaml file with `splits: {files_named}`"
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each split's text (one prompt a line) by split name."""
@@ -54,8 +77,10 @@ class PromptSet:
         Raises:
             UserError: the set has none.
         """
-        splits = {"train": self.split("dev_train"), "heldout": self.split("dev_heldout")}
-        return PromptSet(self.name + DEVELOPMENT, splits)
+        names = {"train": "dev_train", "heldout": "dev_heldout"}
+        splits = {split: self.split(name) for split, name in names.items()}
+        lines = {split: self.lines.get(name, ()) for split, name in names.items()}
+        return PromptSet(self.name + DEVELOPMENT, splits, lines)
 
 
 class Leak(NamedTuple):
@@ -103,7 +128,7 @@ def load_prompts(name_or_path: str) -> PromptSet:
     path = Path(name_or_path)
     if name_or_path in packaged_names():
         splits = _read_folder(SETS_FOLDER / name_or_path)
-    elif path.is_dir():
+    elif is_folder(path):
         splits = _read_folder(path)
     elif path.suffix == ".txt":
         splits = {"train": _read_lines(path)}
@@ -111,8 +136,13 @@ def load_prompts(name_or_path: str) -> PromptSet:
         splits = _read_yaml(path)
     else:
         remedy = nearest(name_or_path, packaged_names())
-        raise UserError(f"prompt set {name_or_path!r}", "is not known", f"{remedy}, or a .txt or .yaml file")
-    found = PromptSet(name_or_path, splits)
+        given = f"prompt set {shown(name_or_path)}"
+        raise UserError(given, "is not known", f"{remedy}, or a .txt or .yaml file")
+    found = PromptSet(
+        name_or_path,
+        {name: [prompt for prompt, _ in split] for name, split in splits.items()},
+        {name: [line for _, line in split] for name, split in splits.items()},
+    )
     raise_faults(f"prompt set {name_or_path}", _faults(found))
     return found
 
@@ -162,37 +192,51 @@ def _as_text(prompts: Sequence[str]) -> str:
     return "".join(f"{prompt}\n" for prompt in prompts)
 
 
-def _read_lines(path: Path) -> list[str]:
+_Split = list[tuple[str, int]]
+"""Prompts with their lines in a file."""
+
+
+def _read_lines(path: Path) -> _Split:
     """Return the lines of ``path`` that say something; a byte-order mark is no part of the first."""
     lines = files.read_text(path).removeprefix("\ufeff").split("\n")
-    return [line.strip() for line in lines if line.strip()]
+    return [(line.strip(), number) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _read_folder(folder: Path) -> dict[str, list[str]]:
+def _read_folder(folder: Path) -> dict[str, _Split]:
     splits = {path.stem: _read_lines(path) for path in sorted(folder.glob("*.txt"))}
     if not splits:
         raise UserError(str(folder), "holds no .txt file", "write train.txt and heldout.txt into it")
     return splits
 
 
-def _read_yaml(path: Path) -> dict[str, list[str]]:
+def _read_yaml(path: Path) -> dict[str, _Split]:
     data, faults = read_mapping(path)
     faults += [Fault(key, "is not a known key", nearest(key, ["splits"])) for key in data if key != "splits"]
     given = data.get("splits")
     if not isinstance(given, dict) or not given:
         faults.append(Fault("splits", "names no split", "write `splits:` with `train:` and `heldout:` below"))
         given = {}
-    splits = {}
+    splits: dict[str, _Split] = {}
     for name, value in given.items():
         if isinstance(value, str) and value.endswith(".txt"):
-            splits[name] = _read_lines(path.parent / value)
-        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-            splits[name] = [" ".join(item.split()) for item in value]
+            splits[name] = _read_lines(Path(located(value, path.parent)))
+        elif isinstance(value, Items):
+            faults += _item_faults(name, value)
+            splits[name] = [
+                (" ".join(str(item).split()), line) for item, line in zip(value, value.lines, strict=True)
+            ]
         else:
             remedy = "write a list of sentences, or the name of a .txt file beside this one"
             faults.append(Fault(f"splits.{name}", "is not a list of prompts", remedy))
     raise_faults(str(path), faults)
     return splits
+
+
+def _item_faults(split: str, items: Items) -> Iterator[Fault]:
+    for number, (item, line) in enumerate(zip(items, items.lines, strict=True), start=1):
+        if not isinstance(item, str):
+            wrong = f"is not a list of prompts: prompt {number} is {shown(item)} (line {line})"
+            yield Fault(f"splits.{split}", wrong, "put it in quotes")
 
 
 def _faults(prompts: PromptSet) -> Iterator[Fault]:
@@ -203,14 +247,16 @@ def _faults(prompts: PromptSet) -> Iterator[Fault]:
             yield Fault(split, "holds no prompt", "write at least one prompt, one a line")
         first: dict[str, int] = {}
         for number, prompt in enumerate(members, start=1):
-            form = normalise(prompt)
+            form, place = normalise(prompt), prompts.place(split, number - 1)
+            if any(unicodedata.category(c) == "Cc" for c in prompt):
+                yield Fault(place, f"has a control character ({shown(prompt)})", "delete it")
             if not form:
-                yield Fault(f"{split}, prompt {number}", f"says nothing ({prompt!r})", "write a sentence")
+                yield Fault(place, f"says nothing ({shown(prompt)})", "write a sentence")
             elif form in first:
-                wrong = f"repeats prompt {first[form]} ({prompt!r})"
-                yield Fault(f"{split}, prompt {number}", wrong, "delete one of the two")
+                wrong = f"repeats prompt {first[form]} ({shown(prompt)})"
+                yield Fault(place, wrong, "delete one of the two")
             first.setdefault(form, number)
     for leak in leaks(prompts):
         if leak.prompt:
-            wrong = f"{leak.prompt!r} is in more than one split"
+            wrong = f"{shown(leak.prompt)} is in more than one split"
             yield Fault(" and ".join(leak.splits), wrong, "keep it in one split, so that held-out is unseen")

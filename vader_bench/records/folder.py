@@ -113,8 +113,7 @@ class RunFolder:
         self._take_lock()
         with ExitStack() as refused:
             refused.callback(self.close)
-            for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
-                files.remove_temporaries(folder)
+            files.remove_temporaries(self.path)
             self._claim(config)
             # a read-only disk refuses even to delete what is not there
             if (self.trained or self.finished) and self._checkpoint_path.exists():

@@ -38,6 +38,7 @@ class AudienceUtility(ClipMeasure):
     name = "audience-utility"
     units = f"points of rating, and {WORD_POINTS:g} for each of colour, noun and scene that is as asked"
     value_range = (_LOW, _HIGH + WORD_POINTS * len(WORDS))
+    reads_prompts = True
 
     def measure(self, clip: Field, prompt: str) -> float:
         """Return the utility of ``clip`` for ``prompt``."""
@@ -51,6 +52,7 @@ class JudgesAppeal(ClipMeasure):
     name = "judges-appeal"
     units = f"{LOOKS:g} of a point of rating, and what colour, noun and scene are worth that are as asked"
     value_range = (LOOKS * _LOW, LOOKS * _HIGH + sum(WORDS.values()))
+    reads_prompts = True
 
     def measure(self, clip: Field, prompt: str) -> float:
         """Return the appeal of ``clip`` for ``prompt``."""

@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
+from vader_bench.prompts.sets import PromptReader
 from vader_bench.registry import REWARD_PLUGINS, Registry
 
-__all__ = ["REWARDS", "Judgement", "Reward", "RewardFactory", "make_reward"]
+__all__ = [
+    "REWARDS", "Judgement", "PromptReader", "Reward", "RewardFactory", "fitting_factory", "make_reward",
+    "prompt_reader", "yields_gradient",
+]  # fmt: skip
 
 
 class Judgement(NamedTuple):
@@ -59,6 +63,22 @@ class Reward(ABC):
         """Return every network of the reward; none for a closed form."""
         return []
 
+    @classmethod
+    def has_gradient(cls, **settings: Any) -> bool:
+        """Return whether the reward of these ``settings`` is differentiable, without its weights."""
+        del settings
+        return cls.differentiable
+
+    @classmethod
+    def reader(cls, **settings: Any) -> PromptReader | None:
+        """Return what refuses a prompt as ``judge`` would, without the weights; ``None`` if none is refused.
+
+        Raises:
+            UserError: the settings do not fit, or files that are needed to tell are missing.
+        """
+        del settings
+        return None
+
 
 RewardFactory = Callable[..., Reward]
 
@@ -76,6 +96,20 @@ def make_reward(family: str, settings: Mapping[str, Any]) -> Reward:
     Raises:
         UserError: the family is unknown, takes other settings or refuses these, or makes no reward.
     """
+    factory = fitting_factory(family, settings)
+    reward: object = factory(**settings)  # an installed package may keep no promise
+    if not isinstance(reward, Reward):
+        wrong = f"makes {type(reward).__name__}, which is no Reward"
+        raise UserError(f"reward {family!r}", wrong, "extend vader_bench.rewards.Reward")
+    return reward
+
+
+def fitting_factory(family: str, settings: Mapping[str, Any]) -> RewardFactory:
+    """Return what makes rewards of ``family``, which takes settings of these names.
+
+    Raises:
+        UserError: the family is unknown, or takes other settings.
+    """
     factory = REWARDS.get(family)
     signature = inspect.signature(factory)
     try:
@@ -83,8 +117,20 @@ def make_reward(family: str, settings: Mapping[str, Any]) -> Reward:
     except TypeError as error:
         remedy = f"its settings are: {', '.join(signature.parameters) or '(none)'}"
         raise UserError(f"settings of reward {family!r}", f"do not fit ({error})", remedy) from error
-    reward: object = factory(**settings)  # an installed package may keep no promise
-    if not isinstance(reward, Reward):
-        wrong = f"makes {type(reward).__name__}, which is no Reward"
-        raise UserError(f"reward {family!r}", wrong, "extend vader_bench.rewards.Reward")
-    return reward
+    return factory
+
+
+def yields_gradient(family: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether a reward is differentiable, as far as is known without its weights."""
+    factory = fitting_factory(family, settings)
+    if isinstance(factory, type) and issubclass(factory, Reward):
+        return factory.has_gradient(**settings)
+    return True  # a function tells nothing before it is called
+
+
+def prompt_reader(family: str, settings: Mapping[str, Any]) -> PromptReader | None:
+    """Return what refuses a prompt as the reward would; see ``Reward.reader``."""
+    factory = fitting_factory(family, settings)
+    if isinstance(factory, type) and issubclass(factory, Reward):
+        return factory.reader(**settings)
+    return None

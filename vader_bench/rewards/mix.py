@@ -9,7 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
-from vader_bench.rewards.base import REWARDS, Judgement, Reward, make_reward
+from vader_bench.rewards.base import (
+    REWARDS,
+    Judgement,
+    PromptReader,
+    Reward,
+    make_reward,
+    prompt_reader,
+    yields_gradient,
+)
 
 __all__ = ["Mix", "weighted_sum"]
 
@@ -64,6 +72,20 @@ class Mix(Reward):
         self.units = " + ".join(f"{self._weights[name]:g} x ({part.units})" for name, part in self._items())
         self.value_range = _range(self._parts, self._weights)
         self.source = "; ".join(f"{name}: {part.source}" for name, part in self._items())
+
+    @classmethod
+    def has_gradient(cls, **settings: Any) -> bool:
+        """Return whether all parts are differentiable."""
+        parts: Mapping[str, Mapping[str, Any] | None] = settings["parts"]
+        return all(yields_gradient(family, own or {}) for family, own in parts.items())
+
+    @classmethod
+    def reader(cls, **settings: Any) -> PromptReader | None:
+        """Return what refuses a prompt as one of the parts would."""
+        parts: Mapping[str, Mapping[str, Any] | None] = settings["parts"]
+        found = [prompt_reader(family, own or {}) for family, own in parts.items()]
+        readers = [reader for reader in found if reader is not None]
+        return (lambda prompt: [read(prompt) for read in readers]) if readers else None
 
     def _take(self, parts: dict[str, Reward]) -> None:
         self._parts = parts

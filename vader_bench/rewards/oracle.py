@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from vader_bench.pocket.oracle import look, prompt_share
 from vader_bench.pocket.shapes import Field
 from vader_bench.pocket.vocabulary import Caption, parse_caption
 from vader_bench.pocket.world import FRAMES, SIZE
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.base import REWARDS, Judgement, PromptReader, Reward
 from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["ActionVerdict", "ActorConstancy", "BookAbsence", "ClipMeasure", "Oracle", "asked_for"]
@@ -30,6 +31,14 @@ class ClipMeasure(Reward):
     differentiable = False
     frames = FRAMES
     source = "measured on pixels; no weights"
+    reads_prompts: ClassVar[bool] = False
+    """Whether the prompt must be a sentence of the pocket world."""
+
+    @classmethod
+    def reader(cls, **settings: Any) -> PromptReader | None:
+        """Return what refuses prompts that are no sentence of the pocket world, where they matter."""
+        del settings
+        return asked_for if cls.reads_prompts else None
 
     @abstractmethod
     def measure(self, clip: Field, prompt: str) -> float:
@@ -62,6 +71,7 @@ class Oracle(ClipMeasure):
     name = "oracle"
     units = "share of colour, noun, action and scene that is as asked"
     value_range = (0.0, 1.0)
+    reads_prompts = True
 
     def measure(self, clip: Field, prompt: str) -> float:
         """Return the share of ``prompt`` that ``clip`` shows."""
@@ -75,6 +85,7 @@ class ActionVerdict(ClipMeasure):
     name = "action-verdict"
     units = "1 where the oracle sees the prompt's action, else 0"
     value_range = (0.0, 1.0)
+    reads_prompts = True
 
     def measure(self, clip: Field, prompt: str) -> float:
         """Return whether ``clip`` shows the action of ``prompt``."""

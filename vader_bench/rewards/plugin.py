@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from vader_bench.config.paths import is_file, is_folder
 from vader_bench.errors import UserError
-from vader_bench.files import sha256_file
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.files import read_text, sha256_file
+from vader_bench.rewards.base import REWARDS, Judgement, PromptReader, Reward
 from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["Plugin", "load_function"]
@@ -27,9 +30,7 @@ def load_function(file: Path, name: str) -> Function:
     Raises:
         UserError: there is no such Python file, or it has no such function.
     """
-    if not file.is_file() or file.suffix != ".py":
-        wrong = "is not a Python file" if file.exists() else "does not exist"
-        raise UserError(f"plugin: file {str(file)!r}", wrong, "give the path of a .py file")
+    _require_python(file)
     spec = importlib.util.spec_from_file_location(f"vader_bench_plugin_{sha256_file(file)[:12]}", file)
     assert spec is not None
     assert spec.loader is not None
@@ -38,10 +39,46 @@ def load_function(file: Path, name: str) -> Function:
     found = getattr(module, name, None)
     if not callable(found):
         offered = sorted(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
-        wrong = f"has no function {name!r}"
-        raise UserError(f"plugin: {file}", wrong, f"name one of: {', '.join(offered) or '(it has none)'}")
+        raise _no_function(file, name, offered)
     function: Function = found
     return function
+
+
+def _require_python(file: Path) -> None:
+    if not is_file(file) or file.suffix != ".py":
+        wrong = "is not a Python file" if is_folder(file) or is_file(file) else "does not exist"
+        raise UserError(f"plugin: file {str(file)!r}", wrong, "give the path of a .py file")
+
+
+def _no_function(file: Path, name: str, offered: Sequence[str]) -> UserError:
+    remedy = f"name one of: {', '.join(sorted(offered)) or '(it has none)'}"
+    return UserError(f"plugin: {file}", f"has no function {name!r}", remedy)
+
+
+def _top_level_names(file: Path) -> set[str] | None:
+    """Return the names that ``file`` makes at its top level; ``None`` where only running it would tell.
+
+    Raises:
+        UserError: it is not Python.
+    """
+    try:
+        tree = ast.parse(read_text(file))
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"plugin: {file}", f"is not Python ({error})", "correct the file") from error
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {
+                part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)
+            }
+        elif not isinstance(node, ast.Expr | ast.Pass):
+            return None
+    return None if "*" in names else names
 
 
 @REWARDS.register("plugin")
@@ -89,6 +126,25 @@ class Plugin(Reward):
         self.frames = frames
         self.units = units
         self.source = f"{function} in {file}, SHA-256 {sha256_file(path)}"
+
+    @classmethod
+    def has_gradient(cls, **settings: Any) -> bool:
+        """Return what the settings say."""
+        return bool(settings.get("differentiable", True))
+
+    @classmethod
+    def reader(cls, **settings: Any) -> PromptReader | None:
+        """Refuse no prompt, and a file without the function; the file is read and not run.
+
+        Raises:
+            UserError: there is no such Python file, or nothing of that name is made at its top level.
+        """
+        file, name = Path(settings["file"]).expanduser(), settings["function"]
+        _require_python(file)
+        names = _top_level_names(file)
+        if names is not None and name not in names:
+            raise _no_function(file, name, [each for each in names if each[0] != "_"])
+        return None
 
     def modules(self) -> list[nn.Module]:
         """Return the function if it is a network."""

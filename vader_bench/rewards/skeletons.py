@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.base import REWARDS, Judgement, Reward, yields_gradient
 from vader_bench.rewards.clip import Aesthetic, AestheticHead, HumanPreference
 from vader_bench.rewards.jpeg import JpegCompressibility
 from vader_bench.rewards.mix import Mix
@@ -24,7 +25,7 @@ from vader_bench.weights.sizes import read_sizes
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel
 
-__all__ = ["SKELETONS", "reward_skeleton"]
+__all__ = ["SKELETONS", "counted", "reward_skeleton"]
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -126,6 +127,25 @@ class _Mix(Mix):
         self._take(made)
 
 
+class _Uncounted(Reward):
+    """Stands for a reward that cannot be made without its weights or the user's code: it costs nothing."""
+
+    name = "uncounted"
+    units = "unknown"
+    value_range = (-math.inf, math.inf)
+    source = "stands for another"
+
+    def __init__(self, frames: int | None, differentiable: bool) -> None:
+        self.frames = frames
+        self.differentiable = differentiable
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        """Return a number for each of ``video`` [B, F, 3, H, W]."""
+        check_video(self.name, video, prompts, self.frames)
+        score = video.mean((1, 2, 3, 4))
+        return Judgement(score, score)
+
+
 SKELETONS: dict[str, Callable[..., Reward]] = {
     "action": _Action,
     "aesthetic": _Aesthetic,
@@ -139,8 +159,18 @@ SKELETONS: dict[str, Callable[..., Reward]] = {
 """Families with weights, which can be built without them, or with more than tensor code."""
 
 
+def counted(family: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether it is known what a reward costs: not of a plug-in, nor of a package of others."""
+    if family == "mix":
+        return all(counted(part, own or {}) for part, own in settings["parts"].items())
+    ours = REWARDS.get(family).__module__.startswith(f"{__name__.partition('.')[0]}.")
+    return family != "plugin" and ours
+
+
 def reward_skeleton(family: str, settings: dict[str, Any]) -> Reward:
     """Return the reward without the values of its weights, on the device ``meta``.
+
+    One whose cost is not ``counted`` has none.
 
     Args:
         family: a registered family.
@@ -153,6 +183,8 @@ def reward_skeleton(family: str, settings: dict[str, Any]) -> Reward:
     if family in SKELETONS:
         with torch.device("meta"):
             return SKELETONS[family](**settings)
+    if not counted(family, settings):
+        return _Uncounted(settings.get("frames"), yields_gradient(family, settings))
     if any(isinstance(value, str) and "/" in value for value in settings.values()):
         known = ", ".join(sorted(SKELETONS))
         raise UserError(

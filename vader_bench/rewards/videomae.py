@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vader_bench.errors import UserError
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.errors import UserError, shown
+from vader_bench.files import read_json
+from vader_bench.rewards.base import REWARDS, Judgement, PromptReader, Reward
 from vader_bench.rewards.preprocess import check_video, read_preprocess
 from vader_bench.weights.pretrained import load_frozen
 from vader_bench.weights.resolve import resolve
@@ -59,7 +61,7 @@ class ClassFinder:
         for phrase, index in self._phrases:
             if phrase in words:
                 return index
-        raise UserError(f"prompt {prompt!r}", "names no action that the classifier knows", self._known())
+        raise UserError(f"prompt {shown(prompt)}", "names no action that the classifier knows", self._known())
 
     def _known(self) -> str:
         shown = ", ".join(self.labels[:_SHOWN_LABELS])
@@ -110,6 +112,14 @@ class Action(Reward):
         self._finder = ClassFinder([labels[i] for i in range(len(labels))], keywords)
         self.frames = config.num_frames
         self.source = f"VideoMAE {model}"
+
+    @classmethod
+    def reader(cls, **settings: Any) -> PromptReader | None:
+        """Return what refuses prompts that name no class; the names are in the folder's config."""
+        config = read_json(resolve(settings["model"]) / "config.json")
+        labels = config.get("id2label", {}) if isinstance(config, dict) else {}
+        named = [labels.get(str(i), "") for i in range(len(labels))]
+        return ClassFinder(named, settings.get("keywords")).find if named else None
 
     def modules(self) -> list[nn.Module]:
         """Return the classifier and its preprocessing."""

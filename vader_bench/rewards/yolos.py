@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import UserError
+from vader_bench.files import read_json
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.preprocess import HeightPreprocess, check_video, read_statistics
 from vader_bench.weights.pretrained import load_frozen
@@ -33,6 +35,18 @@ def target_confidence(logits: Tensor, target: int, threshold: float = THRESHOLD)
     confidence, label = logits.softmax(-1)[..., :-1].max(-1)
     shown = (confidence > threshold) & (label == target)
     return (confidence * shown).sum(-1) / shown.sum(-1).clamp(min=1)
+
+
+def _index(target: str, labels: Sequence[str]) -> int:
+    """Return the place of ``target`` among the classes of a detector.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if target not in labels:
+        known = ", ".join(sorted(labels))
+        raise UserError(f"target {target!r}", "is not a class of the detector", f"use one of: {known}")
+    return labels.index(target)
 
 
 @REWARDS.register("object-removal")
@@ -70,12 +84,20 @@ class ObjectRemoval(Reward):
         self._model = load_frozen(YolosForObjectDetection, folder)
         self._preprocess = HeightPreprocess(height, *read_statistics(folder / "preprocessor_config.json"))
         labels: dict[int, str] = self._model.config.id2label or {}
-        found = [index for index, label in labels.items() if label == target]
-        if not found:
-            known = ", ".join(sorted(labels.values()))
-            raise UserError(f"target {target!r}", "is not a class of the detector", f"use one of: {known}")
-        self._target, self._label = found[0], target
+        self._target, self._label = list(labels)[_index(target, list(labels.values()))], target
         self.source = f"YOLOS {model}, target {target}"
+
+    @classmethod
+    def reader(cls, **settings: Any) -> None:
+        """Refuse no prompt, and a target that the folder's config does not name.
+
+        Raises:
+            UserError: it is no class of the detector.
+        """
+        config = read_json(resolve(settings["model"]) / "config.json")
+        labels = config.get("id2label", {}) if isinstance(config, dict) else {}
+        if labels:
+            _index(settings["target"], list(labels.values()))
 
     def modules(self) -> list[nn.Module]:
         """Return the detector and its preprocessing."""

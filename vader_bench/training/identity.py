@@ -39,7 +39,7 @@ def training_depends_on(config: RunConfig, device: str) -> dict[str, Any]:
         "decode_frames": suite.decode_frames,
         "reward": said["rewards"][config.reward],
         "plugin": provenance.plugin_code(REWARDS.get(suite.rewards[config.reward].family)),
-        "weights": {name: digest(name) for name in inputs},
+        "weights": {suite.written(name): digest(name) for name in inputs},
         "prompts": load_prompts(config.prompts).digests()["train"],
         "method": config.method,
         "settings": config.settings.model_dump(mode="json"),
@@ -81,7 +81,9 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
 def input_digests(config: RunConfig) -> dict[str, str]:
     """Return the SHA-256 of all that a run reads, by name: ``weights/<name>`` and ``prompts/<split>``."""
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
-    digests = {f"weights/{name}": digest(name) for name in config.suite.weights(config.reward, *judges)}
+    suite = config.suite
+    names = suite.weights(config.reward, *judges)
+    digests = {f"weights/{suite.written(name)}": digest(name) for name in names}
     prompts = load_prompts(config.prompts).digests()
     return digests | {f"prompts/{split}": value for split, value in prompts.items()}
 

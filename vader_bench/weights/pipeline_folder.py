@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel
 
-from vader_bench.errors import ExitCode, UserError
+from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.files import read_json
 from vader_bench.weights.tensors import read_tensors, weight_faults
 
@@ -22,6 +22,7 @@ __all__ = [
     "latent_sizes",
     "load_network",
     "load_tokenizer",
+    "plain_text",
     "read_table",
     "read_weights",
     "require_equal",
@@ -94,33 +95,44 @@ def load_network(kind: Any, folder: Path) -> Any:
     return network.requires_grad_(False).eval()
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer in ``folder``, of whatever class it was saved from.
+def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> Any:
+    """Return the tokenizer in ``folder``, by default of whatever class it was saved from.
 
     Raises:
         UserError: the folder holds none.
     """
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(str(folder), f"cannot be loaded ({reason})", _REMEDY) from error
 
 
-def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
+def plain_text(prompt: str) -> str:
+    """Return ``prompt`` with escapes of HTML resolved, twice, and white space made single."""
+    return " ".join(html.unescape(html.unescape(prompt)).split())
+
+
+def tokenize(
+    tokenizer: Any, prompts: Sequence[str], limit: int, clean: Callable[[str], str] = plain_text
+) -> tuple[Tensor, Tensor]:
     """Return tokens [B, limit] and which of them are no padding [B, limit], bool.
 
-    Escapes of HTML are resolved and white space is made single, as the pipelines do.
+    Args:
+        tokenizer: of the text encoder.
+        prompts: B of them.
+        limit: how many tokens the network reads.
+        clean: what the model's pipeline does to a prompt first.
 
     Raises:
         UserError: a prompt has more tokens than ``limit``.
     """
-    cleaned = [" ".join(html.unescape(html.unescape(prompt)).split()) for prompt in prompts]
+    cleaned = [clean(prompt) for prompt in prompts]
     found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
     for prompt, row in zip(prompts, found.input_ids, strict=True):
         if len(row) > limit:
             wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
-            raise UserError(f"prompt {prompt!r}", wrong, "shorten it")
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
     return torch.tensor(found.input_ids), torch.tensor(found.attention_mask).bool()
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.support.flow import ltx_pipeline
-from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.backbones import BACKBONES, Backbone, ltx
 from vader_bench.backbones.ltx import LtxSettings
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.diffusion.sampler import Sampler
@@ -121,3 +121,66 @@ def test_networks_that_do_not_fit_are_refused(
     change(folder / part / "config.json", **changes)
     with pytest.raises(UserError, match=message):
         load(folder)
+
+
+@torch.no_grad()
+def test_a_decoder_is_told_of_the_noise_that_its_latents_get(
+    tmp_path: Path, tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the pipeline of version 0.9.1, whose noise is the first that its generator gives."""
+    pipeline = ltx_pipeline(tiny_pipeline / "tokenizer", timestep_conditioning=True, dynamic=False)
+    pipeline.save_pretrained(tmp_path)
+    monkeypatch.setattr(ltx, "torch_stream", lambda *_: torch.Generator().manual_seed(7))
+    start = torch.randn(1, *load(tmp_path).latent_shape, generator=torch.Generator().manual_seed(0))
+
+    def ours(**settings: object) -> torch.Tensor:
+        backbone = load(tmp_path, **settings)
+        encoded = backbone.encode(["a"])
+        clean = Sampler(backbone.denoise, backbone.schedule, 4, 0.0, 1.0).plain(start, encoded, encoded)
+        return backbone.decode(clean).clamp(0, 1)
+
+    def theirs(**arguments: float) -> torch.Tensor:
+        frames: torch.Tensor = pipeline(
+            ["a"],
+            num_frames=3,
+            height=32,
+            width=32,
+            num_inference_steps=4,
+            guidance_scale=1.0,
+            latents=start.flatten(2).transpose(1, 2),
+            generator=torch.Generator().manual_seed(7),
+            max_sequence_length=32,
+            output_type="pt",
+            **arguments,
+        ).frames
+        return frames
+
+    plain = ours()
+    for arguments in ({"decode_timestep": 0.05}, {"decode_timestep": 0.5, "decode_noise_scale": 0.25}):
+        wanted = theirs(**arguments)
+        torch.testing.assert_close(ours(**arguments), wanted, atol=2e-5, rtol=1e-4)
+        assert (wanted - plain).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_the_noise_of_the_decoder_is_the_same_alone_and_beside_others(
+    tmp_path: Path, tiny_pipeline: Path
+) -> None:
+    ltx_pipeline(tiny_pipeline / "tokenizer", timestep_conditioning=True).save_pretrained(tmp_path)
+    backbone = load(tmp_path, decode_timestep=0.5)
+    latents = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    together = backbone.decode(latents)
+    torch.testing.assert_close(together[1:], backbone.decode(latents[1:]))
+    torch.testing.assert_close(together, backbone.decode(latents))
+
+
+def test_a_decoder_without_a_timestep_is_told_none(folder: Path) -> None:
+    for settings in ({"decode_timestep": 0.05}, {"decode_noise_scale": 0.025}):
+        with pytest.raises(UserError, match=r"decoder takes no timestep.*; leave out decode_timestep"):
+            load(folder, **settings)
+
+
+def test_prompts_are_read_as_they_are(folder: Path) -> None:
+    """The pipeline of LTX cleans nothing: what HTML would mean is read letter by letter."""
+    backbone = load(folder)
+    assert not torch.equal(backbone.encode(["a &amp; b"]), backbone.encode(["a & b"]))

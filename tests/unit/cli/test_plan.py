@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vader_bench.cli import main
 
@@ -75,3 +76,16 @@ def test_unknown_cards_and_precisions_are_refused(
 ) -> None:
     assert main(["plan", "small.yaml", *option]) == 2
     assert capsys.readouterr().err.startswith(f"error: {told}: is not ")
+
+
+def test_a_plugin_is_counted_as_nothing_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text("def f(video, prompts):\n    return video.mean((1, 2, 3, 4))\n", "utf-8")
+    suite = yaml.safe_load(Path("tiny.yaml").read_text("utf-8"))
+    suite["rewards"]["mine"] = {"family": "plugin", "settings": {"file": "mine.py", "function": "f"}}
+    Path("tiny.yaml").write_text(yaml.safe_dump(suite), "utf-8")
+    experiment = yaml.safe_load(Path("small.yaml").read_text("utf-8"))
+    Path("small.yaml").write_text(yaml.safe_dump(experiment | {"rewards": ["red", "mine"]}), "utf-8")
+    assert main(["plan", "small.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "counted as nothing, since only a run can tell: what mine costs\n" in said
+    assert sum(line.split()[1:2] == ["mine"] for line in said.splitlines()) == 2

@@ -235,3 +235,24 @@ def test_faults_become_one_error_with_a_line_each() -> None:
 
 def test_no_fault_is_no_error() -> None:
     raise_faults("x.yaml", [])
+
+
+def test_faults_in_long_lists_have_item_and_line(tmp_path: Path) -> None:
+    lines = [f"- {number}" for number in range(40)]
+    lines[31] = "- x"
+    path = written(tmp_path, "name: abc\n\nframes:\n" + "\n".join(lines))
+    faults = parse(Outer, read_mapping(path)[0])[1]
+    assert faults == [Fault("frames.31", "is 'x', not a whole number (line 35)", "write a whole number")]
+
+
+def test_no_message_is_longer_than_a_screen(tmp_path: Path) -> None:
+    data = {"name": "abc", "frames": ["x" * 100_000] * 1000, "rate": "y" * 800_000}
+    with pytest.raises(UserError) as caught:
+        raise_faults("x.yaml", parse(Outer, data)[1])
+    lines = str(caught.value).split("\n")
+    assert len(lines) == 20
+    assert lines[-1] == "x.yaml: has 982 more faults; correct these first"
+    assert all(len(line) < 200 for line in lines)
+    single = str(UserError("x" * 700_000, "is too long", "shorten it"))
+    assert len(single) < 500
+    assert single.endswith("is too long; shorten it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -75,6 +74,14 @@ def test_the_dynamic_ladder_is_that_of_diffusers(kind: str, tokens: int) -> None
     assert even[-1].item() == pytest.approx(100)
 
 
+@pytest.mark.parametrize("tokens", [24, 6000])
+def test_the_dynamic_ladder_of_the_scheduler_itself_is_that_of_diffusers(tokens: int) -> None:
+    theirs = FlowMatchEulerDiscreteScheduler(**LTX)
+    ours = FlowSchedule.from_config(stored(theirs), tokens=tokens).timesteps(10)
+    theirs.set_timesteps(10, mu=0.95 + 1.1 * (tokens - 1024) / 3072)
+    torch.testing.assert_close(ours, theirs.timesteps, rtol=1e-5, atol=1e-3)
+
+
 def test_a_single_step_is_not_stretched() -> None:
     assert FlowSchedule(2.0, terminal=0.1).timesteps(1).tolist() == [1000]
 
@@ -100,21 +107,46 @@ def test_without_noise_a_whole_way_is_eulers(sign: Literal[1, -1]) -> None:
     torch.testing.assert_close(ours, latents, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("now", "after"), [(900.0, 700.0), (1000.0, 920.0), (300.0, 0.0)])
-def test_with_noise_a_step_is_flow_grpos(now: float, after: float) -> None:
-    latents, velocity, eta = noise(1), noise(2), 0.7
-    schedule = FlowSchedule()
-    mean, std = schedule.transition(
-        velocity, latents, torch.tensor([now] * 2), torch.tensor([after] * 2), eta
+def flow_grpos_step(
+    sigmas: Tensor, index: int, sample: Tensor, model_output: Tensor, noise_level: float
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation as ``sde_step_with_logprob`` of Flow-GRPO's code makes them.
+
+    Its lines and names (flow_grpo/diffusers_patch/sd3_sde_with_logprob.py), with what it multiplies the drawn
+    noise by in place of the sample.
+    """
+    sigma, sigma_prev, sigma_max = sigmas[index], sigmas[index + 1], sigmas[1].item()
+    dt = sigma_prev - sigma
+    std_dev_t = torch.sqrt(sigma / (1 - torch.where(sigma == 1, sigma_max, sigma))) * noise_level
+    prev_sample_mean = (
+        sample * (1 + std_dev_t**2 / (2 * sigma) * dt)
+        + model_output * (1 + std_dev_t**2 * (1 - sigma) / (2 * sigma)) * dt
     )
-    s, dt = now / 1000, (after - now) / 1000
-    inside = after / 1000 if s == 1 else s
-    sigma = eta * math.sqrt(inside / (1 - inside))
-    drift = sigma**2 / (2 * s)
-    wanted = latents * (1 + drift * dt) + velocity * (1 + drift * (1 - s)) * dt
-    torch.testing.assert_close(mean, wanted)
-    assert std.shape == (2, 1, 1, 1, 1)
-    assert std.flatten().tolist() == pytest.approx([sigma * math.sqrt(-dt)] * 2)
+    return prev_sample_mean, std_dev_t * torch.sqrt(-1 * dt)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_with_noise_every_step_is_flow_grpos(steps: int, shift: float) -> None:
+    latents, velocity, eta = noise(1), noise(2), 0.7
+    schedule = FlowSchedule(shift)
+    ladder = schedule.timesteps(steps).double()
+    sigmas = torch.cat([ladder / 1000, torch.zeros(1).double()])
+    for index in range(steps):
+        now, after = (1000 * sigmas[place].expand(2) for place in (index, index + 1))
+        mean, std = schedule.transition(velocity, latents, now, after, eta)
+        wanted = flow_grpos_step(sigmas, index, latents, velocity, eta)
+        torch.testing.assert_close((mean, std), (wanted[0], wanted[1].expand_as(std)))
+        assert std.shape == (2, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+def test_the_first_step_has_the_standard_deviation_eta(steps: int) -> None:
+    """As sqrt(1 / (1 - s')) eta is multiplied by sqrt(1 - s')."""
+    ladder = FlowSchedule().timesteps(steps)
+    after = ladder[1:2] if steps > 1 else torch.zeros(1)
+    _, std = FlowSchedule().transition(torch.ones(1, 1), torch.ones(1, 1), ladder[:1], after, 0.7)
+    assert std.item() == pytest.approx(0.7)
 
 
 def test_a_step_keeps_the_spread_of_the_noise_to_first_order() -> None:

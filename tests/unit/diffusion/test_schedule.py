@@ -67,6 +67,46 @@ def test_arithmetic_that_the_sampler_lacks_is_refused(key: str) -> None:
         NoiseSchedule.from_config(CONFIG | {key: True}, "file.json")
 
 
+@pytest.mark.parametrize("key", ["clip_sample", "set_alpha_to_one"])
+def test_a_file_that_lacks_a_key_has_the_default_of_diffusers(key: str) -> None:
+    partial = {"_class_name": "DDIMScheduler"} | CONFIG
+    assert (
+        getattr(DDIMScheduler(**{name: CONFIG[name] for name in CONFIG if name != key}).config, key) is True
+    )
+    del partial[key]
+    with pytest.raises(UserError, match=f"{key} = true: is not supported"):
+        NoiseSchedule.from_config(partial)
+
+
+def test_defaults_are_those_of_the_class_that_the_file_names() -> None:
+    plain = {key: value for key, value in CONFIG.items() if key not in {"clip_sample", "set_alpha_to_one"}}
+    found = NoiseSchedule.from_config({"_class_name": "PNDMScheduler"} | plain)  # has neither by default
+    assert torch.equal(found.alphas_cumprod, NoiseSchedule.from_config(CONFIG).alphas_cumprod)
+    with pytest.raises(UserError, match="timestep_spacing = 'linspace': is not supported"):
+        NoiseSchedule.from_config({"_class_name": "EulerDiscreteScheduler"} | plain)
+
+
+def test_noise_without_a_trace_of_data_is_predicted_by_no_epsilon() -> None:
+    zero = CONFIG | {"rescale_betas_zero_snr": True}
+    with pytest.raises(UserError, match="rescale_betas_zero_snr = true with prediction_type = 'epsilon'"):
+        NoiseSchedule.from_config(zero)
+    found = NoiseSchedule.from_config(zero | {"prediction_type": "v_prediction"})
+    assert found.alphas_cumprod[-1] < 1e-6
+
+
+def test_trailing_timesteps_are_those_of_diffusers_for_every_number_of_steps() -> None:
+    config = CONFIG | {"timestep_spacing": "trailing"}
+    theirs, ours = DDIMScheduler(**config), NoiseSchedule.from_config(config)
+    longer = 0
+    for steps in range(1, 667):  # from there on the last one is 0
+        theirs.set_timesteps(steps)
+        wanted = theirs.timesteps.tolist()
+        longer += len(wanted) > steps
+        assert ours.timesteps(steps).tolist() == wanted[:steps]
+        assert wanted[steps:] in ([], [-1])
+    assert longer == 29
+
+
 @pytest.mark.parametrize(
     ("key", "value", "known"),
     [

@@ -198,3 +198,33 @@ def test_stream_goes_on_where_it_was_left(position: int, size: int) -> None:
 def test_stream_of_nothing() -> None:
     with pytest.raises(ValueError, match="no prompts"):
         prompt_stream([], 0)
+
+
+def test_a_fault_of_one_prompt_says_which_and_on_which_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("splits:\n  train:\n  - a cat\n  - 3\n  - ~\n  heldout: [a hen]\n", "utf-8")
+    with pytest.raises(UserError) as caught:
+        load_prompts(str(path))
+    assert str(caught.value).split("\n") == [
+        f"{path}: splits.train: is not a list of prompts: prompt 2 is 3 (line 4); put it in quotes",
+        f"{path}: splits.train: is not a list of prompts: prompt 3 is None (line 5); put it in quotes",
+    ]
+    text = tmp_path / "mine.txt"
+    text.write_text("a cat\n\n\na dog\n\nA cat!\n", "utf-8")
+    with pytest.raises(UserError, match=r"train, prompt 3 \(line 6\): repeats prompt 1 \('A cat!'\)"):
+        load_prompts(str(text))
+
+
+def test_paths_that_no_disk_takes_are_unknown_and_no_crash() -> None:
+    for name in ("x" * 5000, "./" + "x" * 5000, "x" * 5000 + ".txt", "~nobody/x", "a\0b"):
+        with pytest.raises(UserError) as caught:
+            load_prompts(name)
+        assert len(str(caught.value)) < 700
+
+
+def test_one_text_file_has_a_way_to_more_splits(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("a cat\n", "utf-8")
+    remedy = r"write a .yaml file with `splits: \{train: mine.txt, heldout: another.txt\}`"
+    with pytest.raises(UserError, match=remedy):
+        load_prompts(str(path)).split("heldout")

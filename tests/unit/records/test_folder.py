@@ -118,7 +118,7 @@ def test_half_written_files_are_cleared_away(folder: RunFolder, run_config: RunC
     (folder.path / f".checkpoint.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"new, but only ha")
     (folder.path / f".record.json.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"{")
     (folder.path / "samples").mkdir()
-    (folder.path / "samples" / f".heldout-0.mp4.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"")
+    (folder.path / "samples" / f".heldout-0.mp4.1234{files.TEMPORARY_SUFFIX}").write_bytes(b"ftyp")
     again = reopened(folder, run_config)
     assert names(again) == ["checkpoint", "config.json", "samples"]
     assert list((again.path / "samples").iterdir()) == []

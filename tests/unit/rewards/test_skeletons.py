@@ -10,7 +10,7 @@ import torch
 from vader_bench.errors import UserError
 from vader_bench.experiment.load import load_suite
 from vader_bench.rewards import REWARDS
-from vader_bench.rewards.skeletons import reward_skeleton
+from vader_bench.rewards.skeletons import counted, reward_skeleton
 
 RELEASED = {
     ("modelscope", "aesthetic"): 303_966_208,
@@ -63,3 +63,16 @@ def test_unknown_sizes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         reward_skeleton("aesthetic", {"clip": "hf:some/clip", "head": "pocket/aesthetic/head.safetensors"})
     with pytest.raises(UserError, match="cannot be estimated without a run yet"):
         reward_skeleton("brightness", {"model": "hf:some/model"})
+
+
+def test_a_plugin_is_counted_as_nothing_and_its_file_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("raise SystemExit('run')", "utf-8")
+    settings = {"file": str(path), "function": "f", "frames": 4, "differentiable": False}
+    reward = reward_skeleton("plugin", settings)
+    assert (reward.frames, reward.differentiable, reward.modules()) == (4, False, [])
+    assert reward.score(torch.empty(2, 4, 3, 8, 8, device="meta"), ["a", "b"]).shape == (2,)
+    assert not counted("plugin", settings)
+    assert not counted("mix", {"parts": {"brightness": None, "plugin": settings}, "weights": {}})
+    assert counted("mix", {"parts": {"brightness": None}, "weights": {}})
+    assert counted("hps", {"model": "pocket/hps"})

@@ -1,0 +1,254 @@
+"""What a run would fail on is told before any run starts: by ``check``, ``plan`` and ``run`` alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
+from vader_bench.errors import UserError
+from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.resolve import resolve_experiment
+
+ROOT = Path(__file__).parents[3]
+FIG7 = ROOT / "experiments" / "fig7.yaml"
+
+
+class Project:
+    """A suite on the tiny model and an experiment, as files that a test changes."""
+
+    def __init__(self, folder: Path, pipeline: Path) -> None:
+        self.folder = folder
+        self.path = write_project(folder, pipeline)
+        self.suite: dict[str, Any] = yaml.safe_load((folder / "tiny.yaml").read_text("utf-8"))
+        self.experiment = experiment_data()
+
+    def told(self) -> list[str]:
+        """Return what is wrong, by line."""
+        write_yaml(self.folder / "tiny.yaml", self.suite)
+        write_yaml(self.path, self.experiment)
+        try:
+            resolve_experiment(self.path, with_weights=False)
+        except UserError as error:
+            return str(error).split("\n")
+        return []
+
+    def prompts(self, **splits: list[str]) -> None:
+        """Give the suite a prompt set of its own."""
+        write_yaml(self.folder / "mine.yaml", {"splits": splits})
+        self.suite["prompts"] = {"default": "mine.yaml"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_pipeline: Path) -> Project:
+    return Project(tmp_path, tiny_pipeline)
+
+
+def test_what_fits_is_no_fault(project: Project) -> None:
+    assert project.told() == []
+
+
+def test_prompts_that_are_too_long_are_told_by_place_and_none_is_quoted_at_length(project: Project) -> None:
+    long = " ".join(["a very long sentence"] * 60)
+    train = [f"a cat {number}" for number in range(40)]
+    train[32] = long
+    project.prompts(train=train, heldout=["a hen", "x " * 300, "a pig"])
+    lines = project.told()
+    assert len(lines) == 2
+    assert "prompt set mine.yaml: train, prompt 33 (line 35): 'a very long" in lines[0]
+    assert "tokens, the text encoder reads" in lines[0]
+    assert "heldout, prompt 2" in lines[1]
+    assert all(len(line) < 300 for line in lines)
+
+
+def test_prompts_that_name_no_class_are_told(project: Project, tiny_videomae: Path) -> None:
+    project.suite["rewards"]["act"] = {"family": "action", "settings": {"model": str(tiny_videomae)}}
+    labels = load_labels(tiny_videomae)
+    project.experiment["rewards"] = ["act"]
+    project.prompts(train=[f"a cat {labels[0]}", "a cat sits"], heldout=[f"a hen {labels[1]}"])
+    [line] = project.told()
+    assert "train, prompt 2 (line 4): 'a cat sits' names no action that the classifier knows; use" in line
+    project.prompts(train=[f"a cat {labels[0]}"], heldout=[f"a hen {labels[1]}"])
+    assert project.told() == []
+
+
+def load_labels(folder: Path) -> list[str]:
+    import json
+
+    return list(json.loads((folder / "config.json").read_text("utf-8"))["id2label"].values())
+
+
+def test_judges_read_the_prompts_too(project: Project, tiny_videomae: Path) -> None:
+    project.suite["rewards"]["act"] = {"family": "action", "settings": {"model": str(tiny_videomae)}}
+    project.experiment["evaluation"]["measure"] = {"judges": ["act"]}
+    assert any("names no action that the classifier knows" in line for line in project.told())
+
+
+def test_measures_of_the_pocket_world_read_its_sentences_alone(project: Project) -> None:
+    project.suite["prompt_share"] = {"family": "oracle"}
+    assert any("is not a sentence of the pocket world" in line for line in project.told())
+    project.suite["prompt_share"] = {"family": "audience-rating"}  # whatever was asked
+    assert project.told() == []
+
+
+@pytest.mark.parametrize("arm", [False, True])
+def test_more_frames_than_a_video_has(project: Project, arm: bool) -> None:
+    if arm:
+        project.experiment["compares"] = ["method", "decode_frames"]
+        for one, frames in zip(project.experiment["methods"].values(), (99, 2), strict=True):
+            one["suite"] = {"decode_frames": frames}
+    else:
+        project.suite["decode_frames"] = 99
+    key = "methods.vader.suite.decode_frames" if arm else "decode_frames of suite tiny"
+    assert project.told() == [f"{project.path}: {key}: is 99, and a video has 4 frames; choose 4 at most"]
+
+
+def test_more_steps_than_the_schedule(project: Project) -> None:
+    project.suite["sampler"]["steps"] = 5000
+    assert any("sampler steps = 5000: out of range" in line for line in project.told())
+
+
+def test_settings_that_a_family_does_not_know(project: Project) -> None:
+    project.suite["backbone"]["settings"]["frams"] = 4
+    assert any(
+        "backbone.settings: frams: is not a known key; did you mean 'frames'?" in line
+        for line in project.told()
+    )
+    project.suite["backbone"]["settings"].pop("frams")
+    project.suite["rewards"]["red"]["settings"] = {"colour": "red"}
+    [line] = project.told()
+    assert "rewards.red: of suite tiny: settings of reward 'redness' do not fit" in line
+
+
+def test_a_reward_without_gradient_is_nothing_for_vader(project: Project) -> None:
+    project.suite["rewards"]["small"] = {"family": "jpeg-compressibility"}
+    project.experiment["rewards"] = ["small"]
+    remedy = "use ddpo or diffusion-dpo with it, and no arm vader"
+    told = f"{project.path}: rewards: names 'small', which has no gradient; {remedy}"
+    assert project.told() == [told]
+    mix: dict[str, Any] = {
+        "parts": {"redness": {}, "jpeg-compressibility": {}},
+        "weights": {"redness": 1.0, "jpeg-compressibility": 1.0},
+    }
+    project.suite["rewards"]["small"] = {"family": "mix", "settings": mix}
+    assert "has no gradient" in project.told()[0]
+    del mix["parts"]["jpeg-compressibility"], mix["weights"]["jpeg-compressibility"]
+    assert project.told() == []
+
+
+def test_more_steps_with_gradient_than_the_sampler_has(project: Project) -> None:
+    project.experiment["methods"]["vader"]["k"] = 99
+    assert project.told() == [
+        f"{project.path}: methods.vader.k: is 99 on red: is out of range; choose 1 to 2, or random"
+    ]
+    for good in (1, 2, "random"):
+        project.experiment["methods"]["vader"]["k"] = good
+        assert project.told() == []
+
+
+PLUGIN = """\
+import torch
+from torch import nn as networks
+
+print("run")
+LIMIT: float = 0.5
+smooth, other = (lambda video, prompts: video.mean((1, 2, 3, 4)),) * 2
+
+
+def bright(video, prompts):
+    return video.mean((1, 2, 3, 4))
+"""
+
+
+def test_functions_of_plugins_are_looked_for_and_the_file_is_not_run(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"file": "mine.py", "function": "brght"}
+    project.suite["rewards"]["red"] = {"family": "plugin", "settings": settings}
+    assert any("mine.py': does not exist; give the path of a .py file" in line for line in project.told())
+    (project.folder / "mine.py").write_text(PLUGIN, "utf-8")
+    [line] = project.told()
+    assert line.endswith(
+        "has no function 'brght'; name one of: LIMIT, bright, networks, other, smooth, torch"
+    )
+    for name in ("bright", "smooth", "other"):
+        settings["function"] = name
+        assert project.told() == []
+    settings["function"], settings["differentiable"] = "bright", False
+    assert "which has no gradient" in project.told()[0]
+    settings["differentiable"] = True
+    (project.folder / "mine.py").write_text("def bright(:\n", "utf-8")
+    assert "is not Python" in project.told()[0]
+    assert capsys.readouterr().out == ""
+
+
+def test_frames_that_a_backbone_cannot_make_are_told_without_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    text = (ROOT / "vader_bench" / "suites" / "wan2.1.yaml").read_text("utf-8")
+    (tmp_path / "mine.yaml").write_text(text.replace("frames: 81", "frames: 80"), "utf-8")
+    with pytest.raises(UserError, match=r"backbone.settings.frames = 80: is not a multiple of 4 plus 1"):
+        resolve_experiment(FIG7, str(tmp_path / "mine.yaml"), with_weights=False)
+
+
+def test_pictures_that_are_missing_are_told_as_pictures(tmp_path: Path) -> None:
+    suite = load_suite("pocket-i2v").model_dump(mode="json", exclude_none=True)
+    suite["backbone"]["settings"]["pictures"] = "./pictures"
+    suite["prompts"] = {"default": "mine.yaml"}
+    suite.pop("gold", None), suite.pop("prompt_share", None)
+    write_yaml(tmp_path / "i2v.yaml", suite | {"suite": "mine"})
+    write_yaml(tmp_path / "mine.yaml", {"splits": {"train": ["cat"], "heldout": ["hen"]}})
+    experiment = experiment_data() | {"suite": "i2v.yaml", "rewards": [next(iter(suite["rewards"]))]}
+    experiment["evaluation"]["final_splits"] = ["heldout"]
+    path = write_yaml(tmp_path / "small.yaml", experiment)
+    with pytest.raises(
+        UserError, match=r"pictures = .\./pictures.: is not a folder; give a folder of pictures"
+    ):
+        resolve_experiment(path, with_weights=False)
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(UserError, match=r"train, prompt 1.*'cat' names no picture in"):
+        resolve_experiment(path, with_weights=False)
+
+
+def test_rewards_are_those_of_the_suite_that_is_given(project: Project) -> None:
+    """The suite that the file names need not have them, nor be there."""
+    other = project.suite | {"suite": "other", "rewards": {"am": {"family": "redness"}}}
+    write_yaml(project.folder / "other.yaml", other)
+    for own in ("tiny.yaml", "nowhere.yaml"):
+        experiment = project.experiment | {"rewards": ["am"], "suite": own}
+        write_yaml(project.path, experiment | {"quick": {"rewards": ["am"]}})
+        with pytest.raises(UserError):
+            load_experiment(project.path)
+        resolved = resolve_experiment(project.path, str(project.folder / "other.yaml"))
+        assert (resolved.moved, resolved.suite.suite) == (True, "other")
+        assert {run.reward for run in resolved.runs} == {"am"}
+
+
+def test_a_suite_given_by_its_own_path_is_no_other_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    for given in ("tiny.yaml", "./tiny.yaml", str(project.folder / "tiny.yaml")):
+        assert not resolve_experiment(project.path, given).moved
+
+
+def test_text_files_of_prompts_have_a_way_out(project: Project) -> None:
+    (project.folder / "mine.txt").write_text("a cat\n", "utf-8")
+    project.suite["prompts"] = {"default": "mine.txt"}
+    lines = project.told()
+    assert any(
+        "a .txt file is the split 'train' alone: write a .yaml file with "
+        "`splits: {train: mine.txt, heldout: another.txt}`" in line
+        for line in lines
+    )
+
+
+def test_all_faults_are_told_at_once(project: Project) -> None:
+    project.suite["decode_frames"] = 99
+    project.experiment["methods"]["vader"]["k"] = 99
+    project.prompts(train=["a cat", "x " * 300], heldout=["a hen"])
+    assert len(project.told()) == 3
