@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.configs import run_config
 from vader_bench.config.schema import config_digest
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.provenance import machine
 from vader_bench.records.record import Evaluation, Record, VideoScore
 
 __all__ = ["evaluation_line", "finish_run", "start_run", "step_line"]
@@ -72,7 +73,7 @@ def finish_run(folder: Path) -> None:
                 evaluations=[_evaluation(0), _evaluation(8)],
                 digests={},
                 packages={},
-                machine={"gpus": []},
+                machine=machine(),
                 git={"commit": "abc"},
             )
         )

@@ -13,6 +13,7 @@ import yaml
 from tests.support.configs import run_config
 from vader_bench.config.schema import ExperimentConfig, RunConfig, config_digest
 from vader_bench.files import write_json, write_text
+from vader_bench.records.provenance import machine
 from vader_bench.records.record import Evaluation, Record, VideoScore
 
 __all__ = ["Invented", "make_record", "write_results"]
@@ -93,7 +94,7 @@ def make_record(world: Invented, method: str, reward: str, seed: int) -> Record:
         evaluations=_evaluations(world, method, reward, seed),
         digests={"weights/unet": "1" * 64, "prompts/heldout": "2" * 64, "code": "3" * 64},
         packages={"torch": "2.13.0", "numpy": "2.4.6"},
-        machine={"processor": "invented", "device": world.device},
+        machine=machine(world.device) | {"processor": "invented"},
         git={"commit": "4" * 40, "dirty": False},
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ftfy
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -16,7 +17,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow import LENGTH, FlowSchedule
-from vader_bench.errors import ExitCode, UserError, shown
+from vader_bench.errors import UserError
 from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
@@ -171,22 +172,8 @@ class Wan(Backbone):
 
 
 def clean_prompt(prompt: str) -> str:
-    """Return ``prompt`` as Wan's code and diffusers' pipeline read it, cleaned by ftfy among others.
-
-    Raises:
-        UserError: ftfy is not installed, and what it makes of the prompt cannot be known.
-    """
-    try:
-        import ftfy
-    except ModuleNotFoundError as error:
-        if not prompt.isascii():
-            wrong = "has characters that Wan's cleaning of prompts may replace, for which ftfy is missing"
-            remedy = "install it with `pip install ftfy`, or write the prompt in ASCII"
-            raise UserError(f"prompt {shown(prompt)}", wrong, remedy, exit_code=ExitCode.MISSING) from error
-        fixed = prompt  # ftfy leaves plain ASCII as it is
-    else:
-        fixed = ftfy.fix_text(prompt)
-    return plain_text(fixed)
+    """Return ``prompt`` as Wan's code and diffusers' pipeline read it, cleaned by ftfy among others."""
+    return plain_text(ftfy.fix_text(prompt))
 
 
 class WanFactory(BackboneFactory):

@@ -10,7 +10,7 @@ from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.config.schema import RunConfig
 from vader_bench.records.record import Evaluation
 
-__all__ = ["Look", "curve_mean", "looks", "scaled_looks", "video_count"]
+__all__ = ["Look", "curve_mean", "looks", "looks_of_curve", "scaled_looks", "video_count"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,20 @@ def looks(config: RunConfig) -> list[Look]:
     return found
 
 
+def looks_of_curve(config: RunConfig) -> list[Look]:
+    """Return the looks that decide which videos the points of a run's curve are of: all of them.
+
+    Of the base model, which has more samples for best-of-N, those videos count that a method is looked at
+    with on its way.
+    """
+    evaluation = config.evaluation
+    if config.method != BASE:
+        return looks(config)
+    samples = min(evaluation.samples, evaluation.measure.samples_along)
+    along = Look(0, HELDOUT, evaluation.prompts, samples)
+    return [*looks(config), along]
+
+
 def scaled_looks(config: RunConfig) -> list[Look]:
     """Return the looks at the trained adapters scaled: 0 is the base model, 1 what was trained.
 
@@ -87,7 +101,7 @@ def curve_mean(evaluation: Evaluation, planned: Sequence[Look]) -> float:
 
     Args:
         evaluation: one look that was taken.
-        planned: all looks of the run.
+        planned: the looks that decide it; see ``looks_of_curve``.
     """
     alike = [look for look in planned if look.split == evaluation.split]
     prompts = list(dict.fromkeys(score.prompt for score in evaluation.scores))

@@ -122,17 +122,19 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """Return what the numbers were computed on; no name of a host or a user.
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Return what the numbers are computed on, on ``device``; no name of a host or a user.
 
-    ``cores`` are those this process may use, ``memory_gib`` is the machine's. Where torch is in use,
-    ``threads`` are the ones it computes with and ``gpus`` the names of the GPUs it sees.
+    ``device`` is ``cpu`` or ``cuda``; ``cores`` are those this process may use, ``memory_gib`` is the
+    machine's. Where torch is in use, ``threads`` are the ones it computes with and ``gpus`` the names of the
+    GPUs it sees.
     """
     found: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),
         "processor": _processor(),
         "cores": usable_cores(),
+        "device": device.partition(":")[0],
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
     }
     torch = sys.modules.get("torch")  # asked only where it runs anyway: a report must not load it

@@ -142,6 +142,11 @@ class Record(Stored):
         return self.arm or self.method
 
     @property
+    def on_gpu(self) -> bool:
+        """Tell whether the run was trained on a GPU; what 0.1.0 left does not say so, and was not."""
+        return str(self.machine.get("device", "cpu")) == "cuda"
+
+    @property
     def name(self) -> str:
         """Return the name of the run's folder."""
         return run_name(self.label, self.reward, self.seed)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from vader_bench.config.names import BASE
 from vader_bench.report.load import Results
 from vader_bench.report.style import GREY, LIGHT_GREY, drawing, rendered, style_of
 from vader_bench.stats import Analysis, Band
@@ -104,7 +105,7 @@ def _say_missing(axes: Iterable[Axes]) -> None:
 
 
 def _on_gpu(results: Results) -> bool:
-    return all(str(r.machine.get("device", "cpu")).startswith("cuda") for r in results.records.values())
+    return all(record.on_gpu for record in results.records.values() if record.method != BASE)
 
 
 def _panel(ax: Axes, analysis: Analysis, axis: str, scale: float, methods: Sequence[str]) -> None:

@@ -127,7 +127,7 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
 
     The mean is over the videos that were judged at every look, every prompt with the same weight, so that
     no step in the curve comes from a change of videos. Of the base model, which has more samples for
-    best-of-N, those videos count that a method's looks have.
+    best-of-N, those videos count that a method is looked at with on its way.
 
     Raises:
         UserError: the run has no held-out look, or two after the same queries.
@@ -135,8 +135,10 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
     looks = list(_by_queries(record, HELDOUT).values())
     videos = _shared_videos(looks)
     if record.method == BASE:
-        along = _prompts(videos)[: record.config["evaluation"]["prompts"]]
-        videos = [video for video in videos if video[0] in along and video[1] == 0]
+        asked = record.config["evaluation"]
+        along = _prompts(videos)[: asked["prompts"]]
+        samples = min(asked["samples"], asked.get("measure", {}).get("samples_along", 1))
+        videos = [(prompt, sample) for prompt, sample in videos if prompt in along and sample < samples]
     means = [_means(look, videos) for look in looks]
     return [(look, float(np.mean(values))) for look, values in zip(looks, means, strict=True) if values]
 

@@ -73,7 +73,7 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
         command=command,
         digests={**digests, "code": provenance.training_code()},
         packages=provenance.package_versions(),
-        machine=provenance.machine() | {"device": device.partition(":")[0]},
+        machine=provenance.machine(device),
         git=provenance.git_state(),
     )
 

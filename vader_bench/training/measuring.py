@@ -17,7 +17,14 @@ from vader_bench.config.schema import RunConfig, config_digest
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import Evaluator
-from vader_bench.evaluation.looks import Look, curve_mean, looks, scaled_looks, video_count
+from vader_bench.evaluation.looks import (
+    Look,
+    curve_mean,
+    looks,
+    looks_of_curve,
+    scaled_looks,
+    video_count,
+)
 from vader_bench.evaluation.measurements import Adapters, Measurer
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.records.folder import RunFolder
@@ -93,7 +100,9 @@ class Measuring:
             motion=result.motion,
         )
         if log:
-            means: dict[str, Any] = _means(evaluation) | {"curve_mean": curve_mean(evaluation, self._looks)}
+            means: dict[str, Any] = _means(evaluation) | {
+                "curve_mean": curve_mean(evaluation, looks_of_curve(self._config))
+            }
             means["measured"] = _measured(evaluation)
             self._run.append_metrics({"kind": "evaluation", "split": look.split, **point.spent(), **means})
             self.tally.heldout = means["curve_mean"] if look.split == HELDOUT else self.tally.heldout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.configs import run_config
-from vader_bench.evaluation.looks import Look, curve_mean, looks, video_count
+from vader_bench.evaluation.looks import Look, curve_mean, looks, looks_of_curve, video_count
 from vader_bench.records.record import Evaluation, VideoScore
 
 
@@ -46,6 +46,21 @@ def test_the_curve_takes_the_videos_that_every_look_has() -> None:
     ]  # fmt: skip
     end = Evaluation(split="heldout", queries=8, flops=0, device_seconds=0, scores=scores)
     assert curve_mean(end, planned) == 2.0
+
+
+def test_the_base_model_counts_the_videos_that_methods_are_looked_at_with() -> None:
+    # it has eight samples for best-of-N; methods have one of each of the first two prompts on their way
+    run = run_config()
+    base = run.model_copy(update={"method": "base", "reward_queries": 0})
+    scores = [
+        VideoScore(prompt=prompt, sample=sample, reward=10.0 * sample + len(prompt))
+        for prompt in ("a", "bb", "ccc")
+        for sample in range(8)
+    ]
+    look = Evaluation(split="heldout", queries=0, flops=0, device_seconds=0, scores=scores)
+    assert run.evaluation.prompts == 2
+    assert curve_mean(look, looks_of_curve(base)) == 1.5
+    assert looks_of_curve(run) == looks(run)
 
 
 def test_without_looks_between_the_curve_takes_all_videos() -> None:

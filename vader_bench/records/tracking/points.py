@@ -171,5 +171,5 @@ def _line_points(
 
 def _hours(record: Record) -> list[Point]:
     hours, queries = record.ledger["device_seconds"] / 3600, int(record.ledger["reward_queries"])
-    names = ["device_hours", "gpu_hours"] if record.machine.get("gpus") else ["device_hours"]
+    names = ["device_hours", "gpu_hours"] if record.on_gpu else ["device_hours"]
     return [Point(name, hours, queries) for name in names]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.folders import evaluation_line, step_line
-from vader_bench.records.tracking.points import Point, points
+from tests.support.results import Invented, make_record
+from vader_bench.records.tracking.points import Point, _hours, points
 
 
 def test_a_held_out_look_is_the_reward_by_queries_and_by_device_seconds() -> None:
@@ -35,3 +38,13 @@ def test_a_step_tells_its_metrics_and_the_whole_ledger() -> None:
     )
     ledger = {f"ledger/{name}" for name in ("queries", "device_seconds", *counted)}
     assert keys == {"train/reward", "train/loss"} | ledger
+
+
+@pytest.mark.parametrize(
+    ("device", "names"), [("cpu", ["device_hours"]), ("cuda:1", ["device_hours", "gpu_hours"])]
+)
+def test_hours_are_those_of_a_gpu_where_the_run_was_trained_on_one(device: str, names: list[str]) -> None:
+    """Whatever cards the machine has beside."""
+    record = make_record(Invented(device=device), "vader", "red", 0)
+    record = record.model_copy(update={"machine": record.machine | {"gpus": ["a card"]}})
+    assert [point.key for point in _hours(record)] == names
