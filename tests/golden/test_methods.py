@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from trl.trainer.ddpo_trainer import DDPOTrainer
 
 from tests.support.benches import MakeBench
 from tests.support.golden import golden
+from vader_bench.diffusion.sampler import Sampler, Trajectory
 from vader_bench.methods.ddpo import Ddpo, DdpoConfig, clipped_loss
 from vader_bench.methods.diffusion_dpo import denoising_error, dpo_loss
+from vader_bench.rewards.base import Judgement
 
 
 @pytest.mark.parametrize("name", ["ddpo_clipped_loss_0", "ddpo_clipped_loss_1"])
@@ -46,6 +53,64 @@ def test_statistics_of_a_prompt(name: str, resumed: bool, make_bench: MakeBench)
     for key in ("mean", "std", "count"):
         values = [stats[prompts[number]][key] for number in case.config["final_prompt_ids"]]
         case.check(f"final_{key}", torch.as_tensor(np.array(values)))
+
+
+def test_advantages_reach_the_steps_of_their_own_videos(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six rounds with the prompts and rewards of the original, seen where the loss is made."""
+    case = golden("ddpo_stat_tracker_1")
+    config = DdpoConfig(
+        batch_size=8,
+        lora_rank=2,
+        prompts_per_round=8,
+        samples_per_prompt=1,
+        updates_per_round=2,
+        statistics_buffer=case.config["buffer_size"],
+        statistics_min_count=case.config["min_count"],
+        advantage_clip=100.0,
+    )
+    method = Ddpo(config, make_bench(steps=2).bench)
+    for i in range(case.config["updates"]):
+        prompts = [case.config["prompts"][number] for number in case.inputs[f"prompt_ids_{i}"]]
+        seen = advantages_of_a_round(method, prompts, case.inputs[f"rewards_{i}"], monkeypatch)
+        assert all(len(found) == 2 and len(set(found)) == 1 for found in seen), "one a step, the same"
+        case.check(f"advantages_{i}", torch.tensor([found[0] for found in seen]))
+
+
+def advantages_of_a_round(
+    method: Ddpo, prompts: list[str], rewards: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> list[list[float]]:
+    """Return, by video, the advantages that trl's loss is given for steps that start on that video's way."""
+    ways: list[Tensor] = []
+    latents: list[Tensor] = []
+    seen: list[list[float]] = [[] for _ in prompts]
+    sample, denoise = Sampler.with_log_probs, method.bench.backbone.denoise
+
+    def watched_sample(*args: Any) -> Trajectory:
+        path = sample(*args)
+        ways.extend(path.states[:, :-1])
+        return path
+
+    def watched_denoise(noisy: Tensor, *args: Any) -> Tensor:
+        latents.append(noisy)
+        return denoise(noisy, *args)
+
+    def watched_loss(_: object, advantages: Tensor, clip_range: float, ratio: Tensor) -> Tensor:
+        assert clip_range > 0
+        for row, advantage in zip(latents[-1], advantages.tolist(), strict=True):
+            (video,) = [i for i, way in enumerate(ways) if any(torch.equal(row, state) for state in way)]
+            seen[video].append(advantage)
+        return (ratio * advantages).mean()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(method, "next_prompts", lambda _: prompts)
+        patch.setattr(method, "judge", lambda *_: Judgement(rewards, rewards))
+        patch.setattr(method, "sampler", replace(method.sampler, denoise=watched_denoise))
+        patch.setattr(Sampler, "with_log_probs", watched_sample)
+        patch.setattr(DDPOTrainer, "loss", watched_loss)
+        method.step(len(prompts))
+    return seen
 
 
 def test_advantages_of_a_round(make_bench: MakeBench) -> None:

@@ -184,7 +184,7 @@ class Ddpo(Method):
     def step(self, allowance: int) -> dict[str, float]:
         """Sample and judge the videos of a round, cut to ``allowance``, then update."""
         config = self.config
-        videos = min(config.prompts_per_round * config.samples_per_prompt, allowance)
+        videos = min(config.round_queries, allowance)
         rows = config.update_batch_size or config.batch_size
         size = RoundSize.of(videos, config.updates_per_round, config.batch_size, rows, self._trained_steps)
         samples = self._sample(videos, size.sampled)
