@@ -146,9 +146,8 @@ def test_methods_train_on_half_precision(
 
 
 @pytest.mark.parametrize("weights", ["float16", "bfloat16"])
-@pytest.mark.parametrize("updates", [1, 2])
 def test_in_half_precision_a_policy_that_has_not_moved_has_ratios_of_1(
-    updates: int, weights: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    weights: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two updates: the first one is of the policy that drew the samples, on a part of them."""
     ratios: list[Tensor] = []
@@ -160,31 +159,18 @@ def test_in_half_precision_a_policy_that_has_not_moved_has_ratios_of_1(
         return value
 
     monkeypatch.setattr(DDPOTrainer, "loss", spy)
-    stand = half_precision(weights, tiny_backbone, monkeypatch)
-    method = stand.method("ddpo", updates_per_round=updates, **SMALL)
+    method = half_precision(weights, tiny_backbone, monkeypatch).method("ddpo", **SMALL)
     metrics = method.step(4)
-    first = torch.cat(ratios[: len(ratios) // updates])
-    assert torch.equal(first, torch.ones(16 // updates))
+    first, second = (torch.cat(ratios[half : half + 5]) for half in (0, 5))
+    assert torch.equal(first, torch.ones(10))
     assert metrics["unmoved_deviation"] == 0
-    if updates > 1:
-        assert not torch.equal(torch.cat(ratios), torch.ones(16)), "the second update's policy has moved"
-
-
-@pytest.mark.parametrize("weights", ["float16", "bfloat16"])
-def test_in_half_precision_later_updates_have_references_of_like_computations(
-    weights: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stand = half_precision(weights, tiny_backbone, monkeypatch)
-    method = stand.method("ddpo", **SMALL | {"learning_rate": 1e-30}, inner_epochs=2)  # moves no digit
-    metrics = method.step(4)
-    assert metrics["ratio_deviation"] <= 1e-5, "a tenth of the clip range"
-    assert metrics["clip_fraction"] == 0
+    assert not torch.equal(second, torch.ones(10)), "the second update's policy has moved"
 
 
 def half_precision(weights: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Stand:
     monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
     memory = MemoryConfig.model_validate({"frozen_weights": weights})
-    return make_stand(with_memory_switches(backbone, memory), half_precision=True)
+    return make_stand(with_memory_switches(backbone, memory), steps=5, half_precision=True)
 
 
 @pytest.mark.gpu
