@@ -191,8 +191,8 @@ def with_rounding_by_batch(make_bench: MakeBench, half_precision: bool, **settin
     stand = make_bench(steps=5, half_precision=half_precision)
     denoise = stand.backbone.denoise
 
-    def rounded(latents: torch.Tensor, *args: torch.Tensor) -> torch.Tensor:
-        return denoise(latents, *args) * (1 + len(latents) / 500)
+    def rounded(latents: torch.Tensor, timesteps: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+        return denoise(latents, timesteps, encoded) * (1 + len(latents) / 500)
 
     stand.backbone.denoise = rounded  # type: ignore[method-assign]
     return Ddpo(DdpoConfig(**(SMALL | settings)), stand.bench)
