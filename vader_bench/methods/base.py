@@ -85,6 +85,8 @@ class Method(ABC):
     Config: ClassVar[type[MethodConfig]]
     streams: ClassVar[tuple[str, ...]] = ()
     """Random streams of the method beside the common ``sampler`` (noise) and ``frames``."""
+    policy_gradient: ClassVar[bool] = False
+    """Whether it estimates the gradient of the expected reward from log-probabilities of its samples."""
 
     config: MethodConfig
 

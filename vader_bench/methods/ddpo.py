@@ -105,6 +105,7 @@ class Ddpo(Method):
 
     Config = DdpoConfig
     streams = ("ddpo",)
+    policy_gradient = True
     config: DdpoConfig
 
     def __init__(self, config: DdpoConfig, bench: Workbench) -> None:
