@@ -211,8 +211,8 @@ def test_a_step_of_each_method_moves_only_the_adapters(name: str, model: Model) 
     metrics = method.step(4)
     assert all(math.isfinite(value) for value in metrics.values()), metrics
     assert metrics["grad_norm"] > 0
-    if name == "ddpo":  # the only update has the policy that drew the samples
-        assert metrics["ratio_deviation"] < 1e-4
+    if name == "ddpo":
+        assert metrics["unmoved_deviation"] < 1e-5, "a tenth of the clip range"
     after = method.adapter()
     assert before.keys() == after.keys()
     assert not same(before, after)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
@@ -122,6 +123,19 @@ def test_global_random_numbers_are_left_alone(name: str, make_bench: MakeBench) 
     before = torch.get_rng_state()
     make(stand, name).step(4)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@every_method
+def test_what_a_cluster_says_of_a_job_moves_no_method(
+    name: str, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher's variables, whether it is torchrun, Slurm or MPI, are about a job that this is none of."""
+    expected, before = make(make_bench(steps=2), name).step(4), dict(PartialState._shared_state)
+    cluster = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1", "PMI_SIZE": "2", "PMI_RANK": "1"}
+    for variable, value in cluster.items():
+        monkeypatch.setenv(variable, value)
+    assert make(make_bench(steps=2), name).step(4) == expected
+    assert before == PartialState._shared_state, "nothing was set up that would wait for other processes"
 
 
 @every_method

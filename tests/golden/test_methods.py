@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from trl.trainer.ddpo_config import DDPOConfig
+from trl.trainer.ddpo_trainer import DDPOTrainer
 
 from tests.support.benches import MakeBench
 from tests.support.golden import golden
-from vader_bench.methods.ddpo import Ddpo, DdpoConfig
-from vader_bench.methods.ddpo_trainer import Log, VideoTrainer
+from vader_bench.diffusion.sampler import Sampler, Trajectory
+from vader_bench.methods.ddpo import Ddpo, DdpoConfig, clipped_loss
 from vader_bench.methods.diffusion_dpo import denoising_error, dpo_loss
 from vader_bench.rewards.base import Judgement
-
-
-class Pipeline:
-    """A pipeline whose steps have given log-probabilities."""
-
-    def __init__(self, log_prob: Tensor) -> None:
-        self.log_prob = log_prob
-
-    def unet(self, *_: object) -> SimpleNamespace:
-        return SimpleNamespace(sample=None)
-
-    def scheduler_step(self, *_: object, **__: object) -> SimpleNamespace:
-        return SimpleNamespace(log_probs=self.log_prob)
 
 
 @pytest.mark.parametrize("name", ["ddpo_clipped_loss_0", "ddpo_clipped_loss_1"])
 def test_clipped_loss(name: str) -> None:
     case = golden(name)
-    log_prob = case.inputs["log_prob"].requires_grad_()
-    trainer = object.__new__(VideoTrainer)  # only what the loss reads, without trl's set-up
-    trainer.config = DDPOConfig(
-        train_cfg=False,
-        train_clip_range=case.config["clip_range"],
-        train_adv_clip_max=case.config["adv_clip_max"],
-    )
-    trainer.autocast, trainer.sd_pipeline, trainer.log = nullcontext, Pipeline(log_prob), Log()
+    log_probs = case.inputs["log_prob"].requires_grad_()
     old, advantages = case.inputs["old_log_prob"], case.inputs["advantages"]
-    loss, approx_kl, clip_fraction = trainer.calculate_loss(None, None, None, old, advantages, None)
-    case.check("loss", loss)
-    case.check("trl/loss", loss)
-    case.check("approx_kl", approx_kl)
-    case.check("clipfrac", clip_fraction)
-    case.check("grad_log_prob", torch.autograd.grad(loss, log_prob)[0])
-    deviation = (case.outputs["ratio"] - 1).abs().mean().item()
-    assert trainer.log.take("ratio_deviation")["ratio_deviation"] == pytest.approx(deviation, rel=1e-3)
+    found = clipped_loss(log_probs, old, advantages, case.config["clip_range"], case.config["adv_clip_max"])
+    case.check("loss", found.loss)
+    case.check("trl/loss", found.loss)
+    case.check("approx_kl", found.approx_kl)
+    case.check("clipfrac", found.clip_fraction)
+    case.check("ratio", found.ratio)
+    case.check("grad_log_prob", torch.autograd.grad(found.loss, log_probs)[0])
 
 
 @pytest.mark.parametrize("name", ["ddpo_stat_tracker_0", "ddpo_stat_tracker_1"])
@@ -69,36 +47,77 @@ def test_statistics_of_a_prompt(name: str, resumed: bool, make_bench: MakeBench)
             state = method.state()
             method = Ddpo(config, make_bench().bench)
             method.load_state(state)
-        named, rewards = prompts[case.inputs[f"prompt_ids_{i}"]], case.inputs[f"rewards_{i}"].numpy()
-        case.check(f"advantages_{i}", torch.as_tensor(method._trainer.stat_tracker.update(named, rewards)))
-    stats = method._trainer.stat_tracker.get_stats()
+        named, rewards = prompts[case.inputs[f"prompt_ids_{i}"]], case.inputs[f"rewards_{i}"]
+        case.check(f"advantages_{i}", method.advantages(list(named), rewards))
+    stats = method._statistics.get_stats()
     for key in ("mean", "std", "count"):
         values = [stats[prompts[number]][key] for number in case.config["final_prompt_ids"]]
         case.check(f"final_{key}", torch.as_tensor(np.array(values)))
 
 
-def test_advantages_of_a_round(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advantages_reach_the_steps_of_their_own_videos(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six rounds with the prompts and rewards of the original, seen where the loss is made."""
+    case = golden("ddpo_stat_tracker_1")
+    config = DdpoConfig(
+        batch_size=8,
+        lora_rank=2,
+        prompts_per_round=8,
+        samples_per_prompt=1,
+        updates_per_round=2,
+        statistics_buffer=case.config["buffer_size"],
+        statistics_min_count=case.config["min_count"],
+        advantage_clip=100.0,
+    )
+    method = Ddpo(config, make_bench(steps=2).bench)
+    for i in range(case.config["updates"]):
+        prompts = [case.config["prompts"][number] for number in case.inputs[f"prompt_ids_{i}"]]
+        seen = advantages_of_a_round(method, prompts, case.inputs[f"rewards_{i}"], monkeypatch)
+        assert all(len(found) == 2 and len(set(found)) == 1 for found in seen), "one a step, the same"
+        case.check(f"advantages_{i}", torch.tensor([found[0] for found in seen]))
+
+
+def advantages_of_a_round(
+    method: Ddpo, prompts: list[str], rewards: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> list[list[float]]:
+    """Return, by video, the advantages that trl's loss is given for steps that start on that video's way."""
+    ways: list[Tensor] = []
+    latents: list[Tensor] = []
+    seen: list[list[float]] = [[] for _ in prompts]
+    sample, denoise = Sampler.with_log_probs, method.bench.backbone.denoise
+
+    def watched_sample(*args: Any) -> Trajectory:
+        path = sample(*args)
+        ways.extend(path.states[:, :-1])
+        return path
+
+    def watched_denoise(noisy: Tensor, *args: Any) -> Tensor:
+        latents.append(noisy)
+        return denoise(noisy, *args)
+
+    def watched_loss(_: object, advantages: Tensor, clip_range: float, ratio: Tensor) -> Tensor:
+        assert clip_range > 0
+        for row, advantage in zip(latents[-1], advantages.tolist(), strict=True):
+            (video,) = [i for i, way in enumerate(ways) if any(torch.equal(row, state) for state in way)]
+            seen[video].append(advantage)
+        return (ratio * advantages).mean()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(method, "next_prompts", lambda _: prompts)
+        patch.setattr(method, "judge", lambda *_: Judgement(rewards, rewards))
+        patch.setattr(method, "sampler", replace(method.sampler, denoise=watched_denoise))
+        patch.setattr(Sampler, "with_log_probs", watched_sample)
+        patch.setattr(DDPOTrainer, "loss", watched_loss)
+        method.step(len(prompts))
+    return seen
+
+
+def test_advantages_of_a_round(make_bench: MakeBench) -> None:
     case = golden("ddpo_global_advantage")
+    method = Ddpo(DdpoConfig(per_prompt_statistics=False), make_bench().bench)
     rewards = case.inputs["rewards"]
-    config = DdpoConfig(prompts_per_round=4, samples_per_prompt=3, batch_size=12, per_prompt_statistics=False)
-    method = Ddpo(config, make_bench(queries=12).bench)
-    seen: list[Tensor] = []
-    train = VideoTrainer._train_batched_samples
-
-    def spy(self: Any, inner: int, epoch: int, step: int, batches: list[dict[str, Tensor]]) -> int:
-        seen.extend(batch["advantages"] for batch in batches)
-        return train(self, inner, epoch, step, batches)
-
-    monkeypatch.setattr(VideoTrainer, "_train_batched_samples", spy)
-    scores = iter([rewards])  # one batch of 12
-
-    def judge(*_: object) -> Judgement:
-        score = next(scores)
-        return Judgement(score, score)
-
-    monkeypatch.setattr(method, "judge", judge)
-    method.step(12)
-    case.check("advantages", torch.cat(seen).sort().values[rewards.argsort().argsort()])
+    case.check("advantages", method.advantages(["a prompt"] * len(rewards), rewards))
 
 
 @pytest.mark.parametrize("name", ["diffusion_dpo_0", "diffusion_dpo_1", "diffusion_dpo_2"])

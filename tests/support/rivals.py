@@ -19,12 +19,12 @@ from trl.trainer.alignprop_trainer import AlignPropTrainer
 from trl.trainer.ddpo_config import DDPOConfig
 from trl.trainer.ddpo_trainer import DDPOTrainer
 
+from tests.support.stock_ddpo import Log, VideoPipeline
 from vader_bench.backbones.base import Backbone
 from vader_bench.backbones.modelscope import ModelScope
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Sampler, draw_noise
 from vader_bench.diffusion.schedule import NoiseSchedule
-from vader_bench.methods.ddpo_trainer import Log, VideoPipeline
 from vader_bench.seeding import torch_stream
 
 __all__ = ["AlignProp", "Ddpo", "in_0_1_0", "model_of_0_1_0", "smaller_heads"]
@@ -114,7 +114,7 @@ def _pipeline(kind: type[VideoPipeline], backbone: Backbone, steps: int, rank: i
         return lambda: draw_noise((videos, *backbone.latent_shape), stream, "cpu")
 
     sampler = Sampler(backbone.denoise, backbone.schedule, steps, 1.0, 1.0)
-    return kind(backbone, sampler, lora.parameters(), noise, "cpu")  # type: ignore[arg-type] # need not be metered
+    return kind(backbone, sampler, lora.parameters(), noise, "cpu")
 
 
 class Ddpo:

@@ -275,8 +275,7 @@ class EvaluationConfig(Strict):
 
     every: Annotated[int, AfterValidator(even)] = Field(ge=2)
     """Reward queries between two looks; even, so that a pair is never cut. Every method is looked at after
-    exactly so many, so that a round of DDPO that would pass a look is cut there: choose a multiple of its
-    ``prompts_per_round * samples_per_prompt`` where that matters."""
+    exactly so many: a multiple of the rounds of all arms, since a look would cut the others."""
     prompts: int = Field(ge=1)
     """Most prompts per split at each look along the run: the first ones of the split."""
     splits: Splits

@@ -128,6 +128,7 @@ def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
         decode_frames=run.suite.decode_frames,
         device="cpu",
         stream=partial(torch_stream, run.seed),
+        half_precision=run.suite.memory.frozen_weights != "float32",
     )
     assert isinstance(run.settings, kind.Config), "settings are those of the method"
     method = kind(run.settings, bench)

@@ -16,6 +16,7 @@ from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, rai
 from vader_bench.errors import UserError
 from vader_bench.experiment.arms import ArmConfig, SettingsReader, read_arms
 from vader_bench.experiment.checks import experiment_faults, suite_faults
+from vader_bench.experiment.rounds import round_faults
 
 __all__ = ["LoadedExperiment", "load_experiment", "load_suite", "place", "suite_names"]
 
@@ -142,7 +143,11 @@ def _placed(
 ) -> tuple[LoadedExperiment, list[Fault | UserError]]:
     """Return ``experiment``, or what is right of it, on ``suite``, and what is wrong beyond its types."""
     arms, faults = read_arms(experiment, suite, reader)
-    return LoadedExperiment(experiment, suite, arms), [*faults, *experiment_faults(experiment, suite)]
+    return LoadedExperiment(experiment, suite, arms), [
+        *faults,
+        *experiment_faults(experiment, suite),
+        *round_faults(experiment, arms),
+    ]
 
 
 def _checked_suite(name: str) -> tuple[SuiteConfig, list[Fault]]:

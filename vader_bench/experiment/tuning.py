@@ -145,6 +145,7 @@ def make_trials(config: TuneConfig, suite: SuiteConfig) -> list[Trial]:
         for method, search in config.methods.items()
         for number, varied in enumerate(search.trials(), start=1)
     ]
+    raise_faults(f"tuning {config.experiment}", _cut_rounds(trials))
     for name in SHARED_SETTINGS:
         values = {getattr(trial.config.settings, name, None) for trial in trials}
         if len(values) > 1:
@@ -227,6 +228,16 @@ def _unknown(config: TuneConfig, suite: SuiteConfig) -> Iterator[Fault]:
             yield Fault(
                 "rewards", f"names {reward!r}, which is not in {suite.suite}", f"choose one of: {known}"
             )
+
+
+def _cut_rounds(trials: Sequence[Trial]) -> Iterator[Fault]:
+    """Yield a fault for each method and size of rounds that looks would cut."""
+    rounds = {(trial.config.method, trial.config.settings.round_queries) for trial in trials}
+    for method, queries in sorted(rounds):
+        every = trials[0].config.evaluation.every
+        if every % queries:
+            wrong = f"is {every}, which cuts rounds of {queries} queries of {method}"
+            yield Fault("evaluation.every", wrong, f"choose a multiple of {queries}")
 
 
 def _trial(

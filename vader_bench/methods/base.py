@@ -64,6 +64,8 @@ class Workbench:
     """``stream(*names)`` returns the run's torch generator of that name (see ``seeding``)."""
     optimizer: str = "adamw"
     """See ``make_optimizer``."""
+    half_precision: bool = False
+    """Whether the backbone's frozen weights are in fewer digits than float32."""
 
 
 class Method(ABC):
@@ -83,6 +85,8 @@ class Method(ABC):
     Config: ClassVar[type[MethodConfig]]
     streams: ClassVar[tuple[str, ...]] = ()
     """Random streams of the method beside the common ``sampler`` (noise) and ``frames``."""
+    policy_gradient: ClassVar[bool] = False
+    """Whether it estimates the gradient of the expected reward from log-probabilities of its samples."""
 
     config: MethodConfig
 
@@ -99,6 +103,8 @@ class Method(ABC):
             backbone.denoise, backbone.schedule, bench.steps, bench.eta, bench.guidance, self.lora.merged
         )
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
+        self.notes: list[str] = []
+        """What whoever reads the results must know of this run; see ``note``."""
         self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
 
     @abstractmethod
@@ -119,6 +125,7 @@ class Method(ABC):
             "adapter": self.lora.state(),
             "optimizer": self.optimizer.state_dict(),
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "notes": list(self.notes),
             "own": self.own_state(),
         }
 
@@ -128,7 +135,13 @@ class Method(ABC):
         self.optimizer.load_state_dict(state["optimizer"])
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name])
+        self.notes = list(state["notes"])
         self.load_own_state(state["own"])
+
+    def note(self, text: str) -> None:
+        """Have ``text`` said, once, wherever the run is reported."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def batches(self, videos: int) -> list[int]:
         """Return the sizes, ``batch_size`` at most, of the batches that ``videos`` are worked through in."""

@@ -1,23 +1,25 @@
-"""DDPO: policy gradient on the steps of the sampler, with trl's trainer."""
+"""DDPO: policy gradient on the steps of the sampler, with trl's loss and statistics."""
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from trl.trainer.ddpo_config import DDPOConfig
 
+from vader_bench.diffusion.sampler import guided_prediction
 from vader_bench.errors import UserError
 from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
-from vader_bench.methods.ddpo_trainer import RoundSize, VideoPipeline, VideoTrainer
 
-__all__ = ["Ddpo", "DdpoConfig"]
+__all__ = ["ClippedLoss", "Ddpo", "DdpoConfig", "RoundSize", "clipped_loss"]
+
+TOLERATED = 0.1
+"""Part of the clip range that the ratio of an unmoved policy may be away from 1 without a note."""
 
 # --- config ---
 
@@ -60,22 +62,50 @@ class DdpoConfig(MethodConfig):
 # --- setup ---
 
 
+class Samples(NamedTuple):
+    """The videos of a round, V of them, with the S steps that led to each."""
+
+    prompts: list[str]
+    encoded: Tensor
+    """Conditions [V, L, D]."""
+    states: Tensor
+    """Latents [V, S + 1, C, F, h, w]: the starting noise first, the clean latents last."""
+    log_probs: Tensor
+    """[V, S]: log-probability of each step when it was sampled."""
+    scores: Tensor
+    """[V]."""
+
+
+class Call(NamedTuple):
+    """Steps of videos that go through the denoiser together, R of them."""
+
+    videos: Tensor
+    """[R]: which video of the round."""
+    steps: Tensor
+    """[R]: which of its steps."""
+    reference: Tensor | None
+    """[R]: log-probability before the first update of the round. ``None``: the call itself finds it, because
+    no update comes before it."""
+
+
 @METHODS.register("ddpo")
 class Ddpo(Method):
-    """DDPO with importance sampling (Black et al. 2023, section 4.3), by trl's ``DDPOTrainer``.
+    """DDPO with importance sampling (Black et al. 2023, section 4.3), with the arithmetic of trl's trainer.
 
     Metrics beside the common ones:
 
-    =============== ===================================================================
-    clip_fraction   share of steps whose ratio left the clip range
-    approx_kl       half the mean square of the change of the MEAN log-probability; not a KL
-    ratio_deviation mean distance of the ratio from 1
-    advantage_std   standard deviation of the advantages before clipping
-    =============== ===================================================================
+    ================= ===================================================================
+    clip_fraction     share of steps whose ratio left the clip range
+    approx_kl         half the mean square of the change of the MEAN log-probability; not a KL
+    ratio_deviation   mean distance of the ratio from 1
+    unmoved_deviation the same before any update of the round, when nothing but rounding makes it
+    advantage_std     standard deviation of the advantages before clipping
+    ================= ===================================================================
     """
 
     Config = DdpoConfig
     streams = ("ddpo",)
+    policy_gradient = True
     config: DdpoConfig
 
     def __init__(self, config: DdpoConfig, bench: Workbench) -> None:
@@ -86,96 +116,256 @@ class Ddpo(Method):
         """
         super().__init__(config, bench)
         self.sampler.require_density()
-        if int(bench.steps * config.timestep_fraction) < 1:
+        self._trained_steps = int(bench.steps * config.timestep_fraction)
+        if self._trained_steps < 1:
             raise UserError(
                 f"ddpo.timestep_fraction = {config.timestep_fraction}",
                 f"is no whole step of {bench.steps}",
                 f"choose at least {1 / bench.steps:.3g}",
             )
-        self._round = self._updates = 0
-        self._queue: list[str] = []
-        self._frames: list[int] = []
-        pipeline = VideoPipeline(
-            bench.backbone, self.sampler, self.lora.parameters(), self.noise, bench.device
-        )
-        self._trainer = VideoTrainer(
-            self._trainer_config(),
-            pipeline,
-            self.optimizer,
-            lambda: self._queue.pop(0),
-            self._score,
-            self.finite,
-        )
+        _, tracker = _trl()  # imported here and not while the device is timed
+        self._statistics = tracker(config.statistics_buffer, config.statistics_min_count)
 
-    def _trainer_config(self) -> DDPOConfig:
-        config, bench = self.config, self.bench
-        return DDPOConfig(
-            mixed_precision="no",
-            allow_tf32=False,
-            accelerator_kwargs={"cpu": bench.device == "cpu"},
-            save_freq=sys.maxsize,  # trl would save into None
-            sample_num_steps=bench.steps,
-            sample_eta=bench.eta,
-            sample_guidance_scale=bench.guidance,
-            train_cfg=bench.guidance != 1,
-            train_max_grad_norm=config.max_grad_norm,
-            train_num_inner_epochs=config.inner_epochs,
-            train_adv_clip_max=config.advantage_clip,
-            train_clip_range=config.clip_range,
-            train_timestep_fraction=config.timestep_fraction,
-            per_prompt_stat_tracking=config.per_prompt_statistics,
-            per_prompt_stat_tracking_buffer_size=config.statistics_buffer,
-            per_prompt_stat_tracking_min_count=config.statistics_min_count,
-        )
+    # --- sampling ---
+
+    @torch.no_grad()
+    def _sample(self, videos: int, at_once: int) -> Samples:
+        """Sample and judge ``videos`` videos, ``at_once`` in a batch; costs as many queries."""
+        each, backbone = self.config.samples_per_prompt, self.bench.backbone
+        drawn = self.next_prompts(-(-videos // each))
+        prompts = [prompt for prompt in drawn for _ in range(each)][:videos]
+        frames, batches = self.choose_frames(), []
+        for first in range(0, videos, at_once):
+            own = prompts[first : first + at_once]
+            encoded, noise = backbone.encode(own), self.noise(len(own))
+            path = self.sampler.with_log_probs(noise(), encoded, backbone.unconditional(encoded), noise)
+            score = self.judge(path.states[:, -1], own, frames).score
+            batches.append((encoded, path.states, path.log_probs, score))
+        return Samples(prompts, *(torch.cat(parts) for parts in zip(*batches, strict=True)))
+
+    # --- advantages ---
+
+    def advantages(self, prompts: Sequence[str], scores: Tensor) -> Tensor:
+        """Return the advantages [V] of ``scores`` [V], on the same device.
+
+        They are normalised by what is known of their prompt, these scores included, or within the round.
+        """
+        rewards = scores.cpu().numpy()  # trl computes them there, in float32 as scores are
+        if self.config.per_prompt_statistics:
+            normalised = self._statistics.update(prompts, rewards)
+        else:
+            normalised = (rewards - rewards.mean()) / (rewards.std() + 1e-8)
+        return torch.as_tensor(normalised).to(scores.device)
 
     # --- loss ---
 
-    @torch.no_grad()
-    def _score(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Return the scores [B] that the clipped loss of ``VideoTrainer`` turns into advantages."""
-        return self.judge(latents, prompts, self._frames).score
+    def _log_probs(self, call: Call, samples: Samples) -> Tensor:
+        """Return the log-probabilities [R] of the steps of ``call`` under the policy as it is now."""
+        ladder = self.sampler.schedule.timesteps(self.sampler.steps).to(samples.states.device)
+        latents, timesteps = samples.states[call.videos, call.steps], ladder[call.steps]
+        encoded = samples.encoded[call.videos]
+        unconditional = self.bench.backbone.unconditional(encoded)
+        prediction = guided_prediction(
+            self.sampler.denoise, latents, timesteps, encoded, unconditional, self.sampler.guidance
+        )
+        return self.sampler.log_prob(
+            prediction, latents, timesteps, samples.states[call.videos, call.steps + 1]
+        )
+
+    def _loss(self, call: Call, samples: Samples, advantages: Tensor) -> ClippedLoss:
+        log_probs = self._log_probs(call, samples)
+        reference = log_probs.detach() if call.reference is None else call.reference
+        config = self.config
+        return clipped_loss(
+            log_probs, reference, advantages[call.videos], config.clip_range, config.advantage_clip
+        )
 
     # --- step ---
 
     def step(self, allowance: int) -> dict[str, float]:
         """Sample and judge the videos of a round, cut to ``allowance``, then update."""
         config = self.config
-        videos = min(config.prompts_per_round * config.samples_per_prompt, allowance)
-        prompts = self.next_prompts(-(-videos // config.samples_per_prompt))
-        self._queue = [p for p in prompts for _ in range(config.samples_per_prompt)][:videos]
-        self._frames = self.choose_frames()
+        videos = min(config.round_queries, allowance)
         rows = config.update_batch_size or config.batch_size
-        size = RoundSize.of(
-            videos, config.updates_per_round, config.batch_size, rows, self._trainer.timesteps
-        )
+        size = RoundSize.of(videos, config.updates_per_round, config.batch_size, rows, self._trained_steps)
+        samples = self._sample(videos, size.sampled)
+        advantages = self.advantages(samples.prompts, samples.scores)
+        updates = self._with_references(self._updates(samples, size), samples)
+        seen: list[ClippedLoss] = []
+        norms = [self.update(self._losses(calls, samples, advantages, seen)) for calls in updates]
+        return self._metrics(samples, advantages, norms, seen)
+
+    def _losses(
+        self, calls: list[Call], samples: Samples, advantages: Tensor, seen: list[ClippedLoss]
+    ) -> Iterator[Tensor]:
+        """Yield the share of each call in the loss of an update, and add what is to be logged to ``seen``."""
+        for call in calls:
+            found = self._loss(call, samples, advantages)
+            seen.append(found._replace(loss=found.loss.detach()))
+            yield found.loss / len(calls)
+
+    def _updates(self, samples: Samples, size: RoundSize) -> list[list[Call]]:
+        """Return the calls of each update of the round, in a random order of videos and of their steps.
+
+        The stream gives one number a round, however long that is.
+        """
         seed = int(torch.randint(2**62, (), generator=self.generators["ddpo"]))
-        self._updates = self._trainer.round(self._round, self._updates, size, seed)
-        self._round += 1
-        names = {"clipfrac": "clip_fraction", "reward_mean": "reward"}
-        logged = self._trainer.log.take(
-            "reward_mean", "loss", "grad_norm", "clipfrac", "approx_kl", "ratio_deviation", "advantage_std"
-        )
-        return {names.get(name, name): value for name, value in logged.items()}
+        order, (videos, steps) = torch.Generator().manual_seed(seed), samples.log_probs.shape
+        video, step = torch.arange(videos), torch.arange(steps).expand(videos, steps)
+        updates = []
+        for _ in range(self.config.inner_epochs):
+            shuffled = torch.randperm(videos, generator=order)
+            times = torch.stack([torch.randperm(steps, generator=order) for _ in range(videos)])
+            video, step = video[shuffled], step[shuffled].gather(1, times)
+            trained = step[:, : self._trained_steps]
+            pairs = zip(video.chunk(size.updates), trained.chunk(size.updates), strict=True)
+            updates += [list(_calls(some, when, samples, size)) for some, when in pairs]
+        return updates
+
+    def _with_references(self, updates: list[list[Call]], samples: Samples) -> list[list[Call]]:
+        """Return ``updates`` with log-probabilities that the training's own calls can be compared with.
+
+        In float32 those of sampling can. In half precision another batch means other kernels, which round
+        by more than the clip range: there each call is made once more before the first update. Those of the
+        first update itself need not be.
+        """
+        if not self.bench.half_precision:
+            return updates
+        first, *later = updates
+        with torch.no_grad():
+            made = [[call._replace(reference=self._log_probs(call, samples)) for call in u] for u in later]
+        return [[call._replace(reference=None) for call in first], *made]
+
+    def _metrics(
+        self, samples: Samples, advantages: Tensor, norms: list[float], seen: list[ClippedLoss]
+    ) -> dict[str, float]:
+        """Return the metrics of a round whose updates have made ``seen`` calls, each as many."""
+        each = ClippedLoss(*map(torch.stack, zip(*seen, strict=True)))
+        deviations = (each.ratio - 1).abs().mean(1)
+        unmoved = deviations[: len(seen) // len(norms)].mean().item()
+        if unmoved > TOLERATED * self.config.clip_range:
+            self.note(
+                "by rounding alone, the ratio of a policy that had not moved was further from 1 than a tenth "
+                f"of the clip range {self.config.clip_range:g}"
+            )
+        return {
+            "reward": samples.scores.mean().item(),
+            "loss": each.loss.mean().item(),
+            "grad_norm": sum(norms) / len(norms),
+            "clip_fraction": each.clip_fraction.mean().item(),
+            "approx_kl": each.approx_kl.mean().item(),
+            "ratio_deviation": deviations.mean().item(),
+            "unmoved_deviation": unmoved,
+            "advantage_std": advantages.std(correction=0).item(),
+        }
 
     # --- state ---
 
     def own_state(self) -> dict[str, Any]:
-        """Return the counters and the statistics of each prompt, which trl itself would lose."""
-        statistics = self._trainer.stat_tracker.stats if self.config.per_prompt_statistics else {}
+        """Return the statistics of each prompt, which trl itself would lose."""
         return {
-            "round": self._round,
-            "updates": self._updates,
             "statistics": {
-                str(prompt): [float(r) for r in rewards] for prompt, rewards in statistics.items()
-            },
+                str(prompt): [float(reward) for reward in rewards]
+                for prompt, rewards in self._statistics.stats.items()
+            }
         }
 
     def load_own_state(self, state: dict[str, Any]) -> None:
-        """Take counters and statistics back."""
-        self._round, self._updates = state["round"], state["updates"]
-        if self.config.per_prompt_statistics:
-            # float32 as scores are, or the means would be rounded otherwise than without the pause
-            self._trainer.stat_tracker.stats = {
-                prompt: deque([np.float32(r) for r in rewards], maxlen=self.config.statistics_buffer)
-                for prompt, rewards in state["statistics"].items()
-            }
+        """Take the statistics back."""
+        # float32 as scores are, or the means would be rounded otherwise than without the pause
+        self._statistics.stats = {
+            prompt: deque([np.float32(reward) for reward in rewards], maxlen=self.config.statistics_buffer)
+            for prompt, rewards in state["statistics"].items()
+        }
+
+
+class RoundSize(NamedTuple):
+    """How a round is cut up, without a remainder."""
+
+    videos: int
+    updates: int
+    """Each on as many videos as the others."""
+    sampled: int
+    """Videos sampled at once."""
+    trained: int
+    """Videos whose steps are differentiated at once."""
+    steps: int
+    """Steps of each of them that are differentiated at once."""
+
+    @classmethod
+    def of(cls, videos: int, updates: int, sampled: int, rows: int, timesteps: int) -> RoundSize:
+        """Return the cut of a round with at most so many updates and videos sampled at once.
+
+        Args:
+            videos: of the round.
+            updates: most updates.
+            sampled: most videos sampled at once.
+            rows: most steps of videos differentiated at once.
+            timesteps: steps of each video that are trained on.
+        """
+        updates = _largest_divisor(videos, updates)
+        trained = _largest_divisor(videos // updates, rows)
+        steps = _largest_divisor(timesteps, rows // trained)
+        return cls(videos, updates, _largest_divisor(videos, sampled), trained, steps)
+
+
+class ClippedLoss(NamedTuple):
+    """The loss of R steps, and what is logged of it."""
+
+    loss: Tensor
+    """A number: the mean over the steps."""
+    ratio: Tensor
+    """[R], without a graph."""
+    approx_kl: Tensor
+    """A number."""
+    clip_fraction: Tensor
+    """A number."""
+
+
+def clipped_loss(
+    log_probs: Tensor, reference: Tensor, advantages: Tensor, clip_range: float, advantage_clip: float
+) -> ClippedLoss:
+    """Return the clipped loss of steps (Black et al. 2023, section 4.3) by trl's ``DDPOTrainer.loss``.
+
+    What surrounds it is trl's ``calculate_loss``, which asks for an image pipeline.
+
+    Args:
+        log_probs: of the steps now [R], with a graph.
+        reference: before the first update [R].
+        advantages: of the steps' videos [R].
+        clip_range: ratios are clipped to 1 plus or minus this.
+        advantage_clip: advantages are clipped to plus or minus this.
+    """
+    trainer, _ = _trl()
+    ratio = torch.exp(log_probs - reference)
+    with torch.no_grad():
+        approx_kl = 0.5 * torch.mean((log_probs - reference) ** 2)
+        clip_fraction = torch.mean((torch.abs(ratio - 1.0) > clip_range).float())
+    advantages = torch.clamp(advantages, -advantage_clip, advantage_clip)
+    loss = trainer.loss(None, advantages, clip_range, ratio)  # reads nothing of a trainer
+    return ClippedLoss(loss, ratio.detach(), approx_kl, clip_fraction)
+
+
+@cache
+def _trl() -> tuple[Any, Any]:
+    """Return trl's trainer, of which the loss alone is used, and its statistics of prompts.
+
+    What they import takes seconds, which workers with another method are spared.
+    """
+    from trl.trainer.ddpo_trainer import DDPOTrainer
+    from trl.trainer.utils import PerPromptStatTracker
+
+    return DDPOTrainer, PerPromptStatTracker
+
+
+def _calls(videos: Tensor, steps: Tensor, samples: Samples, size: RoundSize) -> Iterator[Call]:
+    """Yield the calls for ``videos`` [v] and their trained ``steps`` [v, T], as large as ``size`` says."""
+    stride = steps.shape[1] // size.steps
+    for some, when in zip(videos.split(size.trained), steps.split(size.trained), strict=True):
+        for first in range(stride):
+            rows, at = some.repeat_interleave(size.steps), when[:, first::stride].flatten()
+            yield Call(rows, at, samples.log_probs[rows, at])
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -146,8 +146,9 @@ class DiffusionDpo(Method):
                 "cannot make a pair for diffusion-dpo",
                 "choose even numbers of reward queries",
             )
-        videos = min(self.config.batch_size * self.config.accumulation, allowance)
-        videos += allowance - videos == 1
+        videos = min(self.config.round_queries, allowance)
+        if allowance - videos == 1:  # a video left over would have no pair
+            videos = allowance
         fresh, reward = self._labelled(videos)
         online = self.config.pairs == "online"
         self._kept = fresh if online else self._kept + fresh
@@ -165,20 +166,21 @@ class DiffusionDpo(Method):
         *sizes, last = self.batches(videos)
         if last == 1 and sizes:  # no pair by itself
             last += sizes.pop()
-        labelled = [(size, *self._label(size)) for size in (*sizes, last)]
+        frames = self.choose_frames()
+        labelled = [(size, *self._label(size, frames)) for size in (*sizes, last)]
         pairs = [pair for _, found, _ in labelled for pair in found]
         return pairs, sum(size * reward for size, _, reward in labelled) / videos
 
     @torch.no_grad()
-    def _label(self, videos: int) -> tuple[list[PreferencePair], float]:
-        """Sample and judge ``videos`` videos; return the pairs and the mean score."""
+    def _label(self, videos: int, frames: Sequence[int]) -> tuple[list[PreferencePair], float]:
+        """Sample ``videos`` videos and judge their ``frames``; return the pairs and the mean score."""
         sizes = group_sizes(videos, self.config.group_size)
         prompts = [p for p, n in zip(self.next_prompts(len(sizes)), sizes, strict=True) for _ in range(n)]
         encoded, noise = self.bench.backbone.encode(prompts), self.noise(videos)
         unconditional = self.bench.backbone.unconditional(encoded)
         with self.lora.disabled() if self.config.pairs == "offline" else nullcontext():
             latents = self.sampler.plain(noise(), encoded, unconditional, noise)
-        scores = self.judge(latents, prompts, self.choose_frames()).score
+        scores = self.judge(latents, prompts, frames).score
         pairs = [PreferencePair(prompts[w], latents[w], latents[b]) for w, b in best_and_worst(scores, sizes)]
         return pairs, scores.mean().item()
 

@@ -84,7 +84,7 @@ class Vader(Method):
 
     def step(self, allowance: int) -> dict[str, float]:
         """Sample up to ``batch_size * accumulation`` videos with gradient, judge them, update once."""
-        videos = min(self.config.batch_size * self.config.accumulation, allowance)
+        videos = min(self.config.round_queries, allowance)
         k, frames = self._draw_k(), self.choose_frames()
         seen: list[Judgement] = []
 

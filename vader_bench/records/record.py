@@ -128,6 +128,8 @@ class Record(Stored):
     """Where the experiment asks for longer videos."""
     samples: list[Sample] = []
     """The videos beside the record, in the order of their files."""
+    notes: list[str] = []
+    """What its method wants said beside its numbers."""
 
     @model_validator(mode="before")
     @classmethod

@@ -57,6 +57,8 @@ class Training(Stored):
     """How much of ``metrics.jsonl`` is the training's; measurements come after it."""
     taken_from: str = ""
     """``<experiment>/<suite>/<run>`` that did the training, where this run did not."""
+    notes: list[str] = []
+    """What the method wants said beside the numbers."""
 
     def at(self, queries: int) -> AdapterPoint:
         """Return the moment after so many reward queries.

@@ -12,7 +12,7 @@ __all__ = ["reading_notes"]
 
 def reading_notes(results: Results, analyses: dict[str, Analysis]) -> list[str]:
     """Return the notes that belong under the tables and the figure of ``results``."""
-    notes = [_seeds(analyses), *_fixed(), _curve(analyses), *_left_out(results, analyses)]
+    notes = [_seeds(analyses), *_fixed(), _curve(analyses), *_left_out(results, analyses), *_of_runs(results)]
     return [note for note in notes if note]
 
 
@@ -101,3 +101,12 @@ def _left_out(results: Results, analyses: dict[str, Analysis]) -> list[str]:
             f"Runs that are no part of the experiment and were not used: {', '.join(results.unused)}."
         )
     return notes
+
+
+def _of_runs(results: Results) -> list[str]:
+    """Return what methods noted while they trained, each with the runs that it holds for."""
+    runs: dict[str, list[str]] = {}
+    for name, record in results.records.items():
+        for note in record.notes:
+            runs.setdefault(note, []).append(name)
+    return [f"{', '.join(names)}: {note}." for note, names in runs.items()]

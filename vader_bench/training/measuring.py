@@ -169,6 +169,7 @@ class Measuring:
             frontier=frontier,
             extensions=extensions,
             samples=samples,
+            notes=training.notes,
         )
 
     def _log_at_the_end(

@@ -81,7 +81,7 @@ def settle_torch(device: str) -> None:
     if device == "cpu":
         torch.set_num_threads(1)
     else:
-        torch.cuda.set_device(device)  # trl and accelerate take the current one
+        torch.cuda.set_device(device)  # what asks for no device in particular takes this one
 
 
 def _train(
@@ -94,7 +94,7 @@ def _train(
     loop = _Loop(config, run, components, device, measuring)
     loop.resume()
     loop.work()
-    return Training(key=key, points=loop.points, metrics_bytes=0)
+    return Training(key=key, points=loop.points, metrics_bytes=0, notes=loop.method.notes)
 
 
 class _Loop:

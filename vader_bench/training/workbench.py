@@ -34,6 +34,7 @@ def make_method(
         device=device,
         stream=partial(torch_stream, config.seed),
         optimizer=config.suite.memory.optimizer,
+        half_precision=config.suite.memory.frozen_weights != "float32",
     )
     return kind(config.settings, bench)
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from trl.trainer.ddpo_trainer import DDPOTrainer
 
-from tests.support.benches import make_stand
+from tests.support.benches import Stand, make_stand
 from vader_bench.backbones import Backbone
 from vader_bench.backbones import memory as module
 from vader_bench.backbones.memory import offloaded, with_memory_switches
@@ -17,6 +18,7 @@ from vader_bench.budget import metering
 from vader_bench.config.schema import MemoryConfig
 
 SLICED = MemoryConfig(slicing=True)
+SMALL: dict[str, Any] = {"batch_size": 4, "lora_rank": 2, "learning_rate": 1e-3}
 
 
 def start(backbone: Backbone, videos: int) -> Tensor:
@@ -136,15 +138,39 @@ def test_nothing_is_copied_where_no_gradient_is_wanted(
 def test_methods_train_on_half_precision(
     name: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
-    stand = make_stand(with_memory_switches(tiny_backbone, MemoryConfig(frozen_weights="float16")))
-    once = {"updates_per_round": 1} if name == "ddpo" else {}  # a second update's policy is another one
-    method = stand.method(name, batch_size=4, lora_rank=2, learning_rate=1e-3, **once)
+    method = half_precision("float16", tiny_backbone, monkeypatch).method(name, **SMALL)
     before = method.adapter()
     metrics = method.step(4)
     assert metrics["grad_norm"] > 0
-    assert metrics.get("ratio_deviation", 0) < 1e-4, "the policy that drew the samples, in the same precision"
     assert any(not torch.equal(weight, before[key]) for key, weight in method.adapter().items())
+
+
+@pytest.mark.parametrize("weights", ["float16", "bfloat16"])
+def test_in_half_precision_a_policy_that_has_not_moved_has_ratios_of_1(
+    weights: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two updates: the first one is of the policy that drew the samples, on a part of them."""
+    ratios: list[Tensor] = []
+    loss = DDPOTrainer.loss
+
+    def spy(trainer: object, advantages: Tensor, clip_range: float, ratio: Tensor) -> Tensor:
+        ratios.append(ratio.detach())
+        value: Tensor = loss(trainer, advantages, clip_range, ratio)
+        return value
+
+    monkeypatch.setattr(DDPOTrainer, "loss", spy)
+    method = half_precision(weights, tiny_backbone, monkeypatch).method("ddpo", **SMALL)
+    metrics = method.step(4)
+    first, second = (torch.cat(ratios[half : half + 5]) for half in (0, 5))
+    assert torch.equal(first, torch.ones(10))
+    assert metrics["unmoved_deviation"] == 0
+    assert not torch.equal(second, torch.ones(10)), "the second update's policy has moved"
+
+
+def half_precision(weights: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
+    memory = MemoryConfig.model_validate({"frozen_weights": weights})
+    return make_stand(with_memory_switches(backbone, memory), steps=5, half_precision=True)
 
 
 @pytest.mark.gpu

@@ -45,8 +45,15 @@ def test_an_optimiser_whose_package_is_missing_is_told_before_any_run(
 
 
 ARMS = {
-    "few": {"method": "vader", "k": 1, "learning_rate": 0.5, "lora_rank": 2},
-    "more": {"method": "vader", "k": 2, "learning_rate": 0.5, "lora_rank": 2, "by_reward": {"red": {"k": 2}}},
+    "few": {"method": "vader", "k": 1, "learning_rate": 0.5, "lora_rank": 2, "batch_size": 2},
+    "more": {
+        "method": "vader",
+        "k": 2,
+        "learning_rate": 0.5,
+        "lora_rank": 2,
+        "batch_size": 2,
+        "by_reward": {"red": {"k": 2}},
+    },
 }
 
 
@@ -57,7 +64,10 @@ def test_on_another_suite_arms_keep_only_what_is_compared(tmp_path: Path, tiny_p
     suite = yaml.safe_load((tmp_path / "tiny.yaml").read_text("utf-8"))
     other = tmp_path / "other.yaml"
     other.write_text(
-        yaml.safe_dump(suite | {"suite": "other", "methods": {"vader": {"learning_rate": 0.25}}}), "utf-8"
+        yaml.safe_dump(
+            suite | {"suite": "other", "methods": {"vader": {"learning_rate": 0.25, "batch_size": 4}}}
+        ),
+        "utf-8",
     )
     own, moved = resolve_experiment(path), resolve_experiment(path, str(other))
     assert (own.moved, moved.moved) == (False, True)

@@ -48,7 +48,10 @@ def tune_data() -> dict[str, Any]:
         },
         "methods": {
             "vader": {"settings": {"batch_size": 4}, "grid": {"k": [1, 2], "learning_rate": [0.1, 0.01]}},
-            "ddpo": {"grid": {"clip_range": [0.1, 0.2], "learning_rate": [0.1, 0.01]}},
+            "ddpo": {
+                "settings": {"prompts_per_round": 2},
+                "grid": {"clip_range": [0.1, 0.2], "learning_rate": [0.1, 0.01]},
+            },
         },
     }
 

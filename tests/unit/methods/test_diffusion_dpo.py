@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.support.benches import MakeBench, RedReward
 from vader_bench.errors import UserError
+from vader_bench.methods import Method
 from vader_bench.methods.diffusion_dpo import (
     DiffusionDpo,
     DiffusionDpoConfig,
@@ -47,6 +48,34 @@ def test_workers_of_other_methods_are_spared_the_imports_of_the_loss() -> None:
 def make(make_bench: MakeBench, **settings: float | str) -> DiffusionDpo:
     config = DiffusionDpoConfig(**(SMALL | settings))
     return DiffusionDpo(config, make_bench(queries=400).bench)
+
+
+def test_all_batches_of_a_step_are_judged_on_the_same_frames(make_bench: MakeBench) -> None:
+    """As VADER's are, which draws once an update."""
+    methods = [
+        make_bench(queries=400, decode_frames=2).method(name, accumulation=3, **SMALL)
+        for name in ("vader", "diffusion-dpo")
+    ]
+    for _ in range(4):
+        decoded = [frames_of_a_step(method) for method in methods]
+        assert [len(frames) for frames in decoded] == [3, 3]
+        assert decoded[0] == decoded[1]
+        assert len(set(decoded[0])) == 1
+
+
+def frames_of_a_step(method: Method) -> list[tuple[int, ...]]:
+    """Return the frames that each batch of a step has decoded."""
+    seen: list[tuple[int, ...]] = []
+    judge = Method.judge
+
+    def spy(latents: Tensor, prompts: Sequence[str], frames: Sequence[int]) -> Judgement:
+        seen.append(tuple(frames))
+        return judge(method, latents, prompts, frames)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method, "judge", spy)
+        method.step(64)
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -150,7 +179,7 @@ def test_online_samples_come_from_the_model_and_offline_samples_from_its_base(ma
             with torch.no_grad():
                 for weight in method.lora.parameters():
                     weight.add_(scale)
-            rewards[pairs, scale] = method._label(4)[1]
+            rewards[pairs, scale] = method._label(4, range(4))[1]
     assert rewards["online", 0.0] == rewards["offline", 0.0] == rewards["offline", 3.0]
     assert rewards["online", 3.0] != rewards["online", 0.0]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,12 @@ def test_what_was_left_out_is_named(tmp_path: Path) -> None:
     assert "Missing runs: vader-red-seed1." in text
     assert "red: seeds 1 are left out" in text
     assert "not used: base-blue-seed0" in text
+
+
+def test_what_a_method_noted_is_said_with_its_runs(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, Invented(rewards=("red",)))
+    for seed in (0, 1):
+        path = folder / "runs" / f"vader-red-seed{seed}" / "record.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"notes": ["it rained"]}), "utf-8")
+    results = load_results(folder)
+    assert "vader-red-seed0, vader-red-seed1: it rained." in reading_notes(results, results.analyses())

@@ -1,0 +1,85 @@
+"""Looks and budgets cut no arm's round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.faults import lines_of
+from vader_bench.errors import UserError
+from vader_bench.experiment.load import load_experiment, load_suite, place, suite_names
+from vader_bench.experiment.resolve import resolve_experiment
+from vader_bench.experiment.tuning import load_tune, make_trials
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+
+
+def of_fig7(every: int, queries: int) -> Callable[[], object]:
+    """Return what places fig7 with other looks and another budget."""
+    experiment = load_experiment(EXPERIMENTS / "fig7.yaml").config
+    changes: dict[str, Any] = {
+        "evaluation": experiment.evaluation.model_copy(update={"every": every}),
+        "budget": experiment.budget.model_copy(update={"reward_queries": queries}),
+    }
+    changed = experiment.model_copy(update=changes)
+    return lambda: place(changed, load_suite("pocket"))
+
+
+def test_looks_that_cut_a_round_are_refused_with_the_arm_and_a_number_that_does() -> None:
+    """As they were when fig7 was run: rounds of 16, 8, 16, 8 on the action."""
+    (line,) = lines_of(of_fig7(24, 72))
+    assert line == (
+        "experiment fig7: evaluation.every: is 24, which cuts rounds of 16 queries of ddpo on action; "
+        "choose a multiple of 16, and a budget that is one of it"
+    )
+
+
+def test_every_arm_and_size_is_named() -> None:
+    assert [line.partition("; ")[0] for line in lines_of(of_fig7(4, 64))] == [
+        f"experiment fig7: evaluation.every: is 4, which cuts rounds of {size} queries of {arm} on {rewards}"
+        for arm, size, rewards in [
+            ("vader", 8, "aesthetic, hps, action"),
+            ("ddpo", 8, "aesthetic, hps"),
+            ("ddpo", 16, "action"),
+            ("diffusion-dpo", 8, "aesthetic, hps, action"),
+        ]
+    ]
+
+
+@pytest.mark.parametrize(("every", "queries"), [(16, 64), (32, 64), (48, 96)])
+def test_whole_rounds_pass(every: int, queries: int) -> None:
+    of_fig7(every, queries)()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_packaged_experiments_ask_for_whole_rounds(quick: bool) -> None:
+    for path in sorted(EXPERIMENTS.glob("*.yaml")):
+        if path.stem != "tune":
+            loaded = load_experiment(path, quick)
+            rounds = {settings.round_queries for arm in loaded.arms for settings in arm.settings.values()}
+            assert rounds
+            assert all(loaded.config.evaluation.every % queries == 0 for queries in rounds), path.stem
+
+
+def test_they_do_so_on_every_other_suite_too() -> None:
+    refused = []
+    for path in sorted(EXPERIMENTS.glob("*.yaml")):
+        for suite in suite_names() if path.stem != "tune" else ():
+            try:
+                resolve_experiment(path, suite, with_weights=False)
+            except UserError as error:  # many have not all of the rewards, or not the prompts
+                refused += [line for line in str(error).splitlines() if "cuts rounds" in line]
+    assert refused == []
+
+
+def test_trials_of_a_tuning_have_whole_rounds_too() -> None:
+    tune = load_tune(EXPERIMENTS / "tune.yaml")
+    assert len(make_trials(tune, load_suite("pocket"))) == 108
+    cut = tune.model_copy(update={"evaluation": tune.evaluation.model_copy(update={"every": 8})})
+    (line,) = lines_of(lambda: make_trials(cut, load_suite("pocket")))
+    wrong, _, remedy = line.partition("; ")
+    assert wrong == "tuning tune: evaluation.every: is 8, which cuts rounds of 16 queries of ddpo"
+    assert remedy == "choose a multiple of 16"
