@@ -240,7 +240,7 @@ class Lora:
 
 
 def _ordered(data: bytes) -> bytes:
-    """Return a safetensors file with its metadata in order: the library draws one, and digests would differ."""
+    """Return a safetensors file with its metadata in order: the library draws one at random."""
     size = int.from_bytes(data[:8], "little")
     head = json.loads(data[8 : 8 + size])
     head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
