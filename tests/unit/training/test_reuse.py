@@ -11,6 +11,7 @@ from tests.support.configs import tiny_run
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
+from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
@@ -181,6 +182,29 @@ def test_fresh_forgets_what_was_taken_and_nothing_else(
     own = figure_run(tiny_pipeline)
     forget_taken(own, folder_of(results, own))
     assert RunFolder(folder_of(results, own)).finished
+
+
+def test_a_taken_run_that_is_interrupted_goes_on_with_its_measurements(
+    results: Path, tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = table_run(tiny_pipeline)
+    take(config, results, tmp_path)
+    folder = folder_of(tmp_path, config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Measurer, "samples", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execute(config, folder)
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("measurements/*")}
+    assert len(kept) == 3  # both looks at the end, and how far it has moved
+    execute(config, folder)
+    assert kept.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("measurements/*")}.items()
+    lines = read_metrics(folder / "metrics.jsonl")
+    looks = [(line["queries"], line["split"]) for line in lines if line["kind"] == "evaluation"]
+    assert sorted(looks) == [(0, "heldout"), (0, "train"), (8, "heldout"), (8, "train")]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_weights_that_changed_since_training_are_refused(
