@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
+from vader_bench.records import provenance
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute
@@ -137,6 +139,27 @@ def test_another_suite_is_another_training_and_another_name_is_not(
         assert take(table_run(tiny_pipeline, suite=suite | other), results, tmp_path / str(number)) == ""
     named = table_run(tiny_pipeline, suite=suite | {"suite": "other", "gold": {}}, arm="arm-1")
     assert take(named, results, tmp_path) == "figure"
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("training_code", lambda: "0" * 64),
+        ("package_versions", lambda: {"torch": "1.0"}),
+        ("device_name", lambda device: f"another {device}"),
+        ("plugin_code", lambda factory: "0" * 64),
+    ],
+)
+def test_other_code_packages_or_device_make_another_training(
+    name: str,
+    other: Callable[..., object],
+    results: Path,
+    tiny_pipeline: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(provenance, name, other)
+    assert take(table_run(tiny_pipeline), results, tmp_path) == ""
 
 
 def test_looks_that_cut_a_round_make_another_training(
