@@ -201,7 +201,7 @@ class Measuring:
             "measures": "peak memory",
             "method": config.method,
             "settings": config.settings.model_dump(mode="json"),
-            "reward": config.suite.rewards[config.reward].model_dump(mode="json"),
+            "reward": config.suite.model_dump(mode="json")["rewards"][config.reward],
             "decode_frames": config.suite.decode_frames,
             "seed": config.seed,
             "queries": config.evaluation.every,
