@@ -289,6 +289,7 @@ def test_the_record_says_where_its_numbers_come_from(whole: Whole, tiny_pipeline
     assert record.digests.keys() >= {"code", "prompts/train", "prompts/heldout", f"weights/{tiny_pipeline}"}
     assert all(len(digest) == 64 for digest in record.digests.values())
     assert record.packages["torch"] == torch.__version__
+    assert record.machine["device"] == "cpu"
     assert record.config["suite"]["sampler"]["steps"] == 2
 
 
