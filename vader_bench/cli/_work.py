@@ -123,6 +123,6 @@ def failed(failures: Sequence[Failure], runs: int) -> UserError:
     return UserError(
         f"{len(failures)} of {runs} runs failed",
         lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines) + "\n",
-        "what is done is kept: mend the cause and give the same command again",
+        "what is done is kept: fix the problem and give the same command again",
         exit_code=codes.pop() if len(codes) == 1 else ExitCode.RUN_FAILED,
     )

@@ -139,7 +139,7 @@ class Lora:
             "alpha": str(self.rank),
             "targets": json.dumps(self.targets),
         }
-        write_bytes(path, safetensors.save(self.state(), metadata))
+        write_bytes(path, _ordered(safetensors.save(self.state(), metadata)))
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -237,3 +237,13 @@ class Lora:
                 start = torch.empty(weight.shape)
                 bound = 1 / math.sqrt(start[0].numel())
                 weight.copy_(start.uniform_(-bound, bound, generator=generator))
+
+
+def _ordered(data: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library draws one at random."""
+    size = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + size])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]

@@ -194,10 +194,11 @@ class Measurer:
 def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[str, Any]:
     """Return what decides a video beside its prompt and the adapters."""
     suite, packages = config.suite, provenance.package_versions()
+    said = suite.model_dump(mode="json")  # paths as its file writes them
     return {
-        "backbone": suite.backbone.model_dump(mode="json"),
+        "backbone": said["backbone"],
         "memory": suite.memory.model_dump(mode="json"),
-        "sampler": suite.sampler.model_dump(mode="json"),
+        "sampler": said["sampler"],
         "weights": _weights(suite, suite.weights(), digests),
         "batch": suite.evaluation_batch,
         "code": provenance.training_code(),
@@ -209,14 +210,16 @@ def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[s
 def _judges(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Any]:
     """Return what decides the scores of a video."""
     suite, reward = config.suite, config.reward
+    said = suite.model_dump(mode="json")
     others = [name for name in config.evaluation.measure.judges if name != reward]
-    named = {"reward": suite.rewards[reward], "gold": suite.gold_for(reward), "share": suite.prompt_share}
-    named |= {f"judge {name}": suite.rewards[name] for name in others}
-    there = {name: component for name, component in named.items() if component is not None}
+    gold = said["gold"].get(reward, said["gold"].get("default"))
+    judges = {"reward": said["rewards"][reward], "gold": gold, "share": said["prompt_share"]}
+    judges |= {f"judge {name}": said["rewards"][name] for name in others}
+    judges = {name: component for name, component in judges.items() if component is not None}
     return {
-        "judges": {name: component.model_dump(mode="json") for name, component in there.items()},
+        "judges": judges,
         "judges_weights": _weights(suite, suite.weights(reward, *others), digests),
-        "plugins": {name: plugin_code(REWARDS.get(one.family)) for name, one in there.items()},
+        "plugins": {name: plugin_code(REWARDS.get(one["family"])) for name, one in judges.items()},
     }
 
 

@@ -19,6 +19,7 @@ from vader_bench.experiment.load import load_experiment
 from vader_bench.experiment.tuning import check_tuning
 from vader_bench.methods.optimizers import require_optimizer
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.upgrade import EXPERIMENT_VERSION
 from vader_bench.weights.resolve import resolve
 
 __all__ = [
@@ -146,6 +147,7 @@ def write_experiment(experiment: ResolvedExperiment, folder: Path) -> None:
     """Write the experiment, resolved, to ``experiment.yaml`` in ``folder``, for the report."""
     # by its name: the path of its file names folders of the user
     changes = {"quick": {}, "suite": experiment.suite.suite}
-    resolved = experiment.experiment.model_copy(update=changes).model_dump(mode="json")
+    asked = experiment.experiment.model_copy(update=changes).model_dump(mode="json")
+    resolved = {"version": EXPERIMENT_VERSION, **asked}
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
     files.write_text(folder / EXPERIMENT_NAME, text)

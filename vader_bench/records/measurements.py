@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from vader_bench import files
+from vader_bench.errors import UserError
 
 __all__ = ["MeasurementFolder"]
 
@@ -39,12 +40,24 @@ class MeasurementFolder:
             kind: what is found.
             make: measures.
             beside: files that ``make`` writes too; where one is missing it is made again.
+
+        Raises:
+            UserError: what was kept is damaged.
         """
         said = files.canonical_json(depends_on)
         path = self._path / f"{files.sha256_text(said)}.json"
         if path.exists() and all(file.exists() for file in beside):
-            return kind.validate_python(files.read_json(path)["found"])
+            return _read(path, kind)
         found = make()
         kept = {"version": _VERSION, "depends_on": depends_on, "found": kind.dump_python(found, mode="json")}
         files.write_json(path, kept)
         return found
+
+
+def _read(path: Path, kind: TypeAdapter[_Found]) -> _Found:
+    data = files.read_json(path)
+    try:
+        return kind.validate_python(data.get("found") if isinstance(data, dict) else None)
+    except ValidationError as error:
+        remedy = "delete it to have it measured again"
+        raise UserError(str(path), f"is no measurement ({error.errors()[0]['msg']})", remedy) from error

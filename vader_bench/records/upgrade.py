@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-__all__ = ["RECORD_VERSION", "gold_is_share", "upgraded"]
+__all__ = ["EXPERIMENT_VERSION", "RECORD_VERSION", "gold_is_share", "upgraded"]
 
 _Table = Mapping[str, Any]
 
@@ -54,6 +54,8 @@ def _to_3(data: _Table) -> dict[str, Any]:
 _STEPS: Final[Mapping[int, Callable[[_Table], dict[str, Any]]]] = {2: _to_2, 3: _to_3}
 """By the version that each one leads to."""
 RECORD_VERSION: Final = 3
+EXPERIMENT_VERSION: Final = 1
+"""Of ``experiment.yaml`` in a results folder; one without a version, as 0.1.0 wrote it, has the first."""
 
 
 def upgraded(data: _Table) -> dict[str, Any]:

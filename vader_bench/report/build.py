@@ -135,6 +135,7 @@ def _provenance(results: Results, reference: Results | None, command: str) -> di
         "unused": list(results.unused),
         "reference": None if reference is None else reference.digests,
         "runs": {
+            "taken_from": {record.name: record.taken_from for record in records if record.taken_from},
             "git": _distinct([record.git for record in records]),
             "code": _distinct([record.digests.get("code") for record in records]),
             "packages": _distinct([record.packages for record in records]),

@@ -13,6 +13,7 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import sha256_file
 from vader_bench.records.folder import read_record
 from vader_bench.records.record import Record
+from vader_bench.records.upgrade import EXPERIMENT_VERSION
 from vader_bench.stats import Analysis, Target, analyse, build_panel
 
 __all__ = ["Results", "load_results"]
@@ -99,6 +100,10 @@ def _experiment(path: Path) -> ExperimentConfig:
         remedy = "give the folder that a run wrote, results/<experiment>/<suite>"
         raise UserError(str(path), "does not exist", remedy, exit_code=ExitCode.MISSING)
     data, faults = read_mapping(path)
+    version = data.pop("version", EXPERIMENT_VERSION)
+    if version != EXPERIMENT_VERSION:
+        wrong = f"is an experiment of version {version}; this program reads version {EXPERIMENT_VERSION}"
+        raise UserError(str(path), wrong, "upgrade vader-bench to the version that wrote it, or a newer one")
     experiment, more = parse(ExperimentConfig, data)
     raise_faults(str(path), [*faults, *more])
     assert experiment is not None

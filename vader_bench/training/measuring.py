@@ -84,21 +84,10 @@ class Measuring:
 
     def look(self, look: Look, point: AdapterPoint, adapters: Adapters, *, log: bool = True) -> Evaluation:
         """Take a look, or find it, and return it; ``log`` what it shows among the metrics."""
-        result = self._measurer.look(look, adapters)
         moved = None
-        if self._config.evaluation.measure.path_kl and look.split == HELDOUT and look.scale == 1:
+        if self._config.evaluation.measure.path_kl and look.split == HELDOUT:
             moved = self._measurer.path_kl(look, adapters)
-        ledger = point.ledger
-        evaluation = Evaluation(
-            split=look.split,
-            queries=look.queries,
-            flops=int(ledger["flops"]),
-            device_seconds=ledger["device_seconds"],
-            path_kl=moved,
-            scores=result.scores,
-            diversity=result.diversity,
-            motion=result.motion,
-        )
+        evaluation = self._seen(look, point, adapters, moved)
         if log:
             means: dict[str, Any] = _means(evaluation) | {
                 "curve_mean": curve_mean(evaluation, looks_of_curve(self._config))
@@ -106,8 +95,23 @@ class Measuring:
             means["measured"] = _measured(evaluation)
             self._run.append_metrics({"kind": "evaluation", "split": look.split, **point.spent(), **means})
             self.tally.heldout = means["curve_mean"] if look.split == HELDOUT else self.tally.heldout
-        self.tally.ended(look, len(evaluation.scores))
         return evaluation
+
+    def _seen(
+        self, look: Look, point: AdapterPoint, adapters: Adapters, path_kl: float | None = None
+    ) -> Evaluation:
+        result = self._measurer.look(look, adapters)
+        self.tally.ended(look, len(result.scores))
+        return Evaluation(
+            split=look.split,
+            queries=look.queries,
+            flops=int(point.ledger["flops"]),
+            device_seconds=point.ledger["device_seconds"],
+            path_kl=path_kl,
+            scores=result.scores,
+            diversity=result.diversity,
+            motion=result.motion,
+        )
 
     def finish(self) -> Record:
         """Measure what is asked for of the trained run and not there yet, write its record, and return it.
@@ -137,8 +141,7 @@ class Measuring:
         samples = self._measurer.samples(last)
         self.tally.ended("samples", len(samples))
         frontier = [
-            FrontierPoint(scale=look.scale, look=self.look(look, end, last, log=False))
-            for look in scaled_looks(config)
+            FrontierPoint(scale=look.scale, look=self._seen(look, end, last)) for look in scaled_looks(config)
         ]
         extensions = []
         if measure.chunks > 1:
@@ -208,7 +211,7 @@ class Measuring:
             "measures": "peak memory",
             "method": config.method,
             "settings": config.settings.model_dump(mode="json"),
-            "reward": config.suite.rewards[config.reward].model_dump(mode="json"),
+            "reward": config.suite.model_dump(mode="json")["rewards"][config.reward],
             "decode_frames": config.suite.decode_frames,
             "seed": config.seed,
             "queries": config.evaluation.every,

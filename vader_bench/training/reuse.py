@@ -91,7 +91,7 @@ def _take(
     for point in points:
         if point.adapter is not None:
             _link(source.adapter_path(point.queries, budget), run.adapter_path(point.queries, budget))
-    files.write_bytes(run.origin_path, source.origin_path.read_bytes())
+    files.write_json(run.origin_path, source.load_origin().model_dump(mode="json"))
     steps = [line for line in source.metrics() if line["kind"] == "step"]
     files.write_text(run.metrics_path, "".join(json.dumps(step, sort_keys=True) + "\n" for step in steps))
     place = source.path.relative_to(source.path.parents[3])  # <experiment>/<suite>/runs/<run>

@@ -231,6 +231,15 @@ def test_adapters_are_float32_on_a_model_of_any_precision(dtype: torch.dtype) ->
     assert {g.dtype for g in torch.autograd.grad(loss, lora.parameters())} == {torch.float32}
 
 
+def test_the_same_adapter_is_the_same_file(tmp_path: Path) -> None:
+    lora = trained(Model())
+    saved = set()
+    for _ in range(8):
+        lora.save(tmp_path / "lora.safetensors")
+        saved.add((tmp_path / "lora.safetensors").read_bytes())
+    assert len(saved) == 1
+
+
 def test_a_saved_adapter_is_read_back(tmp_path: Path) -> None:
     model, other = Model(), Model()
     lora = trained(model)

@@ -40,6 +40,17 @@ def test_records_are_chosen_by_reward_and_method(results: Results) -> None:
     assert [r.seed for r in results.of("blue", "ddpo")] == [0, 1, 2]
 
 
+def test_an_experiment_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    write_results(tmp_path, Invented())
+    path = tmp_path / "experiment.yaml"
+    asked = path.read_text()
+    path.write_text(f"version: 1\n{asked}")
+    load_results(tmp_path)
+    path.write_text(f"version: 2\n{asked}")
+    with pytest.raises(UserError, match=r"experiment\.yaml: is an experiment of version 2.*upgrade"):
+        load_results(tmp_path)
+
+
 def test_missing_records_are_named_and_refused(tmp_path: Path) -> None:
     write_results(tmp_path, SMALL, skip=["vader-red-seed4", "base-red-seed3"])
     with pytest.raises(

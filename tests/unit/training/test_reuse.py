@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from tests.support.configs import tiny_run
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
+from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
+from vader_bench.records import provenance
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute
@@ -138,6 +141,27 @@ def test_another_suite_is_another_training_and_another_name_is_not(
     assert take(named, results, tmp_path) == "figure"
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("training_code", lambda: "0" * 64),
+        ("package_versions", lambda: {"torch": "1.0"}),
+        ("device_name", lambda device: f"another {device}"),
+        ("plugin_code", lambda factory: "0" * 64),
+    ],
+)
+def test_other_code_packages_or_device_make_another_training(
+    name: str,
+    other: Callable[..., object],
+    results: Path,
+    tiny_pipeline: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(provenance, name, other)
+    assert take(table_run(tiny_pipeline), results, tmp_path) == ""
+
+
 def test_looks_that_cut_a_round_make_another_training(
     results: Path, tiny_pipeline: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +205,29 @@ def test_fresh_forgets_what_was_taken_and_nothing_else(
     own = figure_run(tiny_pipeline)
     forget_taken(own, folder_of(results, own))
     assert RunFolder(folder_of(results, own)).finished
+
+
+def test_a_taken_run_that_is_interrupted_goes_on_with_its_measurements(
+    results: Path, tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = table_run(tiny_pipeline)
+    take(config, results, tmp_path)
+    folder = folder_of(tmp_path, config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Measurer, "samples", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execute(config, folder)
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("measurements/*")}
+    assert len(kept) == 3  # both looks at the end, and how far it has moved
+    execute(config, folder)
+    assert kept.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("measurements/*")}.items()
+    lines = read_metrics(folder / "metrics.jsonl")
+    looks = [(line["queries"], line["split"]) for line in lines if line["kind"] == "evaluation"]
+    assert sorted(looks) == [(0, "heldout"), (0, "train"), (8, "heldout"), (8, "train")]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_weights_that_changed_since_training_are_refused(

@@ -223,6 +223,14 @@ def test_the_same_run_twice_gives_the_same_record(
     first, second = (load_file(folder / "lora.safetensors") for folder in (whole(method), tmp_path / "again"))
     assert first.keys() == second.keys()
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    trainings = [read_training(folder) for folder in (whole(method), tmp_path / "again")]
+    assert trainings[0] == trainings[1]
+
+
+def read_training(folder: Path) -> tuple[str, list[tuple[int, str | None]]]:
+    """Return the key of the training in ``folder`` and its adapters' digests by queries."""
+    training = RunFolder(folder).load_training()
+    return training.key, [(point.queries, point.adapter) for point in training.points]
 
 
 def test_another_seed_gives_another_record(make: Make, whole: Whole, tmp_path: Path) -> None:
@@ -281,6 +289,7 @@ def test_the_record_says_where_its_numbers_come_from(whole: Whole, tiny_pipeline
     assert record.digests.keys() >= {"code", "prompts/train", "prompts/heldout", f"weights/{tiny_pipeline}"}
     assert all(len(digest) == 64 for digest in record.digests.values())
     assert record.packages["torch"] == torch.__version__
+    assert record.machine["device"] == "cpu"
     assert record.config["suite"]["sampler"]["steps"] == 2
 
 
@@ -370,6 +379,7 @@ def test_a_run_measures_what_the_experiment_asks_for(
     assert [point.scale for point in record.frontier] == [0.0, 1.0]
     for point, look in zip(record.frontier, (heldout[0], heldout[-1]), strict=True):
         assert point.look.scores == [score for score in look.scores if score.sample == 0]
+        assert point.look.path_kl is None
     shares = [score.prompt_share or 0 for score in heldout[-1].scores]
     told = [line for line in read_metrics(tmp_path / "metrics.jsonl") if line.get("split") == "heldout"]
     assert told[-1]["prompt_share_mean"] == pytest.approx(sum(shares) / len(shares)) != 0

@@ -26,6 +26,18 @@ def test_the_gold_of_an_older_run_may_be_the_share_of_the_prompt() -> None:
     assert Point("evaluation/heldout/prompt_share", 0.5, 4) in list(points(line, "prompt_share"))
 
 
+def test_what_else_is_measured_has_a_place_of_its_own() -> None:
+    look = evaluation_line(4, 2.75) | {"measured": {"heldout/path_kl": 1.5}}
+    assert set(points(look)) - set(points(evaluation_line(4, 2.75))) == {
+        Point("measured/heldout/path_kl", 1.5, 4)
+    }
+    line = {"kind": "measurement", "queries": 8, "measured": {"scale_0.5/reward": 2.0, "peak_bytes": 9}}
+    assert list(points(line)) == [
+        Point("measured/scale_0.5/reward", 2.0, 8),
+        Point("measured/peak_bytes", 9, 8),
+    ]
+
+
 def test_a_step_tells_its_metrics_and_the_whole_ledger() -> None:
     keys = {point.key for point in points(step_line(4, 2.5))}
     counted = (
