@@ -24,8 +24,8 @@ __all__ = ["command_line", "counted", "failed", "work"]
 
 _FINISHED, _UNTRAINED, _TRAINED = "finished already", "of the base model", "trained"
 
-_INTERRUPTED_SECONDS = 2.0
-"""Who has pressed Ctrl-C waits no longer for a store that does not answer."""
+_INTERRUPTED_SECONDS = 3.0
+"""Who has pressed Ctrl-C waits no longer for a store."""
 
 
 def work(
@@ -63,7 +63,7 @@ def work(
             failures = launch(left, devices, display, do, tracker.watch) if left else []
         except KeyboardInterrupt:
             _end(tracker, jobs, [])
-            tracker.finish(patience=_INTERRUPTED_SECONDS)
+            tracker.finish(at_most=_INTERRUPTED_SECONDS)
             raise
         _end(tracker, jobs, failures)
     if failures:
