@@ -243,3 +243,21 @@ def test_remove_temporaries_takes_what_was_left_and_nothing_else(
     writer.wait()
     files.remove_temporaries(tmp_path)
     assert names(tmp_path) == ["below", f"x{files.TEMPORARY_SUFFIX}"]
+
+
+def test_one_process_at_a_time_is_alone_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with files.alone(tmp_path / "a" / "b"):
+        with (
+            pytest.raises(UserError, match="a/b: is in use by another process; wait until"),
+            files.alone(tmp_path / "a" / "b"),
+        ):
+            pytest.fail("two are inside")
+        with files.alone(tmp_path / "a"):
+            pass
+
+    def without_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    with files.alone(tmp_path):
+        files.write_text(tmp_path / "x", "x")

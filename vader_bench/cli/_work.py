@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vader_bench import files
 from vader_bench.config.names import BASE
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
@@ -50,10 +51,10 @@ def work(
         command: what the user called, for the records.
 
     Raises:
-        UserError: runs failed; all others are done.
+        UserError: runs failed, and all others are done; or another process executes runs there.
     """
     console, devices = Console(stderr=True), worker_devices(workers)
-    with make_display(console) as display:
+    with files.alone(folder), make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
         trained = {} if fresh else find_trainings(folder.parent.parent)
         display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.configs import run_config
+from vader_bench import files
 from vader_bench.cli import _work
 from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
@@ -95,3 +96,14 @@ def test_what_became_of_each_run_is_sent(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         _work.work(jobs, folder, 1, None)
     assert told == [("ended", "seed1"), ("ended", "seed2"), ("finish", "")]
+
+
+def test_a_second_command_for_the_same_folder_is_refused_before_it_does_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_work, "launch", lambda *_: pytest.fail("runs were executed"))
+    folder = tmp_path / "small" / "tiny"
+    jobs = [Job(run_config(), folder / "runs" / "1")]
+    with files.alone(folder), pytest.raises(UserError, match="in use by another process"):
+        _work.work(jobs, folder, 1, None)
+    assert not list(folder.iterdir())
