@@ -238,13 +238,8 @@ def sha256_file(path: Path) -> str:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what killed processes left half written in ``folder`` and below; what is being written stays.
-
-    Raises:
-        UserError: the disk refuses.
-    """
-    with _told(folder):
-        _remove_left(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
+    """Delete what killed processes left half written in ``folder`` and below; what is being written stays."""
+    _remove_left(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
 
 
 def sync_folder(folder: Path) -> None:
@@ -274,17 +269,15 @@ def _write_all(handle: int, data: bytes) -> None:
 
 def _remove_left(found: Iterable[Path]) -> None:
     for path in list(found):
-        try:
+        with suppress(OSError):  # it has gone, or is another user's, or on a read-only disk: it may stay
             handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:  # its writer has just ended
-            continue
-        try:
-            status = os.fstat(handle)
-            new = status.st_size == 0 and time.time() - status.st_mtime < _LOCK_SECONDS
-            if not new and _locked(handle):
-                _discard(path)
-        finally:
-            os.close(handle)
+            try:
+                status = os.fstat(handle)
+                new = status.st_size == 0 and time.time() - status.st_mtime < _LOCK_SECONDS
+                if not new and _locked(handle):
+                    _discard(path)
+            finally:
+                os.close(handle)
 
 
 def _discard(path: Path) -> None:

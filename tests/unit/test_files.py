@@ -261,3 +261,19 @@ def test_one_process_at_a_time_is_alone_in_a_folder(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("fcntl.flock", without_locks)
     with files.alone(tmp_path):
         files.write_text(tmp_path / "x", "x")
+
+
+def test_what_cannot_be_cleared_away_stops_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / f".file.1234{files.TEMPORARY_SUFFIX}"
+    left.write_text("another user's")
+    unlink = Path.unlink
+
+    def refuse_that(path: Path, *arguments: Any, **named: Any) -> None:
+        if path == left:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "unlink", refuse_that)
+    files.write_text(tmp_path / "file", "x")
+    files.remove_temporaries(tmp_path)
+    assert names(tmp_path) == [left.name, "file"]
