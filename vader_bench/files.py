@@ -17,7 +17,7 @@ from typing import Any
 from vader_bench.errors import UserError
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
+    "TEMPORARY_SUFFIX", "alone", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
     "read_json", "read_text", "remove_temporaries", "sha256_file", "sha256_text", "sync_folder", "temporary",
     "write_bytes", "write_json", "write_private", "write_text",
 ]  # fmt: skip
@@ -162,6 +162,24 @@ def make_private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for it out of ``folder``, which is made where it does not exist.
+
+    Raises:
+        UserError: another process is inside, or the disk refuses.
+    """
+    make_folder(folder)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not _locked(handle, unknown=True):
+            remedy = "wait until that process has ended, or choose another results folder"
+            raise UserError(str(folder), "is in use by another process", remedy)
+        yield
+    finally:
+        os.close(handle)
+
+
 def read_text(path: Path) -> str:
     """Return the UTF-8 text of ``path``.
 
@@ -220,13 +238,8 @@ def sha256_file(path: Path) -> str:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what killed processes left half written in ``folder`` and below; what is being written stays.
-
-    Raises:
-        UserError: the disk refuses.
-    """
-    with _told(folder):
-        _remove_left(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
+    """Delete what killed processes left half written in ``folder`` and below; what is being written stays."""
+    _remove_left(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
 
 
 def sync_folder(folder: Path) -> None:
@@ -256,17 +269,15 @@ def _write_all(handle: int, data: bytes) -> None:
 
 def _remove_left(found: Iterable[Path]) -> None:
     for path in list(found):
-        try:
+        with suppress(OSError):  # it has gone, or is another user's, or on a read-only disk: it may stay
             handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:  # its writer has just ended
-            continue
-        try:
-            status = os.fstat(handle)
-            new = status.st_size == 0 and time.time() - status.st_mtime < _LOCK_SECONDS
-            if not new and _locked(handle):
-                _discard(path)
-        finally:
-            os.close(handle)
+            try:
+                status = os.fstat(handle)
+                new = status.st_size == 0 and time.time() - status.st_mtime < _LOCK_SECONDS
+                if not new and _locked(handle):
+                    _discard(path)
+            finally:
+                os.close(handle)
 
 
 def _discard(path: Path) -> None:
@@ -275,12 +286,14 @@ def _discard(path: Path) -> None:
         Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
-def _locked(handle: int) -> bool:
-    """Lock the open file for this process; return whether nobody else has it, as far as the disk knows."""
+def _locked(handle: int, unknown: bool = False) -> bool:
+    """Lock the open file or folder; return whether that went well, ``unknown`` on a disk without locks."""
     import fcntl  # late: Windows has none, which is said in one place, and nothing is written there
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody writes it, or a disk of another machine that knows no locks
+    except BlockingIOError:
         return False
+    except OSError:
+        return unknown
     return True

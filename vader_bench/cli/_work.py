@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vader_bench import files
 from vader_bench.config.names import BASE
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
@@ -24,8 +25,8 @@ __all__ = ["command_line", "counted", "failed", "work"]
 
 _FINISHED, _UNTRAINED, _TRAINED = "finished already", "of the base model", "trained"
 
-_INTERRUPTED_SECONDS = 2.0
-"""Who has pressed Ctrl-C waits no longer for a store that does not answer."""
+_INTERRUPTED_SECONDS = 3.0
+"""Who has pressed Ctrl-C waits no longer for a store."""
 
 
 def work(
@@ -50,10 +51,10 @@ def work(
         command: what the user called, for the records.
 
     Raises:
-        UserError: runs failed; all others are done.
+        UserError: runs failed, and all others are done; or another process executes runs there.
     """
     console, devices = Console(stderr=True), worker_devices(workers)
-    with make_display(console) as display:
+    with files.alone(folder), make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
         trained = {} if fresh else find_trainings(folder.parent.parent)
         display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))
@@ -63,7 +64,7 @@ def work(
             failures = launch(left, devices, display, do, tracker.watch) if left else []
         except KeyboardInterrupt:
             _end(tracker, jobs, [])
-            tracker.finish(patience=_INTERRUPTED_SECONDS)
+            tracker.finish(at_most=_INTERRUPTED_SECONDS)
             raise
         _end(tracker, jobs, failures)
     if failures:

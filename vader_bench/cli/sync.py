@@ -47,7 +47,8 @@ def _send(folder: Path, tracking: str | None) -> None:
     report = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != STATE_NAME]
     done = tracker.sync(_runs(folder), [path for path in report if not path.name.startswith(".")])
     there = f"; it had all of {done.there}" if done.there else ""
-    typer.echo(f"sent {done.sent} runs to {tracker.address.shown}{there}")
+    runs = "run" if done.sent == 1 else "runs"
+    typer.echo(f"sent {done.sent} {runs} to {tracker.address.shown}{there}")
 
 
 def _runs(results: Path) -> list[Path]:

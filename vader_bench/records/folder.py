@@ -213,11 +213,25 @@ class RunFolder:
             files.cut(self.metrics_path, size)
 
     def end_training(self, training: Training) -> None:
-        """Write ``training.json``: the run is trained. Its ``metrics_bytes`` are filled in."""
+        """Write ``training.json``: the run is trained. What it says of the metrics is filled in."""
         self._refuse_deleted()
-        training = training.model_copy(update={"metrics_bytes": _size(self.metrics_path)})
+        size = _size(self.metrics_path)
+        told = {"metrics_bytes": size, "metrics_sha256": self._metrics_digest(size)}
+        training = training.model_copy(update=told)
         files.write_json(self.training_path, training.model_dump(mode="json"))
         self._checkpoint_path.unlink(missing_ok=True)
+
+    def cut_to_training(self, training: Training) -> None:
+        """Shorten ``metrics.jsonl`` to what ``training`` left of it, without measurements.
+
+        Raises:
+            UserError: that was changed since, or shortened.
+        """
+        digest = self._metrics_digest(training.metrics_bytes)
+        if training.metrics_sha256 and training.metrics_sha256 != digest:
+            remedy = "restore the file, or delete the run's folder to run it again"
+            raise UserError(str(self.metrics_path), "was changed since the run was trained", remedy)
+        self.cut_metrics(training.metrics_bytes)
 
     def load_training(self) -> Training:
         """Return what the training left.
@@ -297,7 +311,7 @@ class RunFolder:
 
     def _metrics_digest(self, size: int) -> str:
         """Return the SHA-256 of the first ``size`` bytes of ``metrics.jsonl``."""
-        if size == 0:
+        if size == 0 or not self.metrics_path.exists():
             return hashlib.sha256().hexdigest()
         with self.metrics_path.open("rb") as stream:
             return hashlib.sha256(stream.read(size)).hexdigest()

@@ -55,6 +55,8 @@ class Training(Stored):
     """In order of queries: at every look along the training."""
     metrics_bytes: int
     """How much of ``metrics.jsonl`` is the training's; measurements come after it."""
+    metrics_sha256: str = ""
+    """Digest of that much of it."""
     taken_from: str = ""
     """``<experiment>/<suite>/<run>`` that did the training, where this run did not."""
     notes: list[str] = []

@@ -17,9 +17,10 @@ from vader_bench.errors import UserError
 from vader_bench.rewards.base import REWARDS, Judgement, Reward
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, check_video, read_preprocess
 from vader_bench.weights.open_clip import load_open_clip
-from vader_bench.weights.pretrained import load_frozen, quiet_transformers
+from vader_bench.weights.pretrained import load_frozen
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.tensors import read_tensors
+from vader_bench.weights.tokenizers import read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer
@@ -264,8 +265,7 @@ def _load_tokenizer(folder: Path, clip: CLIPModel) -> CLIPTokenizer:
         if not (folder / name).is_file():
             remedy = "copy the files of the CLIPTokenizer that belongs to the model there"
             raise UserError(str(folder), f"has no {name}", remedy)
-    with quiet_transformers():
-        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: CLIPTokenizer = read_tokenizer(folder, CLIPTokenizer)
     said = clip.config.text_config.eos_token_id
     end = len(tokenizer) - 1 if said == 2 else said
     if tokenizer.eos_token_id != end:

@@ -121,7 +121,7 @@ class Measuring:
         """
         origin, training = self._run.load_origin(), self._run.load_training()
         self._require_same_weights(origin)
-        self._run.cut_metrics(training.metrics_bytes)
+        self._run.cut_to_training(training)
         self.tally.trained(self._config.reward_queries)
         with _Loaded(self._components.backbone.denoiser, self._run, self._config.reward_queries) as loaded:
             record = self._record(origin, training, loaded)

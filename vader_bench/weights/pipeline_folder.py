@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.files import read_json
 from vader_bench.weights.tensors import read_tensors, weight_faults
+from vader_bench.weights.tokenizers import read_tokenizer
 
 __all__ = [
     "fill",
@@ -99,13 +100,9 @@ def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> Any:
     """Return the tokenizer in ``folder``, by default of whatever class it was saved from.
 
     Raises:
-        UserError: the folder holds none.
+        UserError: see ``read_tokenizer``.
     """
-    try:
-        return kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(str(folder), f"cannot be loaded ({reason})", _REMEDY) from error
+    return read_tokenizer(folder, kind)
 
 
 def plain_text(prompt: str) -> str:

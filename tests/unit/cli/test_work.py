@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.configs import run_config
+from vader_bench import files
 from vader_bench.cli import _work
+from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
 from vader_bench.files import write_text
+from vader_bench.launch.display import Failure
 from vader_bench.records.folder import RunFolder
 
 
@@ -56,3 +59,51 @@ def test_a_command_can_be_typed_again() -> None:
     }
     typed = _work.command_line("run", Path("fig7.yaml"), options | {"--workers": None})
     assert typed == "vader-bench run fig7.yaml --suite 'my suites/wan.yaml' --quick --seeds 5"
+
+
+def test_what_became_of_each_run_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed runs are shown as failed, and an interrupt says how the others stand before it goes on."""
+    folder = tmp_path / "small" / "tiny"
+    jobs = [Job(run_config(seed=seed), folder / "runs" / f"seed{seed}") for seed in (1, 2)]
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+    told: list[tuple[str, str]] = []
+
+    class Recorder:
+        def __init__(self, *_: Any) -> None:
+            self.watch = None
+
+        def ended(self, run: Path) -> None:
+            told.append(("ended", run.name))
+
+        def failed(self, run: Path) -> None:
+            told.append(("failed", run.name))
+
+        def finish(self, at_most: float = 0.0) -> None:
+            told.append(("finish", ""))
+
+    monkeypatch.setattr(_work, "Tracker", Recorder)
+    monkeypatch.setattr(_work, "launch", lambda *_: [Failure("seed2", "no")])
+    with pytest.raises(UserError, match="1 of 2 runs failed"):
+        _work.work(jobs, folder, 1, None)
+    assert told == [("ended", "seed1"), ("failed", "seed2"), ("finish", "")]
+
+    def interrupted(*_: Any) -> list[Failure]:
+        raise KeyboardInterrupt
+
+    told.clear()
+    monkeypatch.setattr(_work, "launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _work.work(jobs, folder, 1, None)
+    assert told == [("ended", "seed1"), ("ended", "seed2"), ("finish", "")]
+
+
+def test_a_second_command_for_the_same_folder_is_refused_before_it_does_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_work, "launch", lambda *_: pytest.fail("runs were executed"))
+    folder = tmp_path / "small" / "tiny"
+    jobs = [Job(run_config(), folder / "runs" / "1")]
+    with files.alone(folder), pytest.raises(UserError, match="in use by another process"):
+        _work.work(jobs, folder, 1, None)
+    assert not list(folder.iterdir())

@@ -313,8 +313,21 @@ def test_a_trained_run_goes_on_with_its_measurements(folder: RunFolder, run_conf
     assert again.trained
     assert not again.finished
     assert again.load_training().metrics_bytes == size
-    again.cut_metrics(size)
+    again.cut_to_training(again.load_training())
     assert steps(again) == [0]
+
+
+def test_a_digit_changed_before_the_measurements_is_refused(folder: RunFolder) -> None:
+    folder.append_metrics({"step": 0, "reward": 0.5})
+    folder.end_training(Training(key="k", points=[], metrics_bytes=0))
+    folder.append_metrics({"look": 0})
+    whole = folder.metrics_path.read_text()
+    for damaged in (whole.replace("0.5", "0.6"), whole[:10]):
+        folder.metrics_path.write_text(damaged)
+        with pytest.raises(
+            UserError, match=r"metrics\.jsonl: was changed since the run was trained; restore"
+        ):
+            folder.cut_to_training(folder.load_training())
 
 
 def test_a_damaged_origin_is_refused(folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
@@ -92,11 +93,11 @@ class Tracker:
             self._report = list(paths)
             self._start()
 
-    def finish(self, patience: float | None = None) -> None:
+    def finish(self, at_most: float = math.inf) -> None:
         """Wait until all is sent, as long as the store answers; what is left, ``sync`` sends.
 
         Args:
-            patience: seconds after which a store that owes an answer is left alone.
+            at_most: seconds to wait, whatever the store does.
         """
         self._state.save()
         with self._changed:
@@ -104,7 +105,8 @@ class Tracker:
                 return
             self._ending, self._retry_at = True, 0.0
             self._changed.notify()
-        if not self._wait_for(self._thread, patience or _patience(self.address)):
+        thread, end = self._thread, monotonic() + at_most
+        if not self._wait_for(thread, _patience(self.address), end) and monotonic() < end:
             self._say(StoreError(AWAY, "it does not answer"))
         self._state.save()
 
@@ -247,13 +249,13 @@ class Tracker:
         given = f"warning: MLflow at {self.address.shown} {error}"
         self._warn(f"{given}; the runs go on, and `{command}` sends them later")
 
-    def _wait_for(self, thread: Thread, patience: float) -> bool:
-        """Wait for the end of ``thread``; return whether it came while the store still answered."""
+    def _wait_for(self, thread: Thread, patience: float, end: float = math.inf) -> bool:
+        """Wait for the end of ``thread``; return whether it came in time and while the store answered."""
         while thread.is_alive():
             thread.join(0.05)
-            asked = self._store.asked_at
-            if asked is not None and monotonic() - asked > patience:
-                return False
+            asked, now = self._store.asked_at, monotonic()
+            if now > end or (asked is not None and now - asked > patience):
+                return not thread.is_alive()
         return True
 
 

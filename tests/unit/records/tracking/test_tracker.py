@@ -99,6 +99,18 @@ def test_following_takes_no_time_even_of_a_server_that_never_answers(
     assert "is away (it does not answer)" in said[0]
 
 
+def test_who_interrupts_waits_for_no_store(results: Path) -> None:
+    said: list[str] = []
+    run = start_run(results)
+    with web(lambda handler: time.sleep(60)) as uri:
+        follower = tracker(results, uri, said)
+        follower.failed(run)
+        before = time.monotonic()
+        follower.finish(at_most=0.5)
+        assert time.monotonic() - before < 5
+    assert said == []
+
+
 def test_a_server_that_is_away_is_reported_once_and_asked_again_later(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,56 @@
+"""Reading tokenizers from folders: whole, or refused in a line that names the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vader_bench.errors import UserError
+from vader_bench.files import read_json, read_text
+from vader_bench.weights.pretrained import quiet_transformers
+
+__all__ = ["read_tokenizer"]
+
+_TABLES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+)  # fmt: skip
+_REMEDY = "copy the tokenizer's folder there again, whole, as save_pretrained wrote it"
+
+
+def read_tokenizer(folder: Path, kind: Any) -> Any:
+    """Return the tokenizer in ``folder``.
+
+    Args:
+        folder: what its ``save_pretrained`` wrote. Nothing is downloaded.
+        kind: class of transformers.
+
+    Raises:
+        UserError: the folder holds none, or a file of it is cut or of another form.
+    """
+    for name in _TABLES:
+        path = folder / name
+        if path.exists() and not isinstance(read_json(path), dict):
+            raise UserError(str(path), "is not a table", _REMEDY)
+    if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
+        _require_merges(folder)
+    try:
+        with quiet_transformers():
+            return kind.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        wrong = f"cannot be loaded as a tokenizer ({lines[0][:200]})"
+        raise UserError(str(folder), wrong, _REMEDY) from error
+
+
+def _require_merges(folder: Path) -> None:
+    """Check that CLIP's merges lead to every word piece; with a cut file, words would be other tokens."""
+    vocabulary = read_json(folder / "vocab.json")
+    if not any(piece.endswith("</w>") for piece in vocabulary):
+        return  # of another family
+    lines = read_text(folder / "merges.txt").splitlines()
+    made = {"".join(line.split()) for line in lines if not line.startswith("#version")}
+    whole = (piece for piece in vocabulary if not (piece.startswith("<|") and piece.endswith("|>")))
+    lacking = [piece for piece in whole if len(piece.removesuffix("</w>")) > 1 and piece not in made]
+    if lacking:
+        wrong = f"has no merge that makes {lacking[0]!r} and {len(lacking) - 1} other pieces of vocab.json"
+        raise UserError(str(folder / "merges.txt"), wrong, _REMEDY)
