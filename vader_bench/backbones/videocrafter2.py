@@ -31,6 +31,7 @@ from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UN
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping, rule
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError, shown
+from vader_bench.weights.pipeline_folder import load_tokenizer
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import local_folder
 
@@ -352,7 +353,7 @@ def _read_tokenizer(folder: Path, config: TextConfig) -> CLIPTokenizer:
         if not (folder / name).is_file():
             remedy = "save the CLIPTokenizer of the text encoder there, for ViT-H-14 that of CLIP itself"
             raise UserError(str(folder), f"has no {name}", remedy, exit_code=ExitCode.MISSING)
-    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: CLIPTokenizer = load_tokenizer(folder, CLIPTokenizer)
     if len(tokenizer) != config.vocab_size:
         wrong = f"knows {len(tokenizer)} tokens, the text encoder {config.vocab_size}"
         raise UserError(str(folder), wrong, "give the tokenizer that the model was trained with")
