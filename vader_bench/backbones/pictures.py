@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
+from vader_bench.config.paths import expanded, is_file, is_folder
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.pocket.vocabulary import parse_caption
 from vader_bench.pocket.world import Clip, draw_clip, render
@@ -24,7 +26,9 @@ POCKET = "pocket"
 PictureSource = Callable[[str], Tensor]
 """Prompt to picture [3, H, W] in [0, 1], on the CPU; a ``UserError`` where a prompt names none."""
 
-_ENDINGS = (".png", ".jpg", ".jpeg")
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+_DEEP = ("I", "F")
+"""Beginnings of modes with more than 8 bits; to make 8 of them would cut off what is bright."""
 
 
 def picture_source(name: str, height: int, width: int) -> PictureSource:
@@ -34,7 +38,9 @@ def picture_source(name: str, height: int, width: int) -> PictureSource:
 
     Args:
         name: ``"pocket"`` for the first frame of a clip of the pocket world that the prompt describes, always
-            the same one; or the path, with a slash, of a folder with ``<prompt>.png`` or ``<prompt>.jpg``.
+            the same one; or the path, with a slash, of a folder with ``<prompt>.png``, ``.jpg``, ``.jpeg`` or
+            ``.webp``. Letter case and ways to encode a character do not matter, since file systems and people
+            change them, unless several files differ in them alone: then the name must be the prompt.
         height: of the pictures.
         width: of the pictures.
 
@@ -49,8 +55,8 @@ def picture_source(name: str, height: int, width: int) -> PictureSource:
             "has no slash, so that a run's record would not tell what is in it",
             f"write ./{name}, or {POCKET!r} for pictures of the pocket world",
         )
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = expanded(name)
+    if not is_folder(folder):
         raise UserError(
             f"backbone.settings.pictures = {name!r}",
             "is not a folder",
@@ -106,10 +112,25 @@ def _draw(prompt: str) -> Image.Image:
     return Image.fromarray((picture * 255).round().astype(np.uint8))
 
 
+def _called(folder: Path, prompt: str) -> list[Path]:
+    """Return the pictures in ``folder`` that are called ``prompt``; in other ways to write it, if none is."""
+    exact = [path for path in (folder / f"{prompt}{ending}" for ending in _ENDINGS) if is_file(path)]
+    if exact:
+        return exact
+    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _ENDINGS]
+    alike = [path for path in pictures if _name(path.stem) == _name(prompt) and path.is_file()]
+    return [path for path in alike if path.stem == prompt] or alike
+
+
+def _name(text: str) -> str:
+    """Return ``text`` without letter case and ways to encode a character."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
 def _read(folder: Path, prompt: str) -> Image.Image:
     if Path(prompt).name != prompt:
         raise UserError(f"prompt {prompt!r}", "is not the name of a picture", "leave out the folder")
-    found = [path for path in (folder / f"{prompt}{ending}" for ending in _ENDINGS) if path.is_file()]
+    found = _called(folder, prompt)
     if not found:
         raise UserError(
             f"prompt {prompt!r}",
@@ -123,6 +144,9 @@ def _read(folder: Path, prompt: str) -> Image.Image:
         )
     try:
         with Image.open(found[0]) as image:
+            if image.mode.startswith(_DEEP):
+                wrong = f"has more than 8 bits a pixel (mode {image.mode})"
+                raise UserError(str(found[0]), wrong, "save it with 8 bits a colour")
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise UserError(str(found[0]), "cannot be read as a picture", "give a whole PNG or JPEG") from error

@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name != "fcntl":
+            raise
+        wrong = "has no locks on files as Unix has them (fcntl), without which runs cannot be kept apart"
+        sys.stderr.write(f"error: {sys.platform}: {wrong}; use Linux, macOS, or WSL on Windows\n")
+        return ExitCode.MISSING
     except SystemExit as stop:  # how typer ends, whatever came of it
         if stop.code == ExitCode.INTERRUPTED:
             sys.stderr.write("interrupted; give the same command again to go on\n")

@@ -50,6 +50,9 @@ class EdmSchedule(Schedule):
             found = config.get(key, wanted)
             if found != wanted:
                 raise UserError(f"{source}: {key} = {found!r}", "is not supported", f"set it to {wanted!r}")
+        for key in ("sigma_min", "sigma_max"):
+            if not isinstance(config.get(key), int | float):
+                raise UserError(f"{source}: {key} = {config.get(key)!r}", "is not a number", "give a number")
         return cls(float(config["sigma_min"]), float(config["sigma_max"]))
 
     @property

@@ -32,6 +32,16 @@ _UNSUPPORTED = (
     "use_exponential_sigmas",
     "use_karras_sigmas",
 )
+_NUMBERS = (
+    "base_image_seq_len",
+    "base_shift",
+    "flow_shift",
+    "max_image_seq_len",
+    "max_shift",
+    "num_train_timesteps",
+    "shift",
+    "shift_terminal",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +89,9 @@ class FlowSchedule(Schedule):
         Raises:
             UserError: the config asks for arithmetic that this schedule does not have.
         """
+        for key in _NUMBERS:
+            if not isinstance(config.get(key), int | float | None):
+                raise UserError(f"{source}: {key} = {config[key]!r}", "is not a number", "give a number")
         for key in _UNSUPPORTED:
             if config.get(key):
                 raise UserError(f"{source}: {key} = true", "is not supported", f"set {key} to false")

@@ -135,13 +135,13 @@ class NoiseSchedule(Schedule):
             given = f"{source}: rescale_betas_zero_snr = true with prediction_type = 'epsilon'"
             remedy = "give the scheduler that the model was trained with, which predicts v"
             raise UserError(given, "divides by zero", remedy)
-        scheduler = DDIMScheduler(**{key: config[key] for key in _BETA_KEYS if key in config})
-        return cls(
-            scheduler.alphas_cumprod,
-            cast("Prediction", prediction),
-            cast("Spacing", spacing),
-            int(config.get("steps_offset", 0)),
-        )
+        try:
+            scheduler = DDIMScheduler(**{key: config[key] for key in _BETA_KEYS if key in config})
+            offset = int(config.get("steps_offset", 0))
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            remedy = "give the scheduler that the model was trained with"
+            raise UserError(source, f"describes no schedule ({error})", remedy) from error
+        return cls(scheduler.alphas_cumprod, cast("Prediction", prediction), cast("Spacing", spacing), offset)
 
     @property
     def length(self) -> int:

@@ -19,8 +19,10 @@ def encode_mp4(video: Tensor, *, frames_per_second: int = 8, side: int = 256, cr
         frames_per_second: how fast it plays.
         side: smaller pictures are enlarged by whole factors, pixel by pixel, as far as their longer
             side stays within this many pixels, so that small models can be looked at.
-        crf: x264's quality, 0 (lossless) to 51.
+        crf: x264's quality, 1 to 51; 0 is lossless, in a profile that Firefox and Safari do not play.
     """
+    if not 1 <= crf <= 51:
+        raise ValueError(f"crf = {crf} is not from 1 to 51")
     factor = max(1, side // max(video.shape[-2:]))
     pixels = (video.clamp(0, 1) * 255).round().to(torch.uint8)
     pixels = pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2).permute(0, 2, 3, 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from vader_bench.records.record import Stored
 
 __all__ = ["AdapterPoint", "Provenance", "Training"]
@@ -59,7 +61,7 @@ class Training(Stored):
     """Digest of that much of it."""
     taken_from: str = ""
     """``<experiment>/<suite>/<run>`` that did the training, where this run did not."""
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
     """What the method wants said beside the numbers."""
 
     def at(self, queries: int) -> AdapterPoint:

@@ -31,6 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 _LAION_LAYERS = (0, 2, 4, 6, 7)
+_VERSION_1 = ((1, 512), (1, 768))
+"""Shapes of the one layer of version 1, for the CLIPs that it was trained on."""
 _LAION_KEYS = {f"layers.{i}.{kind}" for i in _LAION_LAYERS for kind in ("weight", "bias")}
 
 
@@ -66,20 +68,25 @@ def read_head(path: Path) -> AestheticHead:
     Args:
         path: a safetensors file with ``weight`` [D] and ``bias`` [1], or the file
             ``sac+logos+ava1-l14-linearMSE.pth`` of the LAION aesthetic predictor V2
-            (https://github.com/christophschuhmann/improved-aesthetic-predictor, Apache-2.0). Its five
+            (https://github.com/christophschuhmann/improved-aesthetic-predictor, Apache-2.0), whose five
             layers have no activations between them, so they are one affine function and are folded
-            into it.
+            into it; or ``sa_0_4_vit_l_14_linear.pth`` of version 1
+            (https://github.com/LAION-AI/aesthetic-predictor, MIT), which is one linear layer.
 
     Raises:
-        UserError: the file is neither.
+        UserError: the file is none of them.
     """
-    remedy = "give a safetensors file with `weight` [D] and `bias` [1], or the LAION predictor V2 (.pth)"
+    remedy = (
+        "give a safetensors file with `weight` [D] and `bias` [1], or the LAION predictor V2 (.pth) or V1"
+    )
     tensors = read_tensors(path, remedy)
     if set(tensors) == _LAION_KEYS:
         tensors = _fold(tensors)
     if set(tensors) != {"weight", "bias"}:
         raise UserError(str(path), "is not an aesthetic head", remedy)
     weight, bias = tensors["weight"].float(), tensors["bias"].float()
+    if weight.shape in _VERSION_1:
+        weight = weight[0]
     if weight.ndim != 1 or bias.shape != (1,):
         wrong = f"has weight {list(weight.shape)} and bias {list(bias.shape)}"
         raise UserError(str(path), wrong, remedy)

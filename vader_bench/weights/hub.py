@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from vader_bench.config.paths import expanded
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
 
@@ -116,7 +117,8 @@ def find_cached(name: HubName) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    cache_folder = os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE
+    named = os.environ.get("HF_HUB_CACHE")
+    cache_folder = str(expanded(named)) if named else constants.HF_HUB_CACHE
     try:
         found = Path(
             snapshot_download(

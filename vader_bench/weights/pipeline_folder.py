@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.files import read_json
-from vader_bench.weights.tensors import read_tensors, weight_faults
+from vader_bench.weights.tensors import UNREADABLE, read_tensors, weight_faults
 from vader_bench.weights.tokenizers import read_tokenizer
 
 __all__ = [
@@ -31,16 +31,17 @@ __all__ = [
     "tokenize",
 ]
 
-_NAMES = (
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "diffusion_pytorch_model.bin",
-    "model.safetensors",
-    "model.fp16.safetensors",
-    "pytorch_model.bin",
+_VARIANTS = ("", ".fp16", ".bf16")
+_NAMES = tuple(
+    f"{stem}{variant}.{ending}"
+    for library in (
+        (("diffusion_pytorch_model", "safetensors"), ("diffusion_pytorch_model", "bin")),
+        (("model", "safetensors"), ("pytorch_model", "bin")),
+    )
+    for stem, ending in library
+    for variant in _VARIANTS
 )
-"""What diffusers and transformers call weights; the first one there is read. ``<name>.index.json`` lists
-several files."""
+"""What diffusers and transformers call weights; the first one there is read. An index lists several files."""
 _OUTDATED = (r"(^|\.)embeddings\.position_ids$",)
 """Buffers that transformers used to store and now makes anew."""
 _REMEDY = "give a whole folder written by save_pretrained"
@@ -183,8 +184,9 @@ def _empty(kind: Any, config: dict[str, Any], folder: Path) -> Any:
         raise UserError(str(folder), f"holds a network of type {found!r}", f"give one of type {wanted!r}")
     try:
         return kind(kind.config_class.from_dict(config)) if transformers else kind.from_config(config)
-    except (TypeError, ValueError) as error:
-        raise UserError(str(folder / "config.json"), f"describes no network ({error})", _REMEDY) from error
+    except UNREADABLE as error:
+        remedy = f"{_REMEDY}, by this version of {kind.__module__.partition('.')[0]} or an older one"
+        raise UserError(str(folder / "config.json"), f"describes no network ({error})", remedy) from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -194,14 +196,29 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         UserError: there is no file, or one cannot be read.
     """
     for name in _NAMES:
-        index = folder / f"{name}.index.json"
-        files = [name] if (folder / name).is_file() else []
-        if not files and index.is_file():
-            files = sorted(set(read_table(index).get("weight_map", {}).values()))
+        files = [name] if (folder / name).is_file() else _listed_files(folder, name)
         weights = [read_tensors(folder / file, _REMEDY) for file in files]
         if files:
             return {key: value for part in weights for key, value in part.items()}
     raise UserError(str(folder), f"has none of {', '.join(_NAMES)}", _REMEDY, exit_code=ExitCode.MISSING)
+
+
+def _listed_files(folder: Path, name: str) -> list[str]:
+    """Return the files in place of ``name`` that an index lists, by either way to name it; none without one.
+
+    Raises:
+        UserError: the index lists no files.
+    """
+    stem, _, ending = name.rpartition(".")
+    base, dot, variant = stem.partition(".")
+    for index in (f"{name}.index.json", f"{base}.{ending}.index{dot}{variant}.json"):
+        if not (folder / index).is_file():
+            continue
+        listed = read_table(folder / index).get("weight_map")
+        if not isinstance(listed, dict) or not all(isinstance(file, str) for file in listed.values()):
+            raise UserError(str(folder / index), "lists no files of weights", _REMEDY)
+        return sorted(set(listed.values()))
+    return []
 
 
 def fill(network: nn.Module, stored: dict[str, Tensor], source: str, unread: Sequence[str] = ()) -> None:

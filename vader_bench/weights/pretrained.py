@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 
 from vader_bench.errors import UserError
 from vader_bench.files import read_json
+from vader_bench.weights.tensors import UNREADABLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,9 +51,9 @@ def load_frozen(kind: type[M], folder: Path) -> M:
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"{folder}", f"cannot be loaded ({reason})", _REMEDY) from error
+    except UNREADABLE as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{folder}", f"cannot be loaded ({lines[-1].strip()})", _REMEDY) from error
     model, info = loaded
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:

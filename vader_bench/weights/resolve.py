@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from vader_bench.config.paths import expanded, is_file, is_folder
 from vader_bench.errors import UserError
 from vader_bench.files import canonical_json, read_json, sha256_file, sha256_text, write_json
 from vader_bench.weights.hub import HUB_PREFIX, find_cached, parse_hub_name
@@ -41,8 +42,8 @@ def resolve(name: str) -> Path:
         part = name.removeprefix(_PREFIX)
         _verified(PACKAGED, part)
         return PACKAGED / part
-    path = Path(name).expanduser()
-    if not path.exists():
+    path = expanded(name)
+    if not (is_file(path) or is_folder(path)):
         raise UserError(
             f"weights {name!r}",
             "are neither a folder nor a file here",

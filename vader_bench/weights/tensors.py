@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vader_bench.errors import UserError
+from vader_bench.errors import UserError, shown
 
-__all__ = ["read_tensors", "weight_faults"]
+__all__ = ["UNREADABLE", "read_tensors", "weight_faults"]
+
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+"""What other people's readers raise on files that are damaged, incomplete or of a newer version."""
+_MOST_FAULTS = 12
+_WRONG = "cannot be read as weights"
 
 _WRAPPERS = ("state_dict", "module")
 """Keys under which Lightning and DeepSpeed put the tensors of a pickle."""
@@ -32,13 +52,14 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
         UserError: the file cannot be read, or is something else than a table of tensors.
     """
     found: Any
+    _require_weights(path, remedy)
     try:
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(str(path), "cannot be read as weights", remedy) from error
+    except UNREADABLE as error:
+        raise _unreadable(path, error, remedy) from error
     for wrapper in _WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
@@ -48,12 +69,49 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
     return {str(name): value for name, value in found.items()}
 
 
+def _require_weights(path: Path, remedy: str) -> None:
+    """Refuse what is no file of weights at all, with what it is.
+
+    Raises:
+        UserError: the file is missing, empty, a web page or a pointer of Git LFS.
+    """
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(512).lstrip().lower()
+    except OSError as error:
+        raise UserError(str(path), f"{_WRONG} ({error.strerror})", remedy) from error
+    if not begin:
+        raise UserError(str(path), f"{_WRONG}, since it is empty", "download it again")
+    if begin.startswith(b"version https://git-lfs"):
+        wrong = f"{_WRONG}, since it is a pointer of Git LFS and not the file itself"
+        raise UserError(str(path), wrong, "run `git lfs pull` there")
+    if begin.startswith((b"<!doctype html", b"<html")):
+        remedy = "download the file itself, and log in first if the site asks for that"
+        raise UserError(str(path), f"{_WRONG}, since it is a web page", remedy)
+
+
+def _unreadable(path: Path, error: Exception, remedy: str) -> UserError:
+    """Return what to say of weights that cannot be read: what they hold beside tensors, if that is why."""
+    named = re.search(r"(?:GLOBAL|global) ([\w.]+) was not an allowed", str(error))
+    if named is None:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return UserError(str(path), _WRONG, f"{remedy} (reading it ends with {shown(lines[0])})")
+    wrong = f"{_WRONG}, since it holds an object of class {named[1]}, and reading that could run code"
+    again = (
+        "if you trust the file, keep its tensors alone: x = torch.load(old, weights_only=False); "
+        "torch.save({k: v for k, v in x['state_dict'].items()}, new), with its own key in place of state_dict"
+    )
+    return UserError(str(path), wrong, again)
+
+
 def weight_faults(
     wanted: Mapping[str, torch.Size],
     stored: Mapping[str, Tensor],
     spare: Callable[[str], object] = lambda _: False,
 ) -> list[str]:
-    """Return all that is wrong with ``stored`` as weights of the shapes ``wanted``, in words, by name.
+    """Return what is wrong with ``stored`` as weights of the shapes ``wanted``, in words, by name.
+
+    Of more than a dozen faults the first are told, and how many there are beside them.
 
     Args:
         wanted: shapes by name.
@@ -63,8 +121,10 @@ def weight_faults(
     faults = [f"lacks {name}" for name in sorted(wanted.keys() - stored.keys())]
     surplus = sorted(stored.keys() - wanted.keys())
     faults += [f"has an unknown {name}" for name in surplus if not spare(name)]
-    return faults + [
+    faults += [
         f"has {name} of shape {list(stored[name].shape)}, not {list(shape)}"
         for name, shape in sorted(wanted.items())
         if name in stored and stored[name].shape != shape
     ]
+    more = len(faults) - _MOST_FAULTS
+    return faults if more <= 1 else [*faults[:_MOST_FAULTS], f"and {more} more"]

@@ -36,7 +36,7 @@ def read_tokenizer(folder: Path, kind: Any) -> Any:
     try:
         with quiet_transformers():
             return kind.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
+    except Exception as error:  # the tokenizers library raises no narrower one
         lines = str(error).strip().splitlines() or [type(error).__name__]
         wrong = f"cannot be loaded as a tokenizer ({lines[0][:200]})"
         raise UserError(str(folder), wrong, _REMEDY) from error

@@ -112,3 +112,47 @@ def test_a_prompt_that_names_no_picture_is_refused(tmp_path: Path) -> None:
     save(tmp_path.parent / "outside.png")
     with pytest.raises(UserError, match="is not the name of a picture"):
         source("../outside")
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("a caf\u00e9.png", "a cafe\u0301"),
+        ("a cafe\u0301.png", "a caf\u00e9"),
+        ("A Dog.PNG", "a dog"),
+        ("a dog.JPEG", "A dog"),
+        ("stra\u00dfe.webp", "STRASSE"),
+        ("v1.5 of a dog.png", "v1.5 of a dog"),
+    ],
+)
+def test_pictures_have_the_names_that_people_and_systems_give_them(
+    tmp_path: Path, name: str, prompt: str
+) -> None:
+    save(tmp_path / name)
+    assert picture_source(str(tmp_path), 4, 6)(prompt).shape == (3, 4, 6)
+
+
+def test_where_names_differ_in_case_alone_the_prompt_decides(tmp_path: Path) -> None:
+    for name in ("a dog.png", "A dog.png"):
+        save(tmp_path / name)
+    source = picture_source(str(tmp_path), 4, 6)
+    assert source("a dog").shape == (3, 4, 6)
+    with pytest.raises(UserError, match="delete all but one"):
+        source("A DOG")
+
+
+@pytest.mark.parametrize("depth", [np.uint16, np.int32, np.float32])
+def test_pictures_of_other_depths_are_refused_and_not_cut_off(tmp_path: Path, depth: type) -> None:
+    ending = "png" if depth is np.uint16 else "tiff"
+    path = tmp_path / f"a dog.{ending}"
+    Image.fromarray(np.full((4, 6), 1000).astype(depth)).save(path)
+    path = path.rename(tmp_path / "a dog.png")  # what it is says its content
+    with pytest.raises(UserError, match=r"a dog.png: has more than 8 bits a pixel.*; save it with 8 bits"):
+        picture_source(str(tmp_path), 4, 6)("a dog")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_pictures_of_8_bits_and_fewer_are_read(tmp_path: Path, mode: str) -> None:
+    pixels = np.array([[0, 255, 0, 255]] * 4, np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "a dog.png")
+    assert picture_source(str(tmp_path), 4, 4)("a dog")[0, 0].tolist() == [0, 1, 0, 1]

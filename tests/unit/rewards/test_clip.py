@@ -219,3 +219,19 @@ def test_hps_knows_the_old_way_to_name_the_end_token(spoilt: Path, tiny_clip: Pa
     set_end_token(spoilt, 2)
     expected = HumanPreference(str(tiny_clip)).score(clips(), PROMPTS)
     torch.testing.assert_close(HumanPreference(str(spoilt)).score(clips(), PROMPTS), expected)
+
+
+def test_the_head_of_version_1_is_one_linear_layer(tmp_path: Path) -> None:
+    """``sa_0_4_vit_l_14_linear.pth``: the state of a ``Linear(768, 1)``, for embeddings of unit length."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = nn.Linear(768, 1)
+    torch.save(layer.state_dict(), tmp_path / "sa_0_4_vit_l_14_linear.pth")
+    embeddings = torch.randn(9, 768, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = layer(nn.functional.normalize(embeddings))[:, 0]
+    head = read_head(tmp_path / "sa_0_4_vit_l_14_linear.pth")
+    torch.testing.assert_close(head(embeddings), expected)
+    torch.save({"weight": torch.ones(2, 768), "bias": torch.ones(1)}, tmp_path / "two.pth")
+    with pytest.raises(UserError, match=r"has weight \[2, 768\]"):
+        read_head(tmp_path / "two.pth")

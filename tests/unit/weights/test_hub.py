@@ -117,3 +117,13 @@ def test_the_packaged_table_is_well_formed_and_knows_what_the_suites_name() -> N
         for name in suite.weights(*suite.rewards):
             if name.startswith(HUB_PREFIX):
                 assert parse_hub_name(name).repository in known_weights()
+
+
+def test_the_cache_may_be_written_as_for_a_shell(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MODELS", str(tmp_path))
+    for written in ("~/cache", "$MODELS/cache", "${MODELS}/cache"):
+        monkeypatch.setenv("HF_HUB_CACHE", written)
+        assert resolve("hf:owner/net") == cached / COMMITS["main"]

@@ -232,3 +232,40 @@ def test_attention_by_its_names_of_old_is_the_same(tmp_path: Path) -> None:
     save_file(renamed, path)
     state = load_network(AutoencoderKL, tmp_path).state_dict()
     assert all(torch.equal(state[name], weight) for name, weight in weights.items())
+
+
+@pytest.mark.parametrize("variant", ["", "fp16", "bf16"])
+@pytest.mark.parametrize("kind", [WanTransformer3DModel, UMT5EncoderModel])
+@pytest.mark.parametrize("size", ["1GB", "20KB"])
+def test_weights_have_the_names_that_their_libraries_give_them(
+    saved: Path, tmp_path: Path, variant: str, kind: Any, size: str
+) -> None:
+    """Whole and in parts, of every variant: written here by diffusers and transformers themselves."""
+    part = "transformer" if kind is WanTransformer3DModel else "text_encoder"
+    theirs = kind.from_pretrained(saved / part)
+    theirs.save_pretrained(tmp_path, variant=variant or None, max_shard_size=size)
+    assert any(".index" in path.name for path in tmp_path.iterdir()) == (size == "20KB")
+    ours = load_network(kind, tmp_path).state_dict()
+    for name, weight in theirs.state_dict().items():
+        assert torch.equal(ours[name], weight), name
+
+
+def test_an_index_may_have_the_variant_before_its_ending(saved: Path, tmp_path: Path) -> None:
+    kind = WanTransformer3DModel
+    kind.from_pretrained(saved / "transformer").save_pretrained(
+        tmp_path, variant="fp16", max_shard_size="20KB"
+    )
+    [index] = tmp_path.glob("*.index*.json")
+    other = "diffusion_pytorch_model.fp16.safetensors.index.json"
+    if index.name == other:
+        other = "diffusion_pytorch_model.safetensors.index.fp16.json"
+    index.rename(tmp_path / other)
+    load_network(kind, tmp_path)
+
+
+@pytest.mark.parametrize("table", ["[]", "{}", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}'])
+def test_an_index_that_lists_no_files_is_refused(transformer: Path, table: str) -> None:
+    (transformer / "diffusion_pytorch_model.safetensors").unlink()
+    (transformer / "diffusion_pytorch_model.safetensors.index.json").write_text(table, "utf-8")
+    with pytest.raises(UserError, match=r"index.json: (is not a table|lists no files of weights)"):
+        load_network(WanTransformer3DModel, transformer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,47 @@ def test_all_faults_are_told_by_name_and_spare_ones_are_not() -> None:
         "has an unknown z",
         "has b.weight of shape [3], not [2, 2]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty; download it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "Git LFS.*; run `git lfs pull` there",
+        ),
+        (b"\n<!DOCTYPE html><html>Sign in</html>", "it is a web page; download the file itself"),
+        (b"<HTML>", "it is a web page"),
+        (None, r"\(No such file or directory\); look elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
+def test_what_is_there_in_place_of_weights_is_told(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"cannot be read as weights.*{told}"):
+        read_tensors(tmp_path / name, "look elsewhere")
+
+
+@pytest.mark.parametrize("value", [Path("x"), Namespace(rate=1)])
+def test_an_object_beside_the_tensors_is_named_with_a_way_to_save_again(
+    tmp_path: Path, value: object
+) -> None:
+    torch.save({"state_dict": TENSORS, "options": value}, tmp_path / "x.pt")
+    told = rf"holds an object of class {type(value).__module__}.*\.{type(value).__name__}, and reading that"
+    with pytest.raises(UserError, match=told) as caught:
+        read_tensors(tmp_path / "x.pt", "remedy")
+    assert "weights_only=False" in caught.value.remedy
+    # the way told
+    x = torch.load(tmp_path / "x.pt", weights_only=False)
+    torch.save(dict(x["state_dict"].items()), tmp_path / "new.pt")
+    assert read_tensors(tmp_path / "new.pt", "remedy").keys() == TENSORS.keys()
+
+
+def test_of_many_faults_the_first_are_told() -> None:
+    wanted = {f"{number:04}": torch.Size([1]) for number in range(900)}
+    found = weight_faults(wanted, {})
+    assert (len(found), found[0], found[-1]) == (13, "lacks 0000", "and 888 more")
