@@ -20,22 +20,22 @@ def evaluator(tiny_backbone: Backbone) -> Evaluator:
 
 
 def test_every_prompt_gets_its_samples_in_order(evaluator: Evaluator) -> None:
-    scores, diversity, _ = evaluator.look(["a red cat", "a blue cat"], 2)
-    assert [(s.prompt, s.sample) for s in scores] == [
+    found = evaluator.look(["a red cat", "a blue cat"], 2)
+    assert [(s.prompt, s.sample) for s in found.scores] == [
         ("a red cat", 0),
         ("a red cat", 1),
         ("a blue cat", 0),
         ("a blue cat", 1),
     ]
-    assert all(score.gold is None and score.prompt_share is None for score in scores)
-    assert diversity is not None
-    assert 0 < diversity < 1
+    assert all(score.gold is None and score.prompt_share is None for score in found.scores)
+    assert found.diversity is not None
+    assert 0 < found.diversity < 1
 
 
 def test_scores_are_those_of_the_videos(tiny_backbone: Backbone) -> None:
     reward = Redness()
     evaluator = Evaluator(tiny_backbone, SAMPLER, reward, reward, "cpu", prompt_share=Brightness())
-    scores, _, _ = evaluator.look(["a red cat"], 2)
+    scores = evaluator.look(["a red cat"], 2).scores
     videos = evaluator.videos([("a red cat", 0), ("a red cat", 1)])
     expected = (videos[:, :, 0] - videos[:, :, 1:].mean(2)).mean((1, 2, 3)).tolist()
     assert [score.reward for score in scores] == pytest.approx(expected, rel=1e-4)
@@ -60,6 +60,6 @@ def test_a_score_that_is_not_a_number_is_refused(
 
 def test_the_same_videos_come_first_in_a_larger_look(tiny_backbone: Backbone) -> None:
     evaluator = Evaluator(tiny_backbone, SAMPLER, Redness(), None, "cpu", batch=2)
-    small, _, _ = evaluator.look(["a red cat", "a blue cat"], 1)
-    large, _, _ = evaluator.look(["a red cat", "a blue cat", "a green cat"], 2)
+    small = evaluator.look(["a red cat", "a blue cat"], 1).scores
+    large = evaluator.look(["a red cat", "a blue cat", "a green cat"], 2).scores
     assert [score for score in large if score.sample == 0][:2] == small

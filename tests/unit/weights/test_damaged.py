@@ -28,7 +28,8 @@ def damages(path: Path) -> Iterator[bytes | None]:
         yield b"{}"
         table = json.loads(whole)
         for key, value in list(table.items())[:40] if isinstance(table, dict) else []:
-            for other in ("x", -1, [], {}, None):
+            others: tuple[object, ...] = ("x", -1, [], {}, None)
+            for other in others:
                 if type(other) is not type(value):
                     yield json.dumps(table | {key: other}).encode()
 
@@ -72,6 +73,10 @@ def test_rewards_on_clip(tiny_clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["action", "object-removal", "temporal-consistency"])
 def test_other_rewards(family: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     name = {"action": "tiny_videomae", "object-removal": "tiny_yolos", "temporal-consistency": "tiny_vjepa"}
-    settings = {"object-removal": {"target": "book"}, "temporal-consistency": {"masks": 1}}.get(family, {})
+    more: dict[str, dict[str, object]] = {
+        "action": {},
+        "object-removal": {"target": "book"},
+        "temporal-consistency": {"masks": 1},
+    }
     folder = Path(shutil.copytree(request.getfixturevalue(name[family]), tmp_path / "model"))
-    assert told(folder, lambda path: make_reward(family, {"model": str(path), **settings})) == []
+    assert told(folder, lambda path: make_reward(family, {"model": str(path), **more[family]})) == []
