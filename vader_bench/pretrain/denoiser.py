@@ -56,6 +56,8 @@ class Steps(NamedTuple):
     frames: int
     clips: int
     guidance: int
+    more_clips: int = 0
+    """Of a second round on clips, which starts again at the peak of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,12 @@ def train(
         f"{name}-clips", model, _error(model, data, f"{name}-clips", _CLIPS, single=False), folder,
         steps=steps.clips, learning_rate=rates.clips, ema=_AVERAGE,
     )  # fmt: skip
+    if steps.more_clips:
+        more = f"{name}-more-clips"
+        fit(
+            more, model, _error(model, data, more, _CLIPS, single=False), folder,
+            steps=steps.more_clips, learning_rate=rates.clips, ema=_AVERAGE,
+        )  # fmt: skip
     fit(
         f"{name}-guidance", model, _guided_error(model, data, f"{name}-guidance", guidance), folder,
         steps=steps.guidance, learning_rate=rates.guidance, ema=_AVERAGE,

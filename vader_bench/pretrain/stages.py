@@ -37,7 +37,7 @@ from vader_bench.weights.resolve import write_digests
 __all__ = ["STAGES"]
 
 _TEXT_TO_VIDEO = Steps(frames=2200, clips=1700, guidance=400)
-_WAN = Steps(frames=2500, clips=2200, guidance=400)
+_WAN = Steps(frames=2500, clips=2200, guidance=400, more_clips=2600)
 
 
 def _vae(work: Path, _: Path) -> None:
@@ -52,7 +52,8 @@ def _wan_vae(work: Path, out: Path) -> None:
     teacher, clips = _autoencoder(work, out), rendered("base", BASE_CLIPS, work)
     model = wan_vae.build(teacher, _latents(teacher, work))
     wan_vae.teach_encoder(model, teacher, clips, work, steps=1500)
-    wan_vae.teach_decoder(model, _wan_latents(work, out), clips, work, steps=(4000, 500))
+    wan_vae.teach_decoder(model, _wan_latents(work, out), clips, work, steps=4000)
+    wan_vae.train_together(model, teacher, clips, work, steps=(2500, 400))
     model.eval().save_pretrained(work / "wan-vae")
 
 

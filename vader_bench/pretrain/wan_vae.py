@@ -25,7 +25,16 @@ from vader_bench.pretrain.fit import fit
 from vader_bench.pretrain.vae import to_pictures
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["build", "normalised", "psnr", "reconstructed", "teach_decoder", "teach_encoder", "to_clips"]
+__all__ = [
+    "build",
+    "normalised",
+    "psnr",
+    "reconstructed",
+    "teach_decoder",
+    "teach_encoder",
+    "to_clips",
+    "train_together",
+]
 
 _PATCH = 2
 """Pixels to a side that enter as one, as in Wan 2.2's autoencoder: no layer works at full resolution."""
@@ -33,6 +42,8 @@ _TAUGHT, _FRAMES, _CLIPS = 24, 16, 2
 """Batch sizes: of the encoder, and of the decoder on frames and on clips."""
 _SPREAD_WEIGHT = 1e-3
 """Of the error in log variances, which hardly anything reads."""
+_STAY_WEIGHT = 0.05
+"""Of the distance from the teacher's latents, where pictures decide too."""
 
 
 def build(teacher: AutoencoderKL, latents: Tensor) -> AutoencoderKLWan:
@@ -107,45 +118,76 @@ def teach_encoder(
 
 
 def teach_decoder(
-    model: AutoencoderKLWan,
-    latents: Tensor,
-    clips: NDArray[np.uint8],
-    folder: Path,
-    steps: tuple[int, int],
+    model: AutoencoderKLWan, latents: Tensor, clips: NDArray[np.uint8], folder: Path, steps: int
 ) -> None:
-    """Train the decoder, first on single frames of ``latents``, then on what the encoder gives for clips.
+    """Train the decoder on single frames.
 
     Args:
         model: has its decoder trained in place.
         latents: normalised [N, C, F, h, w]; see ``normalised``.
         clips: what they are to be decoded to [N, F, H, W, 3].
         folder: where checkpoints are kept.
-        steps: on frames, and on clips.
+        steps: how many.
     """
     decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
 
-    def of_frames(step: int) -> Tensor:
+    def loss(step: int) -> Tensor:
         rng = numpy_stream(ROOT_SEED, "wan-vae-frames", step)
         which = rng.integers(len(clips), size=_FRAMES), rng.integers(clips.shape[1], size=_FRAMES)
         given = latents[torch.from_numpy(which[0]), :, torch.from_numpy(which[1])].float()
         return _error(model, _plain(model, given[:, :, None]), to_clips(clips[which][:, None]))
 
+    with _single_frames(model):
+        _learn("wan-vae-frames", decoder, loss, folder, steps, 3e-3)
+
+
+def train_together(
+    model: AutoencoderKLWan,
+    teacher: AutoencoderKL,
+    clips: NDArray[np.uint8],
+    folder: Path,
+    steps: tuple[int, int],
+) -> None:
+    """Train encoder and decoder on each other, first on single frames, then on whole clips.
+
+    The encoder alone leaves out what the decoder needs. It still has to stay with the latents of ``teacher``,
+    which are what the denoiser learns.
+
+    Args:
+        model: is trained in place.
+        teacher: gives the latents.
+        clips: [N, F, H, W, 3].
+        folder: where checkpoints are kept.
+        steps: on frames, and on clips.
+    """
+    scale = float(teacher.config["scaling_factor"])
+
+    def error(some: NDArray[np.uint8]) -> Tensor:
+        wanted = to_clips(some)
+        with torch.no_grad():
+            known = teacher.encode(wanted.transpose(1, 2).flatten(0, 1)).latent_dist.mean
+        given = _posterior(model, wanted).mean
+        apart = mse_loss(given.transpose(1, 2).flatten(0, 1), known)
+        return _error(model, given, wanted) + _STAY_WEIGHT * scale**2 * apart
+
+    def of_frames(step: int) -> Tensor:
+        rng = numpy_stream(ROOT_SEED, "wan-vae-together", step)
+        which = rng.integers(len(clips), size=_FRAMES), rng.integers(clips.shape[1], size=_FRAMES)
+        return error(clips[which][:, None])
+
     def of_clips(step: int) -> Tensor:
         rng = numpy_stream(ROOT_SEED, "wan-vae-clips", step)
-        wanted = to_clips(clips[rng.integers(len(clips), size=_CLIPS)])
-        with torch.no_grad():
-            given = _posterior(model, wanted).mean
-        return _error(model, given, wanted)
+        return error(clips[rng.integers(len(clips), size=_CLIPS)])
 
     with _single_frames(model):
-        _learn("wan-vae-frames", decoder, of_frames, folder, steps[0], 3e-3)
-    _learn("wan-vae-clips", decoder, of_clips, folder, steps[1], 1e-3)
+        _learn("wan-vae-together", model, of_frames, folder, steps[0], 2e-3)
+    _learn("wan-vae-clips", model, of_clips, folder, steps[1], 1e-3)
 
 
 def _learn(
-    stage: str, decoder: nn.Module, loss: Callable[[int], Tensor], folder: Path, steps: int, rate: float
+    stage: str, module: nn.Module, loss: Callable[[int], Tensor], folder: Path, steps: int, rate: float
 ) -> None:
-    fit(stage, decoder, loss, folder, steps=steps, learning_rate=rate, weight_decay=0.0, ema=0.995)
+    fit(stage, module, loss, folder, steps=steps, learning_rate=rate, weight_decay=0.0, ema=0.995)
 
 
 def _error(model: AutoencoderKLWan, latents: Tensor, clips: Tensor) -> Tensor:

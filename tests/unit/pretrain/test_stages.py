@@ -72,8 +72,11 @@ def test_wans_autoencoder_and_denoiser(work: Path, clips: NDArray[np.uint8], tmp
     assert _agreement(autoencoder, teacher, clips) > 0.3
     encoder = autoencoder.encoder.conv_in.weight.clone()
     latents = wan_vae.normalised(autoencoder, latents, teacher.config["scaling_factor"])
-    wan_vae.teach_decoder(autoencoder, latents, clips, work, steps=(6, 2))
+    wan_vae.teach_decoder(autoencoder, latents, clips, work, steps=6)
     assert torch.equal(autoencoder.encoder.conv_in.weight, encoder)
+    wan_vae.train_together(autoencoder, teacher, clips, work, steps=(4, 2))
+    assert not torch.equal(autoencoder.encoder.conv_in.weight, encoder)
+    assert _agreement(autoencoder, teacher, clips) > 0.3
     assert wan_vae.psnr(autoencoder.eval(), clips[:2]) > before
     assert latents.shape == (_COUNT, vae.LATENT_CHANNELS, 8, 8, 8)
     assert latents.float().mean(dim=(0, 2, 3, 4)).abs().max() < 0.01
