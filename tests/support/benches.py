@@ -26,6 +26,7 @@ class RedReward(Reward):
     units = "difference of mean intensities"
     value_range = (-1.0, 1.0)
     source = "closed form"
+    by_frame = True
 
     def __init__(self, frames: int | None = None, differentiable: bool = True) -> None:
         self.frames = frames

@@ -73,6 +73,8 @@ class _MemorySaving(Backbone):
         self.latent_shape = inner.latent_shape
         self.schedule = inner.schedule
         self.decodes_frame_by_frame = inner.decodes_frame_by_frame
+        self.text_shape = inner.text_shape
+        self.picture_size = inner.picture_size
 
     @property
     def frames(self) -> int:

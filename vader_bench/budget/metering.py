@@ -216,6 +216,7 @@ class MeteredReward:
         self.name = reward.name
         self.differentiable = reward.differentiable
         self.frames = reward.frames
+        self.by_frame = reward.by_frame
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, F, 3, H, W] in [0, 1]; charges B queries.

@@ -22,6 +22,7 @@ def command(
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
+    from vader_bench.cost.frames import judged_frames
     from vader_bench.experiment.resolve import resolve_experiment, weights_to_fetch
 
     resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
@@ -32,6 +33,8 @@ def command(
     typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
     typer.echo(f"  {budget} reward queries a run, rewards {', '.join(resolved.experiment.rewards)}")
     typer.echo(f"  settings: {_settings(resolved)}")
+    for reward, judged in judged_frames(resolved.suite, resolved.runs).items():
+        typer.echo(f"  judged by {reward}: {'; or '.join(judged)}")
     for error in lacking:
         typer.echo(f"  to be had before it runs: {error}")
     typer.echo(f"ok: the arms differ in {', '.join(resolved.experiment.compares)}, and in nothing else")

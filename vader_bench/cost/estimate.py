@@ -304,6 +304,7 @@ class _DummyReward(Reward):
         self.name = like.name
         self.differentiable = like.differentiable
         self.frames = like.frames
+        self.by_frame = like.by_frame
         self.units, self.value_range, self.source = "", (0.0, 1.0), ""
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:

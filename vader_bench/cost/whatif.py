@@ -225,8 +225,9 @@ def _fewer_videos(planned: Planned) -> list[Made]:
 
 
 def _one_frame(planned: Planned, made: list[Made]) -> list[Made]:
-    """Return the calls with one frame decoded and judged, unless the reward wants a number of its own."""
-    if planned.networks.of(planned.run).rewards[planned.run.reward].frames is not None:
+    """Return the calls with one frame decoded and judged, unless the reward wants its own number or all."""
+    reward = planned.networks.of(planned.run).rewards[planned.run.reward]
+    if reward.frames is not None or not reward.by_frame:
         return made
     return [
         one._replace(call=one.call._replace(frames=1)) if one.call.name != "denoise" else one for one in made

@@ -134,7 +134,7 @@ class Evaluator:
 
 @torch.no_grad()
 def _scores(reward: Reward, video: Tensor, prompts: Sequence[str]) -> list[float]:
-    score = reward.score(video, prompts)
+    score = reward.score(reward.shown(video), prompts)
     refuse_non_finite(reward.name, score, prompts)
     return [float(value) for value in score.tolist()]
 

@@ -126,7 +126,8 @@ class Measurer:
                 videos = self._evaluator.videos([(prompt, 0) for prompt in prompts])
             for path, video in zip(paths, videos, strict=True):
                 files.write_bytes(path, encode_mp4(video))
-            said = self._evaluator.reward.verdicts(videos, prompts)
+            reward = self._evaluator.reward
+            said = reward.verdicts(reward.shown(videos), prompts)
             return [Sample(prompt=prompt, verdict=one) for prompt, one in zip(prompts, said, strict=True)]
 
         asked = {"measures": "samples", "prompts": prompts}

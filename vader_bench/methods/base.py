@@ -19,7 +19,7 @@ from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
 from vader_bench.errors import UserError
 from vader_bench.methods.optimizers import make_optimizer
 from vader_bench.registry import Registry
-from vader_bench.rewards.base import Judgement
+from vader_bench.rewards.base import Judgement, frames_said, frames_to_judge
 
 __all__ = ["METHODS", "Method", "MethodConfig", "Workbench"]
 
@@ -57,8 +57,8 @@ class Workbench:
     guidance: float
     """Classifier-free guidance scale; 1 is none."""
     decode_frames: int | None
-    """Frames decoded and judged per training video, drawn at random; all if ``None``. A reward with a
-    fixed number of frames gets that many, evenly spaced, instead."""
+    """Frames decoded and judged per training video, drawn at random; all if ``None``. It holds for rewards
+    that judge frames one by one: others see what they see at looks."""
     device: str
     stream: Callable[..., torch.Generator]
     """``stream(*names)`` returns the run's torch generator of that name (see ``seeding``)."""
@@ -105,7 +105,14 @@ class Method(ABC):
         self.generators = {name: bench.stream(name) for name in ("sampler", "frames", *self.streams)}
         self.notes: list[str] = []
         """What whoever reads the results must know of this run; see ``note``."""
-        self._choose_frames(torch.Generator())  # refuses impossible numbers of frames before any work
+        chosen = self._choose_frames(
+            torch.Generator()
+        )  # refuses impossible numbers of frames before any work
+        if len(chosen) < len(frames_to_judge(bench.reward.frames, backbone.frames)):
+            said = frames_said(
+                bench.reward.frames, bench.reward.by_frame, bench.decode_frames, backbone.frames
+            )
+            self.note(f"judged are {said}")
 
     @abstractmethod
     def step(self, allowance: int) -> dict[str, float]:
@@ -220,20 +227,13 @@ class Method(ABC):
         return float(norm)
 
     def _choose_frames(self, generator: torch.Generator) -> list[int]:
-        total = self.bench.backbone.frames
-        fixed, wanted = self.bench.reward.frames, self.bench.decode_frames
-        count = fixed or wanted or total
-        if count > total:
-            raise UserError(
-                f"{count} frames to judge",
-                f"a video has {total}",
-                f"choose at most {total}, or another reward",
-            )
-        if fixed:
-            return [(2 * i + 1) * total // (2 * count) for i in range(count)]
-        if count == total:
-            return list(range(total))
-        return sorted(torch.randperm(total, generator=generator)[:count].tolist())
+        reward, wanted, total = self.bench.reward, self.bench.decode_frames, self.bench.backbone.frames
+        whole = frames_to_judge(reward.frames, total)
+        if reward.frames is not None or not reward.by_frame or wanted is None:
+            return whole
+        if len(frames_to_judge(wanted, total)) == total:
+            return whole
+        return sorted(torch.randperm(total, generator=generator)[:wanted].tolist())
 
 
 METHODS: Registry[type[Method]] = Registry("method")

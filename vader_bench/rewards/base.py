@@ -14,8 +14,8 @@ from vader_bench.prompts.sets import PromptReader
 from vader_bench.registry import REWARD_PLUGINS, Registry
 
 __all__ = [
-    "REWARDS", "Judgement", "PromptReader", "Reward", "RewardFactory", "fitting_factory", "make_reward",
-    "prompt_reader", "yields_gradient",
+    "REWARDS", "Judgement", "PromptReader", "Reward", "RewardFactory", "fitting_factory", "frames_said",
+    "frames_to_judge", "make_reward", "prompt_reader", "yields_gradient",
 ]  # fmt: skip
 
 
@@ -37,8 +37,10 @@ class Reward(ABC):
     name: str
     differentiable: bool = True
     frames: int | None = None
-    """Frames a video must have when it is judged: ``None`` is any number; image rewards judge each
-    frame and average."""
+    """Frames a video must have when it is judged, evenly spaced ones of longer videos; ``None``: any."""
+    by_frame: bool = False
+    """Whether the score is the mean over frames of what each is worth by itself. Only of such a reward may
+    training judge fewer frames than a look does; one over time sees the same frames in both."""
     units: str
     """What the score measures, e.g. ``"cosine similarity"``."""
     value_range: tuple[float, float]
@@ -53,6 +55,15 @@ class Reward(ABC):
     def score(self, video: Tensor, prompts: Sequence[str]) -> Tensor:
         """Return the scores [B] of ``video`` [B, F, 3, H, W] in [0, 1]."""
         return self.judge(video, prompts).score
+
+    def shown(self, video: Tensor) -> Tensor:
+        """Return the frames of whole videos [B, F, 3, H, W] that the reward judges.
+
+        Raises:
+            UserError: it wants more frames than there are.
+        """
+        chosen = frames_to_judge(self.frames, video.shape[1])
+        return video if len(chosen) == video.shape[1] else video[:, chosen]
 
     def verdicts(self, video: Tensor, prompts: Sequence[str]) -> list[str]:
         """Return in words what the reward sees in ``video`` [B, F, 3, H, W]; empty if it has no words."""
@@ -78,6 +89,30 @@ class Reward(ABC):
         """
         del settings
         return None
+
+
+def frames_to_judge(frames: int | None, total: int) -> list[int]:
+    """Return which of the ``total`` frames of a video are judged by a reward that wants ``frames``.
+
+    They are evenly spaced: the middle one of each of as many parts.
+
+    Raises:
+        UserError: it wants more than there are.
+    """
+    if frames is None:
+        return list(range(total))
+    if frames > total:
+        remedy = f"choose at most {total}, or another reward"
+        raise UserError(f"{frames} frames to judge", f"a video has {total}", remedy)
+    return [(2 * i + 1) * total // (2 * frames) for i in range(frames)]
+
+
+def frames_said(frames: int | None, by_frame: bool, decode_frames: int | None, total: int) -> str:
+    """Return in words which frames of a video training and looks judge; arguments as of reward and suite."""
+    looks = "all" if frames in {None, total} else f"{frames} evenly spaced"
+    if frames is None and by_frame and decode_frames not in {None, total}:
+        return f"{decode_frames} random frames of {total} in training, {looks} of them at looks"
+    return f"{looks} of {total} frames in training and at looks"
 
 
 RewardFactory = Callable[..., Reward]

@@ -116,6 +116,8 @@ class ClipReward(Reward):
         preprocess: turns frames in [0, 1] into what the image tower takes.
     """
 
+    by_frame = True
+
     def __init__(self, clip: CLIPModel, preprocess: Preprocess) -> None:
         self._clip = clip
         self._preprocess = preprocess

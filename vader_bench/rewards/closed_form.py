@@ -49,6 +49,7 @@ def _smooth_root(square: Tensor) -> Tensor:
 class _ClosedForm(Reward):
     """A formula of a frame, averaged over frames; prompts do not matter."""
 
+    by_frame = True
     source = "closed form"
     formula: Callable[[Tensor], Tensor]
 

@@ -38,6 +38,7 @@ class JpegCompressibility(Reward):
     videos of one size. Source: DDPO (arXiv:2305.13301); no weights.
     """
 
+    by_frame = True
     name = "jpeg-compressibility"
     differentiable = False
     units = "minus kB (1000 bytes) a frame at JPEG quality 95"

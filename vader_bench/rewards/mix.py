@@ -91,6 +91,7 @@ class Mix(Reward):
         self._parts = parts
         self.differentiable = all(part.differentiable for part in self._parts.values())
         self.frames = _frames(self._parts)
+        self.by_frame = all(part.by_frame for part in self._parts.values())
 
     def _items(self) -> list[tuple[str, Reward]]:
         return list(self._parts.items())

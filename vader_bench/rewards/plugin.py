@@ -98,7 +98,9 @@ class Plugin(Reward):
         file: path of a Python file; with a slash in it, the file's digest is in the record of a run.
         function: its name there.
         differentiable: whether the result has a gradient with respect to the video.
-        frames: how many a video must have; any number by default.
+        frames: how many a video must have; evenly spaced ones of longer videos. Any number by default.
+        by_frame: whether the number is the mean over frames of what each is worth by itself, so that
+            training may judge ``decode_frames`` of them. By default it sees all frames, in training too.
         units: what the numbers are, without a slash, since a setting with one names weights.
 
     Raises:
@@ -115,6 +117,7 @@ class Plugin(Reward):
         *,
         differentiable: bool = True,
         frames: int | None = None,
+        by_frame: bool = False,
         units: str = "the user's own",
     ) -> None:
         path = Path(file).expanduser()
@@ -124,6 +127,7 @@ class Plugin(Reward):
             self._function.eval().requires_grad_(False)
         self.differentiable = differentiable
         self.frames = frames
+        self.by_frame = by_frame
         self.units = units
         self.source = f"{function} in {file}, SHA-256 {sha256_file(path)}"
 

@@ -135,8 +135,9 @@ class _Uncounted(Reward):
     value_range = (-math.inf, math.inf)
     source = "stands for another"
 
-    def __init__(self, frames: int | None, differentiable: bool) -> None:
-        self.frames = frames
+    def __init__(self, settings: Mapping[str, Any], differentiable: bool) -> None:
+        self.frames = settings.get("frames")
+        self.by_frame = settings.get("by_frame") is True
         self.differentiable = differentiable
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
@@ -184,7 +185,7 @@ def reward_skeleton(family: str, settings: dict[str, Any]) -> Reward:
         with torch.device("meta"):
             return SKELETONS[family](**settings)
     if not counted(family, settings):
-        return _Uncounted(settings.get("frames"), yields_gradient(family, settings))
+        return _Uncounted(settings, yields_gradient(family, settings))
     if any(isinstance(value, str) and "/" in value for value in settings.values()):
         known = ", ".join(sorted(SKELETONS))
         raise UserError(

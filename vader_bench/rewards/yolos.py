@@ -72,6 +72,7 @@ class ObjectRemoval(Reward):
         UserError: weights are missing or faulty, or the detector does not know the target.
     """
 
+    by_frame = True
     name = "object-removal"
     units = "1 - mean confidence of the detector"
     value_range = (0.0, 1.0)

@@ -19,6 +19,8 @@ def test_weights_to_fetch_are_told_and_no_fault(
     said = capsys.readouterr().out
     assert said.count("to be had before it runs: weights 'hf:") == 6
     assert "`hf download damo-vilab/text-to-video-ms-1.7b`" in said
+    assert "judged by aesthetic: 1 random frames of 16 in training, all of them at looks\n" in said
+    assert "judged by action: all of 16 frames in training and at looks\n" in said
     assert "\nok: " in said
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.faults import lines_of
-from vader_bench.errors import UserError
+from vader_bench.experiment.arms import SettingsReader, read_arms
 from vader_bench.experiment.load import load_experiment, load_suite, place, suite_names
-from vader_bench.experiment.resolve import resolve_experiment
+from vader_bench.experiment.rounds import round_faults
 from vader_bench.experiment.tuning import load_tune, make_trials
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
@@ -65,13 +65,19 @@ def test_the_packaged_experiments_ask_for_whole_rounds(quick: bool) -> None:
 
 
 def test_they_do_so_on_every_other_suite_too() -> None:
-    refused = []
+    """There arms keep only what is compared, and take the suite's settings or the defaults."""
+    suites, refused = {name: load_suite(name) for name in suite_names()}, []
     for path in sorted(EXPERIMENTS.glob("*.yaml")):
-        for suite in suite_names() if path.stem != "tune" else ():
-            try:
-                resolve_experiment(path, suite, with_weights=False)
-            except UserError as error:  # many have not all of the rewards, or not the prompts
-                refused += [line for line in str(error).splitlines() if "cuts rounds" in line]
+        if path.stem == "tune":
+            continue
+        experiment = load_experiment(path).config
+        methods = {name: arm.only(experiment.compares) for name, arm in experiment.methods.items()}
+        for name, suite in suites.items():
+            rewards = [reward for reward in experiment.rewards if reward in suite.rewards]
+            moved = experiment.model_copy(update={"methods": methods, "rewards": rewards})
+            if name != experiment.suite and rewards:
+                arms, _ = read_arms(moved, suite, SettingsReader())
+                refused += [f"{path.stem} on {name}: {fault}" for fault in round_faults(moved, arms)]
     assert refused == []
 
 

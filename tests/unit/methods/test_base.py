@@ -46,6 +46,25 @@ def test_a_reward_of_fixed_length_gets_evenly_spaced_frames(
     assert frames(make_bench, wanted, 3) == [chosen] * 20
 
 
+class OverTime(RedReward):
+    """A reward that says of itself neither how many frames it wants nor that it takes them one by one."""
+
+    by_frame = False
+
+
+def test_a_reward_over_time_is_trained_on_all_frames(make_bench: MakeBench) -> None:
+    stand = make_bench(OverTime(), decode_frames=2)
+    method = stand.method("vader", **SMALL)
+    assert method.choose_frames() == [0, 1, 2, 3]
+    assert method.notes == []
+
+
+def test_training_on_fewer_frames_than_looks_see_is_noted(make_bench: MakeBench) -> None:
+    method = make_bench(decode_frames=2).method("vader", **SMALL)
+    assert method.notes == ["judged are 2 random frames of 4 in training, all of them at looks"]
+    assert make_bench(RedReward(3), decode_frames=2).method("vader", **SMALL).notes == []
+
+
 @pytest.mark.parametrize(("reward_frames", "decode_frames"), [(5, None), (None, 5)])
 def test_more_frames_than_a_video_has_are_refused_at_the_start(
     reward_frames: int | None, decode_frames: int | None, make_bench: MakeBench

@@ -6,6 +6,7 @@ import pytest
 
 from vader_bench.errors import UserError
 from vader_bench.rewards import REWARDS, make_reward
+from vader_bench.rewards.base import frames_said
 from vader_bench.rewards.clip import HumanPreference
 from vader_bench.rewards.closed_form import Redness
 
@@ -39,3 +40,20 @@ def test_what_makes_no_reward_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(REWARDS._entries, "guest", lambda: 3)
     with pytest.raises(UserError, match="reward 'guest': makes int, which is no Reward"):
         make_reward("guest", {})
+
+
+@pytest.mark.parametrize(
+    ("frames", "by_frame", "decoded", "said"),
+    [
+        (None, True, 2, "2 random frames of 8 in training, all of them at looks"),
+        (None, True, None, "all of 8 frames in training and at looks"),
+        (None, True, 8, "all of 8 frames in training and at looks"),
+        (None, False, 2, "all of 8 frames in training and at looks"),
+        (4, False, 2, "4 evenly spaced of 8 frames in training and at looks"),
+        (8, False, 2, "all of 8 frames in training and at looks"),
+    ],
+)
+def test_it_is_said_which_frames_are_judged(
+    frames: int | None, by_frame: bool, decoded: int | None, said: str
+) -> None:
+    assert frames_said(frames, by_frame, decoded, 8) == said
