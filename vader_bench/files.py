@@ -17,9 +17,9 @@ from typing import Any
 from vader_bench.errors import UserError
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "alone", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
-    "read_json", "read_text", "remove_temporaries", "sha256_file", "sha256_text", "sync_folder", "temporary",
-    "write_bytes", "write_json", "write_private", "write_text",
+    "TEMPORARY_SUFFIX", "alone", "append_line", "canonical_json", "cut", "make_folder",
+    "make_private_folder", "read_json", "read_text", "remove_left", "remove_temporaries", "sha256_file",
+    "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
@@ -72,7 +72,7 @@ def temporary(path: Path, mode: int = 0o666) -> Iterator[tuple[Path, int]]:
     Raises:
         OSError: the disk refuses.
     """
-    _remove_left(path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"))
+    remove_left(path)
     writing = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
         handle = os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -235,6 +235,11 @@ def sha256_file(path: Path) -> str:
     except OSError as error:
         remedy = "give the path of a file that you may read"
         raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
+
+
+def remove_left(path: Path) -> None:
+    """Delete what killed writers of ``path`` left half written; what is being written stays."""
+    _remove_left(path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"))
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from tests.support.folders import finish_run, start_run
 from tests.support.stores import free_port, new_results, points_of, stored
+from tests.unit.cli.conftest import call
 from tests.unit.records.tracking.test_database import unfinished
 from tests.unit.records.tracking.test_sender import METRICS
 from vader_bench.cli import main
@@ -120,6 +121,14 @@ def test_a_whole_store_is_not_set_aside(folder: Path, capsys: pytest.CaptureFixt
     assert not list(folder.parents[1].glob("*broken*"))
     uri = f"http://127.0.0.1:{free_port()}"
     assert "is a server's" in refused(capsys, folder, "--new-store", "--tracking", uri)
+
+
+@pytest.mark.slow
+def test_the_libraries_below_say_nothing(tmp_path: Path) -> None:
+    finish_run(start_run(tmp_path / "results"))
+    done = call("sync", "results/small/tiny", cwd=tmp_path)
+    assert done.stdout == f"sent 1 run to {local_store(tmp_path / 'results')}\n"
+    assert done.stderr == ""
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,7 @@ def test_training_code_is_what_trains_and_measures() -> None:
     package = repository_root() / "vader_bench"
     found = {path.relative_to(package).as_posix() for path in imported_files(package, "training/session.py")}
     rooms = {name.partition("/")[0] for name in found}
-    assert {"methods/ddpo_trainer.py", "rewards/vjepa.py", "backbones/wan.py", "diffusion/lora.py"} <= found
+    assert {"methods/ddpo.py", "rewards/vjepa.py", "backbones/wan.py", "diffusion/lora.py"} <= found
     assert {"training/measuring.py", "evaluation/evaluator.py", "seeding.py"} <= found
     assert not rooms & {"report", "stats", "human", "cli", "launch", "cost", "experiment", "pretrain"}
     assert len(training_code()) == 64

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from vader_bench import files
 
-__all__ = ["create", "exists", "fault", "set_aside"]
+__all__ = ["UNFINISHED", "create", "exists", "fault", "is_empty", "set_aside"]
 
+UNFINISHED = "it was not finished when it was made"
 _TABLES = {"alembic_version", "experiments", "runs", "metrics", "params", "tags"}
 
 
@@ -59,8 +60,14 @@ def fault(path: Path) -> str | None:
     if said != "ok":
         return str(said)
     if any(name.startswith("_alembic_tmp_") for name in tables) or not tables >= _TABLES:
-        return "it was not finished when it was made"
+        return UNFINISHED
     return None
+
+
+def is_empty(path: Path) -> bool:
+    """Tell whether the database holds no runs, so that nothing is lost with it."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
+        return bool(database.execute("SELECT count(*) FROM runs").fetchone()[0] == 0)
 
 
 def set_aside(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from vader_bench import files
 from vader_bench.records.tracking import database
 from vader_bench.records.tracking.address import StoreAddress
 
@@ -76,6 +78,7 @@ class Store:
             with self._translated():
                 database.create(path)
         if path is not None and not self._examined:
+            files.remove_left(path)
             self._refuse_broken(path)
             self._examined = True
         if self._client is None:
@@ -192,8 +195,16 @@ class Store:
         path = self.address.path
         if path is not None and database.exists(path):
             broken = database.fault(path) or (str(error) if _unfinished(str(error)) else None)
+            outdated = "out-of-date database schema" in str(error)
+            if broken is None and outdated and database.is_empty(path):
+                broken = database.UNFINISHED  # killed before the last of its tables
             if broken is not None:
                 return StoreError(DAMAGED, _line(broken))
+            if outdated:
+                remedy = (
+                    f"give `mlflow db upgrade {shlex.quote(self.address.uri)}`, then the same command again"
+                )
+                return StoreError(REFUSES, "an older MLflow made it", remedy)
         return StoreError(wrong, self.address.hide(_line(str(error) or type(error).__name__)))
 
 
@@ -206,6 +217,8 @@ def _settle() -> None:
         "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
     }.items():
         os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401 -- sets the level of its own notes
+
     for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they announce each table and each attempt
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
 
 from tests.support.folders import finish_run, start_run
 from tests.support.stores import free_port, new_results, new_store, points_of, stored
@@ -226,6 +228,31 @@ def test_sync_makes_a_store_that_is_missing(tmp_path: Path) -> None:
     assert points_of(results, stored(results)[NAME]) == METRICS
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my%20results?"]
     assert sorted(path.name for path in results.iterdir()) == ["mlartifacts", "mlflow.db", "small"]
+
+
+def test_a_store_of_an_older_mlflow_is_one_line_with_the_command(results: Path) -> None:
+    run = start_run(results)
+    tracker(results).sync([run], [])
+    older(results / "mlflow.db")
+    with pytest.raises(
+        UserError, match=r"refuses \(an older MLflow made it\); give `mlflow db upgrade sqlite:"
+    ):
+        tracker(results).sync([run], [])
+
+
+def test_a_store_killed_before_its_last_table_is_broken(results: Path) -> None:
+    run = start_run(results)
+    older(results / "mlflow.db")
+    with pytest.raises(UserError, match=r"is damaged .it was not finished when it was made.; .* --new-store"):
+        tracker(results).sync([run], [])
+    assert tracker(results).set_aside() is not None
+
+
+def older(path: Path) -> None:
+    """Let the database say that an older MLflow made its tables."""
+    with closing(sqlite3.connect(path)) as opened, opened:
+        opened.execute("UPDATE alembic_version SET version_num = '75868b020152'")
+    TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()  # as in a new process
 
 
 def test_a_store_that_cannot_be_written_is_refused_at_once(results: Path) -> None:
