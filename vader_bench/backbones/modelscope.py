@@ -22,6 +22,7 @@ from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError, shown
 from vader_bench.weights.pipeline_folder import (
+    config_number,
     load_network,
     load_tokenizer,
     read_table,
@@ -71,7 +72,7 @@ class ModelScope(Backbone):
         self.schedule = schedule
         self.latent_shape = latent_shape
         self._vae = vae
-        self._latent_scale = float(vae.config["scaling_factor"])
+        self._latent_scale = config_number(vae.config, "scaling_factor", "vae")
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self.text_shape = (text_encoder.config.max_position_embeddings, text_encoder.config.hidden_size)

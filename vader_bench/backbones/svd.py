@@ -25,6 +25,7 @@ from vader_bench.diffusion.sampler import draw_noise
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, read_preprocess
 from vader_bench.seeding import torch_stream
 from vader_bench.weights.pipeline_folder import (
+    config_number,
     latent_sizes,
     load_network,
     read_table,
@@ -103,7 +104,7 @@ class Svd(ImageBackbone):
         self.schedule = schedule
         self.latent_shape = latent_shape
         self._networks = networks
-        self._latent_scale = float(networks.vae.config["scaling_factor"])
+        self._latent_scale = config_number(networks.vae.config, "scaling_factor", "vae")
         self._embedding = int(networks.image_encoder.config.projection_dim)
         self._settings = settings
         self._pictures = pictures

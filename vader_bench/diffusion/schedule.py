@@ -140,7 +140,9 @@ class NoiseSchedule(Schedule):
             offset = int(config.get("steps_offset", 0))
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             remedy = "give the scheduler that the model was trained with"
-            raise UserError(source, f"describes no schedule ({error})", remedy) from error
+            raise UserError(
+                source, f"describes no schedule ({str(error).splitlines()[0]})", remedy
+            ) from error
         return cls(scheduler.alphas_cumprod, cast("Prediction", prediction), cast("Spacing", spacing), offset)
 
     @property

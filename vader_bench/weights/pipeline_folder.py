@@ -19,6 +19,7 @@ from vader_bench.weights.tensors import UNREADABLE, read_tensors, weight_faults
 from vader_bench.weights.tokenizers import read_tokenizer
 
 __all__ = [
+    "config_number",
     "fill",
     "latent_sizes",
     "load_network",
@@ -106,6 +107,18 @@ def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> Any:
     return read_tokenizer(folder, kind)
 
 
+def config_number(config: Mapping[str, Any], key: str, source: str) -> float:
+    """Return the number ``key`` of a network's configuration.
+
+    Raises:
+        UserError: it is something else.
+    """
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{source}: {key} = {shown(value)}", "is not a number", _REMEDY)
+    return float(value)
+
+
 def plain_text(prompt: str) -> str:
     """Return ``prompt`` with escapes of HTML resolved, twice, and white space made single."""
     return " ".join(html.unescape(html.unescape(prompt)).split())
@@ -186,7 +199,8 @@ def _empty(kind: Any, config: dict[str, Any], folder: Path) -> Any:
         return kind(kind.config_class.from_dict(config)) if transformers else kind.from_config(config)
     except UNREADABLE as error:
         remedy = f"{_REMEDY}, by this version of {kind.__module__.partition('.')[0]} or an older one"
-        raise UserError(str(folder / "config.json"), f"describes no network ({error})", remedy) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(str(folder / "config.json"), f"describes no network ({reason})", remedy) from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.unit.cli.conftest import call, experiment_data, write_yaml
+from tests.unit.cli.conftest import ENVIRONMENT, ROOT, call, experiment_data, write_yaml
 from vader_bench import __version__
 from vader_bench.cli import app, main
 from vader_bench.config.yamlfile import read_mapping
@@ -166,3 +168,18 @@ def test_a_process_ends_with_the_code_and_the_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "error: nowhere.yaml: does not exist; check the path\n"
+
+
+def test_a_system_without_locks_is_told_in_one_line(tmp_path: Path) -> None:
+    """As Windows, where Python has no module ``fcntl``."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from vader_bench.cli import main; "
+        "sys.exit(main(['run', 'experiments/sanity.yaml']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith("; use Linux, macOS, or WSL on Windows")

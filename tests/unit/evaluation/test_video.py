@@ -46,3 +46,12 @@ def test_values_outside_the_range_are_cut() -> None:
     pictures = decoded(encode_mp4(torch.tensor([-3.0, 4.0])[:, None, None, None].expand(2, 3, 16, 16)))
     assert pictures[0].max() <= 3
     assert pictures[1].min() >= 252
+
+
+@pytest.mark.parametrize("crf", [0, 52])
+def test_no_profile_is_made_that_browsers_do_not_play(crf: int) -> None:
+    """x264 makes ``High 4:4:4 Predictive`` of 0, which Firefox and Safari refuse."""
+    with pytest.raises(ValueError, match=f"crf = {crf} is not from 1 to 51"):
+        encode_mp4(torch.zeros(2, 3, 8, 8), crf=crf)
+    with av.open(BytesIO(encode_mp4(torch.zeros(2, 3, 8, 8), crf=1))) as container:
+        assert container.streams.video[0].profile == "High"
