@@ -212,6 +212,10 @@ def _latent_shape(unet: Any, vae: Any, wanted: ModelScopeSettings) -> tuple[int,
     factor = _reduction(vae)
     size = unet.sample_size
     native = (size, size) if isinstance(size, int) or size is None else tuple(size)
+    if len(native) != 2 or not all(isinstance(side, int | None) for side in native):
+        raise UserError(
+            f"unet: sample_size = {shown(size)}", "is neither a number nor two", "give one or two"
+        )
     sides = []
     for name, pixels, default in zip(("height", "width"), (wanted.height, wanted.width), native, strict=True):
         if pixels is None and default is None:
