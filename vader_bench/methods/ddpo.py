@@ -62,7 +62,7 @@ class DdpoConfig(MethodConfig):
 # --- setup ---
 
 
-class Samples(NamedTuple):
+class RoundSamples(NamedTuple):
     """The videos of a round, V of them, with the S steps that led to each."""
 
     prompts: list[str]
@@ -76,8 +76,8 @@ class Samples(NamedTuple):
     """[V]."""
 
 
-class Call(NamedTuple):
-    """Steps of videos that go through the denoiser together, R of them."""
+class StepBatch(NamedTuple):
+    """Steps of videos that go through the denoiser in one call, R of them."""
 
     videos: Tensor
     """[R]: which video of the round."""
@@ -129,7 +129,7 @@ class Ddpo(Method):
     # --- sampling ---
 
     @torch.no_grad()
-    def _sample(self, videos: int, at_once: int) -> Samples:
+    def _sample(self, videos: int, at_once: int) -> RoundSamples:
         """Sample and judge ``videos`` videos, ``at_once`` in a batch; costs as many queries."""
         each, backbone = self.config.samples_per_prompt, self.bench.backbone
         drawn = self.next_prompts(-(-videos // each))
@@ -141,7 +141,7 @@ class Ddpo(Method):
             path = self.sampler.with_log_probs(noise(), encoded, backbone.unconditional(encoded), noise)
             score = self.judge(path.states[:, -1], own, frames).score
             batches.append((encoded, path.states, path.log_probs, score))
-        return Samples(prompts, *(torch.cat(parts) for parts in zip(*batches, strict=True)))
+        return RoundSamples(prompts, *(torch.cat(parts) for parts in zip(*batches, strict=True)))
 
     # --- advantages ---
 
@@ -159,7 +159,7 @@ class Ddpo(Method):
 
     # --- loss ---
 
-    def _log_probs(self, call: Call, samples: Samples) -> Tensor:
+    def _log_probs(self, call: StepBatch, samples: RoundSamples) -> Tensor:
         """Return the log-probabilities [R] of the steps of ``call`` under the policy as it is now."""
         ladder = self.sampler.schedule.timesteps(self.sampler.steps).to(samples.states.device)
         latents, timesteps = samples.states[call.videos, call.steps], ladder[call.steps]
@@ -172,7 +172,7 @@ class Ddpo(Method):
             prediction, latents, timesteps, samples.states[call.videos, call.steps + 1]
         )
 
-    def _loss(self, call: Call, samples: Samples, advantages: Tensor) -> ClippedLoss:
+    def _loss(self, call: StepBatch, samples: RoundSamples, advantages: Tensor) -> ClippedLoss:
         log_probs = self._log_probs(call, samples)
         reference = log_probs.detach() if call.reference is None else call.reference
         config = self.config
@@ -196,7 +196,7 @@ class Ddpo(Method):
         return self._metrics(samples, advantages, norms, seen)
 
     def _losses(
-        self, calls: list[Call], samples: Samples, advantages: Tensor, seen: list[ClippedLoss]
+        self, calls: list[StepBatch], samples: RoundSamples, advantages: Tensor, seen: list[ClippedLoss]
     ) -> Iterator[Tensor]:
         """Yield the share of each call in the loss of an update, and add what is to be logged to ``seen``."""
         for call in calls:
@@ -204,7 +204,7 @@ class Ddpo(Method):
             seen.append(found._replace(loss=found.loss.detach()))
             yield found.loss / len(calls)
 
-    def _updates(self, samples: Samples, size: RoundSize) -> list[list[Call]]:
+    def _updates(self, samples: RoundSamples, size: RoundSize) -> list[list[StepBatch]]:
         """Return the calls of each update of the round, in a random order of videos and of their steps.
 
         The stream gives one number a round, however long that is.
@@ -222,7 +222,9 @@ class Ddpo(Method):
             updates += [list(_calls(some, when, samples, size)) for some, when in pairs]
         return updates
 
-    def _with_references(self, updates: list[list[Call]], samples: Samples) -> list[list[Call]]:
+    def _with_references(
+        self, updates: list[list[StepBatch]], samples: RoundSamples
+    ) -> list[list[StepBatch]]:
         """Return ``updates`` with log-probabilities that the training's own calls can be compared with.
 
         In float32 those of sampling can. In half precision another batch means other kernels, which round
@@ -237,7 +239,7 @@ class Ddpo(Method):
         return [[call._replace(reference=None) for call in first], *made]
 
     def _metrics(
-        self, samples: Samples, advantages: Tensor, norms: list[float], seen: list[ClippedLoss]
+        self, samples: RoundSamples, advantages: Tensor, norms: list[float], seen: list[ClippedLoss]
     ) -> dict[str, float]:
         """Return the metrics of a round whose updates have made ``seen`` calls, each as many."""
         each = ClippedLoss(*map(torch.stack, zip(*seen, strict=True)))
@@ -358,13 +360,13 @@ def _trl() -> tuple[Any, Any]:
     return DDPOTrainer, PerPromptStatTracker
 
 
-def _calls(videos: Tensor, steps: Tensor, samples: Samples, size: RoundSize) -> Iterator[Call]:
+def _calls(videos: Tensor, steps: Tensor, samples: RoundSamples, size: RoundSize) -> Iterator[StepBatch]:
     """Yield the calls for ``videos`` [v] and their trained ``steps`` [v, T], as large as ``size`` says."""
     stride = steps.shape[1] // size.steps
     for some, when in zip(videos.split(size.trained), steps.split(size.trained), strict=True):
         for first in range(stride):
             rows, at = some.repeat_interleave(size.steps), when[:, first::stride].flatten()
-            yield Call(rows, at, samples.log_probs[rows, at])
+            yield StepBatch(rows, at, samples.log_probs[rows, at])
 
 
 def _largest_divisor(number: int, limit: int) -> int:

@@ -9,7 +9,7 @@ import torch
 from tests.support.benches import PROMPTS, MakeBench
 from tests.support.stock_ddpo import StockDdpo
 from vader_bench.errors import UserError
-from vader_bench.methods.ddpo import Call, Ddpo, DdpoConfig, RoundSize, Samples
+from vader_bench.methods.ddpo import Ddpo, DdpoConfig, RoundSamples, RoundSize, StepBatch
 
 SMALL = {"batch_size": 4, "lora_rank": 2, "prompts_per_round": 2, "samples_per_prompt": 2}
 
@@ -144,20 +144,20 @@ def test_later_passes_move_the_ratio_and_are_clipped(make_bench: MakeBench) -> N
 
 
 @torch.no_grad()
-def log_probs(method: Ddpo, samples: Samples) -> torch.Tensor:
+def log_probs(method: Ddpo, samples: RoundSamples) -> torch.Tensor:
     """Return the log-probability [V, S] of each step of the samples under the policy as it is."""
     videos = torch.arange(len(samples.prompts))
-    steps = [Call(videos, torch.full_like(videos, step), None) for step in range(method.bench.steps)]
+    steps = [StepBatch(videos, torch.full_like(videos, step), None) for step in range(method.bench.steps)]
     return torch.stack([method._log_probs(call, samples) for call in steps], 1)
 
 
 def test_updates_make_better_samples_likelier(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a round, the log-probability of its samples moved with their advantages."""
     method = make(make_bench, learning_rate=1e-3, updates_per_round=1, clip_range=1.0)
-    kept: list[Samples] = []
+    kept: list[RoundSamples] = []
     sample = method._sample
 
-    def keep(videos: int, at_once: int) -> Samples:
+    def keep(videos: int, at_once: int) -> RoundSamples:
         kept.append(sample(videos, at_once))
         return kept[0]
 

@@ -72,9 +72,10 @@ def test_rewards_on_clip(tiny_clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["action", "object-removal", "temporal-consistency"])
 def test_other_rewards(family: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     name = {"action": "tiny_videomae", "object-removal": "tiny_yolos", "temporal-consistency": "tiny_vjepa"}
-    settings: dict[str, Any] = {
+    settings: dict[str, dict[str, Any]] = {
+        "action": {},
         "object-removal": {"target": "book"},
         "temporal-consistency": {"masks": 1},
-    }.get(family, {})
+    }
     folder = Path(shutil.copytree(request.getfixturevalue(name[family]), tmp_path / "model"))
-    assert told(folder, lambda path: make_reward(family, {"model": str(path), **settings})) == []
+    assert told(folder, lambda path: make_reward(family, {"model": str(path), **settings[family]})) == []
