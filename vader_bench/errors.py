@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """An error that the user can mend; the command line prints it as one line, without a traceback.
+    """An error that the user can fix; the command line prints it as one line, without a traceback.
 
     Args:
         given: what the user gave, e.g. ``"experiments/fig7.yaml: methods.vader.k = 0"``.

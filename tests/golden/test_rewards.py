@@ -126,7 +126,7 @@ def test_pickscore() -> None:
     for name, gradient in zip(("image", "text"), torch.autograd.grad(loss, [image, text]), strict=True):
         check(f"correct/grad_{name}_embeds", gradient)
     check("score_matrix_text_by_image", pick_score(image, text[:, None], torch.tensor(config["logit_scale"])))
-    assert abs(scores.mean() - outputs["upstream/reward"]) > 0.1  # one prompt for all is told apart
+    assert abs(scores.mean() - outputs["upstream/reward"]) > 0.1  # one prompt for all is distinguished
 
 
 def test_object_removal() -> None:

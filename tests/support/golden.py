@@ -33,7 +33,7 @@ class Golden(NamedTuple):
 
 
 def golden(name: str) -> Golden:
-    """Return the case called ``name``; skip the test where its vectors are not at hand."""
+    """Return the case called ``name``; skip the test where its vectors are not available."""
     small = {case["name"]: case for case in _cases(SMALL)}
     folder, case = SMALL, small.get(name)
     if case is None:

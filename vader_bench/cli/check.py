@@ -36,7 +36,7 @@ def command(
     for reward, judged in judged_frames(resolved.suite, resolved.runs).items():
         typer.echo(f"  judged by {reward}: {'; or '.join(judged)}")
     for error in lacking:
-        typer.echo(f"  to be had before it runs: {error}")
+        typer.echo(f"  needed before it runs: {error}")
     typer.echo(f"ok: the arms differ in {', '.join(resolved.experiment.compares)}, and in nothing else")
 
 

@@ -28,8 +28,8 @@ def raise_faults(given: str, faults: Iterable[Fault | UserError]) -> None:
 
     Args:
         given: the file, put before each ``Fault``; a ``UserError`` says its own.
-        faults: what is wrong; said twice, it is told once. Of more than fit a screen the first are told, and
-            how many are left.
+        faults: what is wrong; said twice, it is reported once. Of more than fit a screen the first are
+            reported, and how many are left.
 
     Raises:
         UserError: ``given: key: what is wrong; remedy``, one line a fault.

@@ -145,7 +145,7 @@ def _reward_faults(suite: SuiteConfig, rewards: Sequence[str]) -> Iterator[Fault
 
 
 def _skeleton(suite: SuiteConfig) -> Backbone | None:
-    """Return the backbone without values; ``None`` where that cannot be had without its weights."""
+    """Return the backbone without values; ``None`` where it takes its weights to make one."""
     settings = dict(suite.backbone.settings)
     weights, factory = settings.pop("weights", None), BACKBONES.get(suite.backbone.family)
     if not isinstance(weights, str):

@@ -29,7 +29,7 @@ class Failure:
 
 
 class Display(Protocol):
-    """What is told of every event while runs execute."""
+    """What is said of every event while runs execute."""
 
     def started(self, name: str) -> None:
         """A run has been given to a worker."""

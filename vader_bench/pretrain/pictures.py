@@ -37,7 +37,7 @@ def describe(rng: np.random.Generator, caption: Caption, style: Style) -> str:
 
 
 def corrupt(rng: np.random.Generator, caption: Caption) -> Caption:
-    """Return ``caption`` with none, one or two of its colour, noun and scene drawn anew."""
+    """Return ``caption`` with none, one or two of its colour, noun and scene drawn again."""
     fields = rng.permutation(3)[: int(rng.integers(3))]
     draws = {0: ("colour", COLOURS), 1: ("noun", NOUNS), 2: ("scene", SCENES)}
     changes = {draws[f][0]: draws[f][1][int(rng.integers(len(draws[f][1])))] for f in fields.tolist()}

@@ -17,7 +17,7 @@ _MORE_STYLES = (
     ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"),
     ("#0072B2", "<"), ("#D55E00", ">"), ("#009E73", "*"), ("#8C8C00", "p"),
 )  # fmt: skip
-"""Colours of Okabe and Ito (2008), told apart with any common colour blindness; and markers."""
+"""Colours of Okabe and Ito (2008), distinguished with any common colour blindness; and markers."""
 GREY = "#6b6b6b"
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {

@@ -111,7 +111,7 @@ def find_cached(name: HubName) -> Path:
 
     Raises:
         UserError: the cache does not hold it (exit code MISSING); size, licence and the command that
-            fetches it are told.
+            fetches it are reported.
     """
     # takes a third of a second to import, which the pocket suite need not wait for
     from huggingface_hub import constants, snapshot_download

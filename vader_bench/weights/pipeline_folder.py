@@ -44,7 +44,7 @@ _NAMES = tuple(
 )
 """What diffusers and transformers call weights; the first one there is read. An index lists several files."""
 _OUTDATED = (r"(^|\.)embeddings\.position_ids$",)
-"""Buffers that transformers used to store and now makes anew."""
+"""Buffers that transformers used to store and now makes again."""
 _REMEDY = "give a whole folder written by save_pretrained"
 
 
@@ -52,7 +52,7 @@ def require_parts(folder: Path, parts: Sequence[str], pipeline: str) -> None:
     """Check that ``folder`` has all of ``parts``, the folders of a ``pipeline``.
 
     Raises:
-        UserError: some are missing; all of them are told.
+        UserError: some are missing; all of them are reported.
     """
     lacking = [part for part in parts if not (folder / part).is_dir()]
     if lacking:
@@ -86,7 +86,7 @@ def load_network(kind: Any, folder: Path) -> Any:
 
     Raises:
         UserError: the folder holds another class of network, or weights that do not fit its config; every
-            missing, unknown and mis-shaped one is told by name.
+            missing, unknown and mis-shaped one is named.
     """
     config = read_table(folder / "config.json")
     stored = read_weights(folder)

@@ -82,7 +82,7 @@ def model(
 
 @pytest.fixture(autouse=True)
 def without_ftfy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """diffusers mends faulty Unicode with a package that is not here."""
+    """diffusers fixes faulty Unicode with a package that is not here."""
     monkeypatch.setattr(pipeline_wan, "prompt_clean", lambda text: " ".join(text.split()))
 
 

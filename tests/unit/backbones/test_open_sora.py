@@ -182,7 +182,7 @@ def test_faulty_weights_are_all_told_by_name(copy: Path) -> None:
     )
 
 
-def test_faulty_weights_of_the_autoencoder_are_told_by_name(copy: Path) -> None:
+def test_faulty_weights_of_the_autoencoder_are_reported_by_name(copy: Path) -> None:
     path = copy / "vae" / "model.safetensors"
     stored = load_file(path)
     del stored["shift"]
@@ -194,7 +194,7 @@ def test_faulty_weights_of_the_autoencoder_are_told_by_name(copy: Path) -> None:
         load(copy)
 
 
-def test_faulty_weights_of_the_text_encoder_are_told_by_name(copy: Path) -> None:
+def test_faulty_weights_of_the_text_encoder_are_reported_by_name(copy: Path) -> None:
     path = copy / "text_encoder" / "model.safetensors"
     stored = load_file(path)
     del stored["encoder.final_layer_norm.weight"]

@@ -178,7 +178,7 @@ def test_weights_go_where_they_belong_in_float32() -> None:
     assert all(weight.dtype == torch.float32 for weight in network.parameters())
 
 
-def test_every_fault_is_told_by_the_name_in_the_file_and_nothing_is_changed() -> None:
+def test_every_fault_is_reported_by_the_name_in_the_file_and_nothing_is_changed() -> None:
     network = Pair()
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     faulty = stored()

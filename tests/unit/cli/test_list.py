@@ -45,7 +45,7 @@ def test_all_kinds_are_listed_with_their_state(lines: dict[str, str]) -> None:
     assert lines["prompt set: activities"] == "heldout 135, train 50"
 
 
-def test_missing_weights_are_told_with_the_command_that_fetches_them(lines: dict[str, str]) -> None:
+def test_missing_weights_are_reported_with_the_command_that_fetches_them(lines: dict[str, str]) -> None:
     assert lines["suite: modelscope"].startswith("6 of 6 weights missing")
     told = lines["weight of modelscope: hf:damo-vilab/text-to-video-ms-1.7b"]
     assert told == (

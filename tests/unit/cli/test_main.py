@@ -79,7 +79,7 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"vader-bench {verb}" in capsys.readouterr().out
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"vader-bench {__version__}\n"
 
@@ -102,7 +102,7 @@ def wrong(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])
-def test_all_faults_of_a_file_are_told_at_once(
+def test_all_faults_of_a_file_are_reported_at_once(
     verb: str, experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(experiment.parent)
@@ -115,7 +115,7 @@ def test_all_faults_of_a_file_are_told_at_once(
     assert not (experiment.parent / "results").exists()
 
 
-def test_missing_weights_are_told_before_anything_runs(
+def test_missing_weights_are_reported_before_anything_runs(
     experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(experiment.parent)
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert [path for path in (experiment.parent / "results").rglob("*") if path.is_file()] == []
 
 
-def test_a_wrong_tracking_address_is_told_before_anything_runs(
+def test_a_wrong_tracking_address_is_reported_before_anything_runs(
     experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(experiment.parent)
@@ -170,7 +170,7 @@ def test_a_process_ends_with_the_code_and_the_line(tmp_path: Path) -> None:
     assert done.stderr == "error: nowhere.yaml: does not exist; check the path\n"
 
 
-def test_a_system_without_locks_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_system_without_locks_is_reported_in_one_line(tmp_path: Path) -> None:
     """As Windows, where Python has no module ``fcntl``."""
     code = (
         "import sys; sys.modules['fcntl'] = None; from vader_bench.cli import main; "

@@ -13,7 +13,7 @@ def _there(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(experiment.parent)
 
 
-def test_every_arm_is_told_with_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_arm_is_reported_with_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "small.yaml"]) == 0
     said = capsys.readouterr().out
     lines = said.splitlines()
@@ -32,7 +32,7 @@ def test_every_arm_is_told_with_what_it_takes(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
-def test_what_would_make_it_fit_is_told(
+def test_what_would_make_it_fit_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vader_bench.cost.estimate.RESERVE", 16 * 2**30)

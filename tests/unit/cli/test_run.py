@@ -246,7 +246,7 @@ def test_a_reward_that_is_not_a_number_is_one_line_and_leaves_no_record(
     assert not list(experiment.parent.rglob("*.png"))
 
 
-def test_a_crash_is_told_with_its_log_and_the_others_finish(experiment: Path) -> None:
+def test_a_crash_is_reported_with_its_log_and_the_others_finish(experiment: Path) -> None:
     folder = experiment.parent / "results" / "small" / "tiny" / "runs" / "vader-red-seed1"
     process = start(experiment)
     wait_for_metrics(folder, 1)

@@ -74,7 +74,7 @@ def test_a_study_is_begun_and_built_by_two_commands(
     assert main(arguments) == ExitCode.BAD_INPUT
 
 
-def test_videos_are_made_anew_from_the_adapters_of_runs(
+def test_videos_are_made_again_from_the_adapters_of_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = ROOT / "results" / "reference" / "fig7" / "pocket" / "runs"
@@ -116,7 +116,7 @@ def test_the_papers_number_is_an_option(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out.startswith("small: 100 answers a question")
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(tmp_path, responses=7, colour="red", pay={"reward": -1})
     assert main(["study", "build", str(study)]) == ExitCode.BAD_INPUT
     told = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every fault of a YAML file is told, each with its place and remedy."""
+"""Every fault of a YAML file is reported, each with its place and remedy."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_only_resembles_a_number_is_text(tmp_path: Path, text: str) -> None
     assert read_mapping(written(tmp_path, f"name: {text}"))[0] == {"name": text.strip('"')}
 
 
-def test_all_keys_at_fault_are_told(tmp_path: Path) -> None:
+def test_all_keys_at_fault_are_reported(tmp_path: Path) -> None:
     text = "a: 1\nb:\n  c: 1\n  c: 2\na: 3\n7: x\nd: .nan\ne: [-.inf]\nf: 2026-01-01\n"
     faults = read_mapping(written(tmp_path, text))[1]
     assert [(fault.key, fault.wrong) for fault in faults] == [

@@ -16,6 +16,6 @@ def test_half_precision_is_never_slower_than_float32(name: str) -> None:
     assert 1e12 < card.rate("fp32") <= card.rate("bf16") <= card.rate("fp16") < 1e15
 
 
-def test_an_unknown_card_is_told_the_known_ones() -> None:
+def test_an_unknown_card_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"gpu 'h10': is not in the table; did you mean 'h100'"):
         find_gpu("h10")

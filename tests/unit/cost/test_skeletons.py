@@ -90,7 +90,7 @@ def test_attention_is_its_own_again(tiny_pipeline: Path, monkeypatch: pytest.Mon
     assert functional.scaled_dot_product_attention is plain
 
 
-def test_a_family_that_cannot_be_built_without_weights_is_told(
+def test_a_family_that_cannot_be_built_without_weights_is_reported(
     tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ModelScopeFactory, "skeleton", BackboneFactory.skeleton)

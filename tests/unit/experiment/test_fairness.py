@@ -101,7 +101,7 @@ def test_the_base_model_is_looked_at_like_the_others(runs: list[RunConfig]) -> N
         check_fair(changed(runs, "base-action-seed0", reward_queries=64))
 
 
-def test_all_differences_are_told(runs: list[RunConfig]) -> None:
+def test_all_differences_are_reported(runs: list[RunConfig]) -> None:
     settings = settings_of(runs, lora_rank=4)
     unfair = changed(runs, reward_queries=256, prompts="pocket", settings=settings)
     with pytest.raises(UserError) as caught:

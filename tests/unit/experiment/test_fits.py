@@ -51,7 +51,9 @@ def test_what_fits_is_no_fault(project: Project) -> None:
     assert project.told() == []
 
 
-def test_prompts_that_are_too_long_are_told_by_place_and_none_is_quoted_at_length(project: Project) -> None:
+def test_prompts_that_are_too_long_are_reported_by_place_and_none_is_quoted_at_length(
+    project: Project,
+) -> None:
     long = " ".join(["a very long sentence"] * 60)
     train = [f"a cat {number}" for number in range(40)]
     train[32] = long
@@ -64,7 +66,7 @@ def test_prompts_that_are_too_long_are_told_by_place_and_none_is_quoted_at_lengt
     assert all(len(line) < 300 for line in lines)
 
 
-def test_prompts_that_name_no_class_are_told(project: Project, tiny_videomae: Path) -> None:
+def test_prompts_that_name_no_class_are_reported(project: Project, tiny_videomae: Path) -> None:
     project.suite["rewards"]["act"] = {"family": "action", "settings": {"model": str(tiny_videomae)}}
     labels = load_labels(tiny_videomae)
     project.experiment["rewards"] = ["act"]
@@ -185,7 +187,7 @@ def test_functions_of_plugins_are_looked_for_and_the_file_is_not_run(
     assert capsys.readouterr().out == ""
 
 
-def test_frames_that_a_backbone_cannot_make_are_told_without_its_weights(
+def test_frames_that_a_backbone_cannot_make_are_reported_without_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -195,7 +197,7 @@ def test_frames_that_a_backbone_cannot_make_are_told_without_its_weights(
         resolve_experiment(FIG7, str(tmp_path / "mine.yaml"), with_weights=False)
 
 
-def test_pictures_that_are_missing_are_told_as_pictures(tmp_path: Path) -> None:
+def test_pictures_that_are_missing_are_reported_as_pictures(tmp_path: Path) -> None:
     suite = load_suite("pocket-i2v").model_dump(mode="json", exclude_none=True)
     suite["backbone"]["settings"]["pictures"] = "./pictures"
     suite["prompts"] = {"default": "mine.yaml"}
@@ -248,7 +250,7 @@ def test_text_files_of_prompts_have_a_way_out(project: Project) -> None:
     )
 
 
-def test_all_faults_are_told_at_once(project: Project) -> None:
+def test_all_faults_are_reported_at_once(project: Project) -> None:
     project.suite["decode_frames"] = 99
     project.experiment["methods"]["vader"]["k"] = 99
     project.prompts(train=["a cat", "x " * 300], heldout=["a hen"])

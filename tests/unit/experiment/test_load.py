@@ -191,7 +191,7 @@ def test_the_oracle_as_the_only_gold_is_the_share_of_the_prompt_too(suite_data: 
         ({"vader": {"k": "x"}}, "methods.vader.k: of suite small is 'x', not a whole number"),
     ],
 )
-def test_faulty_settings_of_a_suite_are_told_once(
+def test_faulty_settings_of_a_suite_are_reported_once(
     write_files: Write, suite_data: Data, methods: Data, line: str
 ) -> None:
     suite_data["methods"] = methods
@@ -200,7 +200,7 @@ def test_faulty_settings_of_a_suite_are_told_once(
     assert found[0].startswith(f"fig.yaml: {line}")
 
 
-def test_key_given_twice_is_told_with_the_rest(write_files: Write) -> None:
+def test_key_given_twice_is_reported_with_the_rest(write_files: Write) -> None:
     path = write_files()
     path.write_text(path.read_text() + "tunning: x\nseeds: [2]\n")
     found = lines_of(lambda: load_experiment(path))
@@ -210,7 +210,7 @@ def test_key_given_twice_is_told_with_the_rest(write_files: Write) -> None:
     ]
 
 
-def test_fault_in_a_prompt_file_is_told(write_files: Write, suite_data: Data, tmp_path: Path) -> None:
+def test_fault_in_a_prompt_file_is_reported(write_files: Write, suite_data: Data, tmp_path: Path) -> None:
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "mine.txt").write_text("a cat\na dog\n")
     suite_data["prompts"] = {"default": "mine.txt"}
@@ -263,7 +263,7 @@ def test_faults_of_a_suite(write_files: Write, suite_data: Data, change: Data, l
     assert lines_of(lambda: load_suite("small"))[0].startswith(f"small.yaml: {line}")
 
 
-def test_faults_of_a_suite_are_told_with_the_experiment(
+def test_faults_of_a_suite_are_reported_with_the_experiment(
     write_files: Write, suite_data: Data, experiment_data: Data
 ) -> None:
     suite_data["decode_frames"] = 0

@@ -30,7 +30,7 @@ def test_the_runs_of_fewer_seeds_are_among_those_of_more(tmp_path: Path, tiny_pi
     assert [run for run in many.runs if run.seed <= 2] == few.runs
 
 
-def test_an_optimiser_whose_package_is_missing_is_told_before_any_run(
+def test_an_optimiser_whose_package_is_missing_is_reported_before_any_run(
     tmp_path: Path, tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optimizers, "find_spec", lambda _: None)

@@ -128,7 +128,7 @@ def test_every_combination_is_a_trial_on_development_prompts(config: TuneConfig,
     assert (settings["batch_size"], settings["lora_rank"]) == (4, 16)
 
 
-def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path, tune_data: dict[str, Any]) -> None:
+def test_all_faults_of_a_file_are_reported_at_once(tmp_path: Path, tune_data: dict[str, Any]) -> None:
     tune_data |= {"sead": 3, "seed": "one"}
     tune_data["methods"]["ddpo"]["grid"]["clip_range"] = [0.1]
     with pytest.raises(UserError) as caught:
@@ -215,7 +215,7 @@ def test_an_experiment_with_the_chosen_settings_passes(choice: Path) -> None:
     check_tuning(experiment(), choice, [base, chosen_run()])
 
 
-def test_every_setting_that_was_not_chosen_is_told(choice: Path) -> None:
+def test_every_setting_that_was_not_chosen_is_reported(choice: Path) -> None:
     with pytest.raises(UserError) as caught:
         check_tuning(experiment(), choice, [chosen_run(k=2, learning_rate=0.1)])
     assert str(caught.value).splitlines() == [
@@ -224,7 +224,7 @@ def test_every_setting_that_was_not_chosen_is_told(choice: Path) -> None:
     ]
 
 
-def test_a_method_that_was_not_tuned_is_told(choice: Path) -> None:
+def test_a_method_that_was_not_tuned_is_reported(choice: Path) -> None:
     run = run_config(method="diffusion-dpo", settings={"beta": 1.0})
     with pytest.raises(
         UserError, match=r"methods.diffusion-dpo: on red: diffusion-dpo was not tuned in .*; tune it, or take"
@@ -232,7 +232,7 @@ def test_a_method_that_was_not_tuned_is_told(choice: Path) -> None:
         check_tuning(experiment(), choice, [run])
 
 
-def test_a_missing_result_is_told(tmp_path: Path) -> None:
+def test_a_missing_result_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist; run `vader-bench tune") as caught:
         check_tuning(experiment(), tmp_path / CHOICE_NAME, [chosen_run()])
     assert caught.value.exit_code == ExitCode.MISSING

@@ -1,4 +1,4 @@
-"""A study file is read strictly, and all its faults are told at once."""
+"""A study file is read strictly, and all its faults are reported at once."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_three_arms_are_three_pairs_or_those_named(tmp_path: Path) -> None:
     assert study.pairs == [("a", "c")]
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     lines = told(tmp_path, responses=25, titel="x", questions=[], seed="many").splitlines()
     assert len(lines) == 4
     assert "responses: is 25; it must be even, so that each side is shown equally often" in "\n".join(lines)
 
 
-def test_faults_between_fields_are_told_at_once(tmp_path: Path) -> None:
+def test_faults_between_fields_are_reported_at_once(tmp_path: Path) -> None:
     question = {"id": "text", "text": "Which?"}
     lines = told(
         tmp_path,
@@ -70,7 +70,7 @@ def test_faults_between_fields_are_told_at_once(tmp_path: Path) -> None:
     assert len(lines) == 7
 
 
-def test_a_pair_named_twice_is_told_in_either_order(tmp_path: Path) -> None:
+def test_a_pair_named_twice_is_reported_in_either_order(tmp_path: Path) -> None:
     pairs = [["unrefined", "refinedarm"], ["refinedarm", "unrefined"]]
     assert "comparisons.1: is named before" in told(tmp_path, comparisons=pairs)
 

@@ -60,7 +60,7 @@ def test_a_broken_plan_is_refused(copied: Path, text: str) -> None:
         load_built(copied)
 
 
-def test_a_plan_that_an_earlier_version_wrote_is_told_as_such(copied: Path) -> None:
+def test_a_plan_that_an_earlier_version_wrote_is_reported_as_such(copied: Path) -> None:
     # one whose tests were others: with few raters an exact binomial stood in
     path = copied / "package" / "plan.json"
     sealed = json.loads(path.read_text("utf-8"))

@@ -90,7 +90,7 @@ def test_what_a_run_prints_goes_to_its_own_log(tmp_path: Path) -> None:
     assert (tmp_path / "vader-red-seed2" / "log.txt").read_text() == "working on vader-red-seed2 on cpu\n"
 
 
-def test_failures_are_told_and_the_other_runs_go_on(tmp_path: Path) -> None:
+def test_failures_are_reported_and_the_other_runs_go_on(tmp_path: Path) -> None:
     notes = Notes()
     failures = launch(jobs(tmp_path, 13, 14, 15, 1, 2), ["cpu", "cpu"], notes, work)
     by_name = {failure.name: failure for failure in failures}

@@ -31,7 +31,7 @@ def test_all_frames_are_judged_by_default(make_bench: MakeBench) -> None:
     assert frames(make_bench, None, None) == [[0, 1, 2, 3]] * 20
 
 
-def test_some_frames_are_drawn_anew_for_each_step(make_bench: MakeBench) -> None:
+def test_some_frames_are_drawn_again_for_each_step(make_bench: MakeBench) -> None:
     drawn = frames(make_bench, None, 2)
     assert all(len(set(step)) == 2 and step == sorted(step) for step in drawn)
     assert {frame for step in drawn for frame in step} == {0, 1, 2, 3}

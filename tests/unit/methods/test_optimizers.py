@@ -43,7 +43,7 @@ def test_every_optimiser_has_the_same_settings(name: str, device: str) -> None:
 
 
 @pytest.mark.usefixtures("no_bitsandbytes")
-def test_a_missing_package_is_told_with_the_command_that_brings_it() -> None:
+def test_a_missing_package_is_reported_with_the_command_that_brings_it() -> None:
     require_optimizer("adamw")
     message = r"adamw8bit: needs bitsandbytes; pip install 'vader-bench\[bitsandbytes\]', or set"
     with pytest.raises(UserError, match=message) as caught:

@@ -42,7 +42,7 @@ def test_the_loss_is_least_where_logits_are_the_utilities() -> None:
     assert hps.preference_loss(shifted, liked) > best
 
 
-def test_decided_pairs_are_told_by_chance_at_least() -> None:
+def test_decided_pairs_are_reported_by_chance_at_least() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(PACKAGED / "hps")
     model = CLIPModel.from_pretrained(PACKAGED / "hps", dtype=torch.float32).eval()
     assert hps.pair_accuracy(model, tokenizer, count=48) > 0.6

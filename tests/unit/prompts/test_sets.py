@@ -122,7 +122,7 @@ def test_faults_of_a_yaml_file(tmp_path: Path, text: str, message: str) -> None:
         load_prompts(str(path))
 
 
-def test_all_faults_of_a_set_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_set_are_reported_at_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("splits: {train: [a cat, a cat], heldout: [a cat], noun: []}")
     with pytest.raises(UserError) as caught:

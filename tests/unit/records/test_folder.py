@@ -94,7 +94,7 @@ def test_resume_cuts_the_lines_beyond_the_checkpoint(folder: RunFolder, run_conf
     assert steps(again) == [0, 1, 2, 3]
 
 
-def test_without_a_checkpoint_the_run_starts_anew(folder: RunFolder, run_config: RunConfig) -> None:
+def test_without_a_checkpoint_the_run_starts_again(folder: RunFolder, run_config: RunConfig) -> None:
     folder.append_metrics({"step": 0})
     again = reopened(folder, run_config)
     assert again.resume() is None

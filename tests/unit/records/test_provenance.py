@@ -1,4 +1,4 @@
-"""Where a number came from is told exactly, or not at all."""
+"""Where a number came from is recorded exactly, or not at all."""
 
 from __future__ import annotations
 

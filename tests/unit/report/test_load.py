@@ -61,7 +61,7 @@ def test_missing_records_are_named_and_refused(tmp_path: Path) -> None:
     assert "--allow-missing" in error.value.remedy
 
 
-def test_missing_records_are_told_when_allowed(tmp_path: Path) -> None:
+def test_missing_records_are_reported_when_allowed(tmp_path: Path) -> None:
     write_results(tmp_path, SMALL, skip=["vader-red-seed4"])
     assert load_results(tmp_path, allow_missing=True).missing == ("vader-red-seed4",)
 

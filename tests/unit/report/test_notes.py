@@ -23,7 +23,7 @@ def test_the_aggregate_is_named(seeds: int, words: str, tmp_path: Path) -> None:
     assert words in _notes(tmp_path, Invented(rewards=("red",), seeds=range(seeds)))
 
 
-def test_one_seed_is_told_as_such(tmp_path: Path) -> None:
+def test_one_seed_is_reported_as_such(tmp_path: Path) -> None:
     text = _notes(tmp_path, Invented(rewards=("red",), seeds=(0,)))
     assert text.startswith("One seed: intervals come from resampling prompts only.")
 

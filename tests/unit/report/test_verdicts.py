@@ -77,7 +77,7 @@ def test_a_single_method_is_compared_with_nothing() -> None:
     assert not any("best baseline" in line for line in lines)
 
 
-def test_the_threshold_is_told_for_every_other_method() -> None:
+def test_the_threshold_is_reported_for_every_other_method() -> None:
     lines = verdicts(_analysis(replace(WORLD, seed_noise=0.0, video_noise=0.0)), METHODS)
     start = (
         "vader reaches the final reward of diffusion-dpo, the best baseline, after 7 [7, 7] queries, 8.75x "
@@ -133,7 +133,7 @@ def test_missing_methods_are_named() -> None:
     assert verdicts(_analysis(WORLD, leave_out="ddpo"), METHODS)[-1] == "Missing: ddpo."
 
 
-def test_it_is_told_what_others_need_to_reach_the_target() -> None:
+def test_it_is_reported_what_others_need_to_reach_the_target() -> None:
     exact = replace(WORLD, seed_noise=0.0, video_noise=0.0)
     found = verdicts(_analysis(exact, target=Target("diffusion-dpo", 32)), METHODS)
     (line,) = (line for line in found if "had" in line)

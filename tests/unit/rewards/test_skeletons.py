@@ -57,7 +57,7 @@ def test_a_reward_without_weights_is_itself() -> None:
     assert reward_skeleton("brightness", {}).name == "brightness"
 
 
-def test_unknown_sizes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_sizes_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="hf download some/clip"):
         reward_skeleton("aesthetic", {"clip": "hf:some/clip", "head": "pocket/aesthetic/head.safetensors"})

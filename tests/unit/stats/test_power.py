@@ -160,7 +160,7 @@ def test_simulated_power_is_that_of_an_independent_simulation(
     assert simulate_power(Design(*design), 0.6, Variation()) == pytest.approx(power, abs=0.035)
 
 
-def test_the_power_of_three_to_seven_raters_is_told() -> None:
+def test_the_power_of_three_to_seven_raters_is_reported() -> None:
     powers = [simulate_power(Design(40, raters, raters), 0.6, Variation()) for raters in (3, 4, 7)]
     # .18, .25, .48 by another simulation of all raters on all prompts
     assert powers == pytest.approx([0.18, 0.25, 0.48], abs=0.04)

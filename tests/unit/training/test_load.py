@@ -56,7 +56,7 @@ def test_a_run_gets_the_gold_of_its_reward_and_the_share_of_the_prompt(tiny_pipe
     assert load_components(tiny_run(tiny_pipeline, suite=suite), "cpu").gold is None
 
 
-def test_missing_weights_are_told(tmp_path: Path) -> None:
+def test_missing_weights_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="are neither a folder nor a file here"):
         load_components(tiny_run(tmp_path / "nowhere"), "cpu")
 

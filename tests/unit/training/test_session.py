@@ -340,7 +340,7 @@ def test_a_folder_of_another_run_is_refused(make: Make, whole: Whole) -> None:
     assert (whole("base") / "record.json").read_bytes() == held
 
 
-def test_a_backbone_without_weights_is_told_so(make: Make, tmp_path: Path) -> None:
+def test_a_backbone_without_weights_is_named_so(make: Make, tmp_path: Path) -> None:
     suite = make().suite.model_dump()
     del suite["backbone"]["settings"]["weights"]
     with pytest.raises(UserError, match="has no key 'weights'"):

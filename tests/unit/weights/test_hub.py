@@ -80,7 +80,7 @@ def test_repositories_folders_and_files_are_found_in_the_cache(cached: Path) -> 
         ),
     ],
 )
-def test_what_is_missing_is_told_with_size_licence_and_command(
+def test_what_is_missing_is_reported_with_size_licence_and_command(
     cached: Path, name: str, told: str, command: str
 ) -> None:
     for call in (resolve, digest, size):

@@ -41,7 +41,7 @@ def test_a_part_is_a_packaged_folder_or_file(packaged: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["pocket/hps", "pocket/cli", "pocket/clip/", "pocket/", "pocket/../packaged"]
 )
-def test_an_unknown_part_is_told_the_known_ones(packaged: Path, name: str) -> None:
+def test_an_unknown_part_is_answered_with_the_known_ones(packaged: Path, name: str) -> None:
     with pytest.raises(
         UserError, match="are not packaged; choose one of: pocket/aesthetic, pocket/clip, pocket/clip2"
     ):
@@ -55,7 +55,7 @@ def test_a_missing_file_is_named_with_its_remedy(packaged: Path) -> None:
     assert resolve("pocket/clip2").is_dir()
 
 
-def test_a_missing_folder_is_told_too(packaged: Path) -> None:
+def test_a_missing_folder_is_reported_too(packaged: Path) -> None:
     shutil.rmtree(packaged / "aesthetic")
     with pytest.raises(UserError, match=r"head\.safetensors is missing"):
         resolve("pocket/aesthetic")

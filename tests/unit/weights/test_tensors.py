@@ -47,7 +47,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
         read_tensors(tmp_path / "x.pt", "remedy")
 
 
-def test_all_faults_are_told_by_name_and_spare_ones_are_not() -> None:
+def test_all_faults_are_reported_by_name_and_spare_ones_are_not() -> None:
     wanted = {name: tensor.shape for name, tensor in TENSORS.items()}
     assert weight_faults(wanted, TENSORS) == []
     stored = {"b.weight": torch.ones(3), "z": torch.ones(1), "table": torch.ones(1)}
@@ -72,7 +72,7 @@ def test_all_faults_are_told_by_name_and_spare_ones_are_not() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
-def test_what_is_there_in_place_of_weights_is_told(
+def test_what_is_there_in_place_of_weights_is_reported(
     tmp_path: Path, name: str, content: bytes | None, told: str
 ) -> None:
     if content is not None:
@@ -96,7 +96,7 @@ def test_an_object_beside_the_tensors_is_named_with_a_way_to_save_again(
     assert read_tensors(tmp_path / "new.pt", "remedy").keys() == TENSORS.keys()
 
 
-def test_of_many_faults_the_first_are_told() -> None:
+def test_of_many_faults_the_first_are_reported() -> None:
     wanted = {f"{number:04}": torch.Size([1]) for number in range(900)}
     found = weight_faults(wanted, {})
     assert (len(found), found[0], found[-1]) == (13, "lacks 0000", "and 888 more")

@@ -80,7 +80,7 @@ def pseudonym(salt: bytes, platform: str, account: str) -> str:
 def ingest(built: Built, results: Sequence[ResultsFile], salt: bytes) -> IngestResult:
     """Return what ``results``, all files of the study, say.
 
-    A row is a whole answer to one block of the study or refused. An assignment that is told twice, in one
+    A row is a whole answer to one block of the study or refused. An assignment that is reported twice, in one
     file or in two, counts once, as it stands first. The order of submission is that of the platforms' times;
     rows whose time cannot be read come last, in the order of the files.
 
@@ -217,7 +217,7 @@ def _check_names(results: Sequence[ResultsFile]) -> None:
     for table, name in zip(results, names, strict=True):
         if names.count(name) > 1:
             raise UserError(
-                table.name, "is the name of two files", "rename one: answers are told by file and row"
+                table.name, "is the name of two files", "rename one: answers are reported by file and row"
             )
 
 

@@ -162,7 +162,7 @@ def test_more_than_two_arms_are_ranked_and_pairs_stand_in_the_order_of_the_plan(
         assert max(ranking.strengths, key=lambda arm: ranking.strengths[arm]) == "vader"
 
 
-def test_a_pair_without_any_answer_is_told_and_not_passed_over() -> None:
+def test_a_pair_without_any_answer_is_reported_and_not_passed_over() -> None:
     built = made_study(arms=("base", "ddpo", "vader"), blocks={"items": 4, "gold": 0, "repeats": 0})
     missing = {"base", "ddpo"}
     kept = []

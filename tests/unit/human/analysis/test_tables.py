@@ -90,7 +90,7 @@ def test_the_table_for_reading_says_the_same() -> None:
     assert papers.rows[1] == [*table.rows[1], "fidelity 79.0 % [70.0, 85.8]"]
 
 
-def test_flow_and_agreement_are_told() -> None:
+def test_flow_and_agreement_are_reported() -> None:
     flow = dict(flow_table(ANALYSIS).rows)
     assert flow["rows read"] == str(len(ANSWERS) + 1)
     assert flow["refused: unknown block"] == "1"
@@ -100,7 +100,7 @@ def test_flow_and_agreement_are_told() -> None:
     assert ranking_table(ANALYSIS) is None
 
 
-def test_rankings_are_told_with_three_arms_strongest_first() -> None:
+def test_rankings_are_reported_with_three_arms_strongest_first() -> None:
     built = made_study(arms=("base", "ddpo", "vader"), responses=60)
     population = prefer(even_raters(1, built.arms, ["text", "quality"]), "vader", 0.85)
     table = ranking_table(analyse_study(ingest(built, simulate(built, population, 20)), built))

@@ -95,7 +95,7 @@ def test_many_people_who_all_lean_alike_show_their_preference() -> None:
         assert line.endswith("a preference for vader is shown.")
 
 
-def test_people_who_always_take_the_left_video_are_told_of() -> None:
+def test_people_who_always_take_the_left_video_are_reported() -> None:
     # twelve people of one block each: too few answers for the rules that leave people out
     built = made_study(prompts=24, responses=96, blocks={"items": 8, "gold": 0, "repeats": 1, "per_rater": 1})
     honest = simulate(built, even_raters(1, built.arms, ["text", "quality"]), 12)

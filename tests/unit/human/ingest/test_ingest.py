@@ -132,7 +132,7 @@ def refusals(built: Built, **changes: Any) -> list[str]:
     return [one.reason for one in taken(built, [sheet]).ingested.refused]
 
 
-def test_why_a_row_is_refused_is_told(built: Built) -> None:
+def test_why_a_row_is_refused_is_reported(built: Built) -> None:
     other = list(built.key.blocks)[1]
     assert refusals(built) == []
     assert refusals(built, status="Returned") == ["its status says that it was not handed in"]

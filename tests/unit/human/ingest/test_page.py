@@ -120,7 +120,7 @@ CHANGES: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "reason"), CHANGES)
-def test_one_wrong_thing_refuses_all_and_is_told(built: Built, change: Change, reason: str) -> None:
+def test_one_wrong_thing_refuses_all_and_is_reported(built: Built, change: Change, reason: str) -> None:
     sent = copy.deepcopy(perfect(built, block(built)))
     change(sent)
     with pytest.raises(UnreadableError) as caught:

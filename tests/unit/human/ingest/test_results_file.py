@@ -60,7 +60,7 @@ def test_marks_and_line_ends_do_not_matter() -> None:
         assert parse_results("r.csv", data).rows == rows
 
 
-def test_accounts_of_prolific_are_told_from_others() -> None:
+def test_accounts_of_prolific_are_distinguished_from_others() -> None:
     sheets = [Sheet("b", "prolific-5f3a", "1", "{}"), Sheet("b", "anna", "2", "{}")]
     found = parse_results("r.csv", results_file("turkle", sheets)).rows
     assert [(one.platform, one.account) for one in found] == [("prolific", "5f3a"), ("turkle", "anna")]

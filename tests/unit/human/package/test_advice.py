@@ -66,7 +66,7 @@ def test_the_default_study_reaches_the_power_that_it_claims() -> None:
     assert not any("people" in line for line in lines[1:])
 
 
-def test_the_fewest_and_the_most_people_are_told_with_their_power() -> None:
+def test_the_fewest_and_the_most_people_are_reported_with_their_power() -> None:
     blocks = {"items": 10, "gold": 1, "repeats": 1, "per_rater": 3}
     study, design, lines = seen(150, blocks=blocks)
     # .48 and .73 of 10 and 30 people by another simulation
@@ -80,7 +80,7 @@ def test_the_fewest_and_the_most_people_are_told_with_their_power() -> None:
     assert lines[2:] == []
 
 
-def test_that_two_people_find_nothing_is_told_before_they_are_asked() -> None:
+def test_that_two_people_find_nothing_is_reported_before_they_are_asked() -> None:
     blocks = {"items": 12, "gold": 1, "repeats": 1, "per_rater": 20}
     *_, lines = seen(40, responses=360, blocks=blocks)
     assert lines[0].startswith("with 2 people (the fewest) on 40 prompts: no interval and no finding")
@@ -98,7 +98,7 @@ def test_that_two_people_find_nothing_is_told_before_they_are_asked() -> None:
         ({"items": 5, "per_rater": 2}, {"one_sided_items": 14, "watched": 0.0}, ["watching"]),
     ],
 )  # fmt: skip
-def test_rules_that_can_leave_nobody_out_are_told(
+def test_rules_that_can_leave_nobody_out_are_reported(
     blocks: dict[str, int], exclusion: dict[str, Any], idle: list[str]
 ) -> None:
     *_, lines = seen(100, blocks=blocks, exclusion=exclusion)
@@ -106,7 +106,7 @@ def test_rules_that_can_leave_nobody_out_are_told(
     assert [line.removeprefix("the rule on ").partition(" can leave")[0] for line in told_of] == idle
 
 
-def test_answers_that_would_not_count_are_told_with_their_number() -> None:
+def test_answers_that_would_not_count_are_reported_with_their_number() -> None:
     # four prompts are in all of 15 blocks: each of 5 people counts once for a prompt, 20 of 60 answers
     (line,) = [line for line in told(4, responses=60) if "would be paid" in line]
     assert line.startswith("about 40 of 60 answers a question (67%)")

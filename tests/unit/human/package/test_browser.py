@@ -249,7 +249,7 @@ def test_a_block_goes_on_after_a_reload_until_it_is_sent(
     assert kept(browser) == {}
 
 
-def test_another_assignment_begins_anew_and_takes_nothing_away(browser: Any, address: str) -> None:
+def test_another_assignment_begins_again_and_takes_nothing_away(browser: Any, address: str) -> None:
     begin(browser, f"{address}/batch.html?assignmentId=A1")
     skip_pair(browser)
     browser.get(f"{address}/batch.html?assignmentId=A2")

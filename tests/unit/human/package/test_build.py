@@ -215,7 +215,7 @@ def test_another_plan_never_replaces_one(source: Path, built: BuiltPackage) -> N
     assert contents(built.folder) == before
 
 
-def test_the_cost_and_the_raters_are_told(built: BuiltPackage) -> None:
+def test_the_cost_and_the_raters_are_reported(built: BuiltPackage) -> None:
     assert built.blocks == 7
     assert built.raters == 3
     assert built.cost == 7.0
@@ -246,7 +246,7 @@ def test_a_study_that_names_an_arm_to_raters_is_refused(tmp_path: Path, changes:
     assert not (tmp_path / "out").exists()
 
 
-def test_videos_that_are_unlike_are_told_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+def test_videos_that_are_unlike_are_reported_before_anything_is_written(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(source.parent, folder, ignore=shutil.ignore_patterns("out"))
     write_clip(folder / "two" / "3.mp4", 90, frames=6)

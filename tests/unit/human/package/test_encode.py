@@ -73,7 +73,7 @@ def test_size_length_and_speed_become_those_wanted(tmp_path: Path) -> None:
         assert abs(bar - 9.5) <= 2
 
 
-def test_videos_that_differ_are_told_all_at_once(tmp_path: Path) -> None:
+def test_videos_that_differ_are_reported_all_at_once(tmp_path: Path) -> None:
     shapes = [
         (Path("a.mp4"), ALIKE),
         (Path("b.mp4"), ALIKE._replace(width=32)),
@@ -142,7 +142,7 @@ def test_nothing_in_a_file_but_its_size_tells_what_it_shows() -> None:
         assert differing <= {"mdat", "stsz"}, "the pictures and how long each is, and no duration or order"
 
 
-def test_what_is_no_video_is_told(tmp_path: Path) -> None:
+def test_what_is_no_video_is_reported(tmp_path: Path) -> None:
     (tmp_path / "0.mp4").write_bytes(b"no video at all")
     with pytest.raises(UserError, match="cannot be decoded"):
         read_video(tmp_path / "0.mp4")

@@ -1,4 +1,4 @@
-"""Arms have the same scenes, or the study is refused and every lack is told."""
+"""Arms have the same scenes, or the study is refused and every lack is reported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_prompts_narrow_runs(tmp_path: Path) -> None:
     assert "has no held-out sample of a wanted prompt" in told(write_study(tmp_path, arms=NAMES))
 
 
-def test_every_lack_is_told_at_once(tmp_path: Path) -> None:
+def test_every_lack_is_reported_at_once(tmp_path: Path) -> None:
     path = write_study(tmp_path, arms={"unrefined": "one", "b": "two", "c": "three", "d": "four"})
     touch(tmp_path / "one", "0.mp4", "1.mp4")
     touch(tmp_path / "two", "0.mp4")
@@ -133,6 +133,6 @@ def test_a_run_whose_samples_another_run_was_trained_on_is_refused(tmp_path: Pat
     assert "set.yaml: does not exist" in told(path)
 
 
-def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_record_is_reported(tmp_path: Path) -> None:
     write_json(tmp_path / "one" / "record.json", {"version": 1})
     assert "record.json: is no record" in told(write_study(tmp_path))

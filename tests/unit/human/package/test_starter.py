@@ -71,7 +71,7 @@ def test_arms_have_names_that_are_distinct_and_not_on_the_page(
     build_package(study, tmp_path / "out")
 
 
-def test_what_is_wrong_is_told_and_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_what_is_wrong_is_reported_and_nothing_is_overwritten(tmp_path: Path) -> None:
     first, second, prompts = folders(tmp_path, "untouched", "trained")
     path = tmp_path / "study.yaml"
     for one, two, lines, wrong in (

@@ -34,7 +34,7 @@ def test_only_simulated_raters_of_the_server_rehearse(name: str) -> None:
         go([*NAMES, name])
 
 
-def test_too_few_raters_are_told_at_once() -> None:
+def test_too_few_raters_are_reported_at_once() -> None:
     with pytest.raises(UserError, match="2 raters: are too few for 5 blocks at 2 each"):
         go(NAMES[:2])
 
@@ -45,7 +45,7 @@ def test_nothing_left_needs_no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("there", "missing"), [("chromedriver", "Chromium"), ("chromium", "chromedriver")])
-def test_without_chromium_the_remedy_is_told(
+def test_without_chromium_the_remedy_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: str, missing: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name == there else None)

@@ -50,7 +50,7 @@ def test_the_file_is_that_of_the_platform_with_the_pages_own_answers() -> None:
             assert item["dims"] == [[64, 48, 2.0]] * 2
 
 
-def test_the_careless_do_not_watch_and_are_quick_and_a_broken_video_is_told() -> None:
+def test_the_careless_do_not_watch_and_are_quick_and_a_broken_video_is_reported() -> None:
     careless = simulate(BUILT, replace(RATERS, careless=1.0), 6)
     items = [item for one in careless for item in one.items]
     assert max(max(item.watched) for item in items) < 0.5

@@ -11,7 +11,7 @@ from vader_bench.errors import UserError
 from vader_bench.human.serving.accounts import PASSWORDS, kept_accounts
 
 
-def test_the_requester_comes_first_and_simulated_raters_are_told_by_name(tmp_path: Path) -> None:
+def test_the_requester_comes_first_and_simulated_raters_are_reported_by_name(tmp_path: Path) -> None:
     assert re.fullmatch(r"admin rater-(\w{4})-1 rater-\1-2", " ".join(kept_accounts(tmp_path / "a", 2)))
     assert list(kept_accounts(tmp_path / "b", 0, 2)) == ["admin", "SIMULATED-1", "SIMULATED-2"]
 

@@ -69,7 +69,7 @@ def test_it_is_made_again_when_other_packages_are_wanted(
 
 
 @pytest.mark.parametrize("step", ["venv", "pip"])
-def test_a_failure_is_told_and_the_next_try_starts_anew(
+def test_a_failure_is_reported_and_the_next_try_starts_again(
     commands: Commands, tmp_path: Path, step: str
 ) -> None:
     commands.fails = step

@@ -609,7 +609,7 @@ def spoil_video(built: Built, block: str, place: int) -> None:
     write_clip(built.package / "videos" / name, 90, codec="mpeg4")
 
 
-def test_a_video_that_cannot_be_decoded_is_told_and_costs_one_pair(
+def test_a_video_that_cannot_be_decoded_is_reported_and_costs_one_pair(
     environment: Path, tmp_path: Path, browser: Any
 ) -> None:
     built = build(tmp_path, 4)

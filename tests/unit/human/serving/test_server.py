@@ -58,7 +58,7 @@ def serve(built: Built, **offer: Any) -> None:
         ({"simulated": 2, "prolific": "C1"}, "is for rehearsals"),
     ],
 )
-def test_wrong_options_are_told(built: Built, offer: dict[str, Any], wrong: str) -> None:
+def test_wrong_options_are_reported(built: Built, offer: dict[str, Any], wrong: str) -> None:
     with pytest.raises(UserError, match=wrong):
         serve(built, **offer)
 
