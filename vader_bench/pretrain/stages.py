@@ -53,7 +53,7 @@ def _wan_vae(work: Path, out: Path) -> None:
     model = wan_vae.build(teacher, _latents(teacher, work))
     wan_vae.teach_encoder(model, teacher, clips, work, steps=1500)
     wan_vae.teach_decoder(model, _wan_latents(work, out), clips, work, steps=4000)
-    wan_vae.train_together(model, teacher, clips, work, steps=(2500, 400))
+    wan_vae.train_together(model, teacher, clips, work, steps=2500)
     model.eval().save_pretrained(work / "wan-vae")
 
 
