@@ -114,7 +114,7 @@ def method_on(
 ) -> Method:
     """Return ``name`` on ``backbone``, whose adapters, if any, are of another method and go."""
     config = run_of(name, steps=steps)
-    resolved = METHODS.get(name).Config(**(METHOD[name] | {"learning_rate": 1e-6} | settings)).model_dump()
+    resolved = METHODS.get(name).Config(**(METHOD[name] | {"learning_rate": 1e-6} | settings))
     config = config.model_copy(update={"settings": resolved})
     own = replace(parts, backbone=backbone, digests={"bench": f"{id(backbone)}"})
     prompts = prompt_stream(parts.prompts.split("train"), 1)

@@ -17,7 +17,7 @@ __all__ = ["Items", "read_yaml"]
 _DEEPEST = 50
 _MOST_REPEATED = 10_000
 """Values that aliases may add: files say a thing twice, and aliases of aliases a billion times."""
-_LARGEST = 2**63 - 1
+_LARGEST = 2**256 - 1
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {yaml.ScalarNode: "a scalar", yaml.SequenceNode: "a list", yaml.MappingNode: "`key: value` lines"}
 _OTHERS = {_TAG + name for name in ("binary", "merge", "omap", "pairs", "set", "timestamp", "value")}
@@ -221,9 +221,9 @@ def _int(text: str) -> int:
     if found is None:
         raise _unfit(text, "int")
     base = 2 if found[1] else 16 if found[2] else 10
-    number = int(plain, base) if len(plain) <= 70 else _LARGEST + 1  # Python reads no endless digits
+    number = int(plain, base) if len(plain) <= 300 else _LARGEST + 1  # Python reads no endless digits
     if abs(number) > _LARGEST:
-        raise _NotationError(f"is {shown(text)}, a whole number of more than 64 bits", "write a smaller one")
+        raise _NotationError(f"is {shown(text)}, a whole number of more than 256 bits", "write a smaller one")
     return number
 
 

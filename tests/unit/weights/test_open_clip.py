@@ -150,10 +150,16 @@ def test_every_key_that_is_amiss_is_named(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights at all"])
-def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as weights, since it is empty; download it again"),
+        (b"not weights at all", r"cannot be read as weights; give HPS_v2_compressed\.pt"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "hps.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot be read as weights; give HPS_v2_compressed\.pt"):
+    with pytest.raises(UserError, match=message):
         load_open_clip(tmp_path / "hps.pt", TINY)
 
 
