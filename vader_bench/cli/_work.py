@@ -23,7 +23,12 @@ from vader_bench.training.session import execute
 
 __all__ = ["command_line", "counted", "failed", "work"]
 
-_FINISHED, _UNTRAINED, _TRAINED = "finished already", "of the base model", "trained"
+_FINISHED, _TRAINED_ALREADY, _UNTRAINED, _TRAINED = (
+    "finished already",
+    "trained already",
+    "of the base model",
+    "trained",
+)
 
 _INTERRUPTED_SECONDS = 3.0
 """Who has pressed Ctrl-C waits no longer for a store."""
@@ -56,7 +61,7 @@ def work(
     console, devices = Console(stderr=True), worker_devices(workers)
     with files.alone(folder), make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
-        trained = {} if fresh else find_trainings(folder.parent.parent)
+        trained = {} if fresh else find_trainings(folder.parent.parent, display.note)
         display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))
         left = [job for job in jobs if not RunFolder(job.folder).finished]
         do = partial(execute, command=command)
@@ -87,6 +92,9 @@ def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence
         return _FINISHED
     if job.config.method == BASE:
         return _UNTRAINED
+    held = RunFolder(job.folder)
+    if held.trained and not held.load_training().taken_from:
+        return _TRAINED_ALREADY  # it was interrupted while it was measured
     taken_from = take_training(job.config, job.folder, device, trained)
     return f"taken from {taken_from}" if taken_from else _TRAINED
 
@@ -94,8 +102,9 @@ def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence
 def counted(words: Sequence[str]) -> str:
     """Return a line with where all trainings come from: ``3 runs: 2 taken from fig7, 1 trained``."""
     counts = Counter(words)
-    taken = sorted(word for word in counts if word not in {_FINISHED, _UNTRAINED, _TRAINED})
-    told = [f"{counts[word]} {word}" for word in (_FINISHED, _UNTRAINED, *taken) if counts[word]]
+    fixed = (_FINISHED, _TRAINED_ALREADY, _UNTRAINED)
+    taken = sorted(word for word in counts if word not in {*fixed, _TRAINED})
+    told = [f"{counts[word]} {word}" for word in (*fixed, *taken) if counts[word]]
     runs = f"{len(words)} {'run' if len(words) == 1 else 'runs'}"
     return f"{runs}: {', '.join([*told, f'{counts[_TRAINED]} {_TRAINED}'])}"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
+from vader_bench.errors import UserError
 from vader_bench.evaluation.looks import looks
 from vader_bench.records.folder import TRAINING_NAME, RunFolder
 from vader_bench.records.trained import AdapterPoint, Training
@@ -20,12 +21,21 @@ _RUNS = f"*/*/runs/*/{TRAINING_NAME}"
 """Below the folder of all results: ``<experiment>/<suite>/runs/<run>/``."""
 
 
-def find_trainings(results: Path) -> dict[str, list[RunFolder]]:
-    """Return the runs below ``results`` that are trained, by the key of their training."""
+def find_trainings(results: Path, warn: Callable[[str], None]) -> dict[str, list[RunFolder]]:
+    """Return the runs below ``results`` that are trained, by the key of their training.
+
+    Args:
+        results: the folder of all results.
+        warn: called with a line for each run that cannot be read: a damaged one of another experiment, or
+            one of a newer version, is no reason to stop this one.
+    """
     found: dict[str, list[RunFolder]] = {}
     for path in sorted(results.glob(_RUNS)):
         run = RunFolder(path.parent)
-        found.setdefault(run.load_training().key, []).append(run)
+        try:
+            found.setdefault(run.load_training().key, []).append(run)
+        except UserError as error:
+            warn(f"warning: its training is taken by no other run: {error}")
     return found
 
 

@@ -15,6 +15,7 @@ from vader_bench.experiment.job import Job
 from vader_bench.files import write_text
 from vader_bench.launch.display import Failure
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.trained import Training
 
 
 @pytest.mark.parametrize(("finished", "launched"), [([], [[1, 2]]), ([1], [[2]]), ([1, 2], [])])
@@ -40,6 +41,18 @@ def test_workers_get_the_runs_that_are_not_finished(
     assert given == launched
     already = f"{len(finished)} finished already, " if finished else ""
     assert f"2 runs: {already}{2 - len(finished)} trained" in capsys.readouterr().err
+
+
+def test_a_run_that_was_interrupted_while_it_was_measured_is_not_counted_as_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_work, "launch", lambda *_: [])
+    folder = tmp_path / "small" / "tiny"
+    job = Job(run_config(), folder / "runs" / "1")
+    with RunFolder(job.folder).open(job.config) as run:
+        run.end_training(Training(key="k", points=[], metrics_bytes=0))
+    _work.work([job], folder, 1, "http://127.0.0.1:9")
+    assert "1 run: 1 trained already, 0 trained" in capsys.readouterr().err
 
 
 def test_a_line_says_where_all_trainings_come_from() -> None:

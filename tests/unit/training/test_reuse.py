@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,20 @@ def results(tiny_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def take(config: RunConfig, results: Path, to: Path) -> str:
-    return take_training(config, folder_of(to, config), "cpu", find_trainings(results))
+    return take_training(config, folder_of(to, config), "cpu", find_trainings(results, pytest.fail))
+
+
+def test_a_training_that_cannot_be_read_is_said_and_stops_no_other(
+    results: Path, tiny_pipeline: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    damaged = tmp_path / "results" / "broken" / "tiny" / "runs" / "vader-red-seed1"
+    files.write_text(damaged / "training.json", '{"version": 99}')
+    said: list[str] = []
+    found = find_trainings(tmp_path / "results", said.append)
+    assert [run.path.parents[2].name for runs in found.values() for run in runs] == ["figure"]
+    (line,) = said
+    assert line.startswith(f"warning: its training is taken by no other run: {damaged / 'training.json'}")
 
 
 def comparable(folder: Path) -> dict[str, Any]:
