@@ -22,13 +22,13 @@ from vader_bench.seeding import torch_stream
 from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
-    load_tokenizer,
     require_equal,
     require_parts,
     tokenize,
 )
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
+from vader_bench.weights.tokenizers import read_tokenizer
 
 __all__ = ["Ltx", "LtxFactory", "LtxSettings"]
 
@@ -192,7 +192,7 @@ class LtxFactory(BackboneFactory):
             load_network(LTXVideoTransformer3DModel, folder / "transformer"),
             vae,
             load_network(T5EncoderModel, folder / "text_encoder"),
-            load_tokenizer(folder / "tokenizer"),
+            read_tokenizer(folder / "tokenizer"),
             schedule=schedule,
             latent_shape=latent_shape,
             wanted=wanted,
@@ -200,7 +200,7 @@ class LtxFactory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        limit, tokenizer = _settings(settings).tokens, load_tokenizer(resolve(weights) / "tokenizer")
+        limit, tokenizer = _settings(settings).tokens, read_tokenizer(resolve(weights) / "tokenizer")
         return lambda prompt: tokenize(tokenizer, [prompt], limit, clean=str)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:

@@ -24,12 +24,12 @@ from vader_bench.errors import UserError, shown
 from vader_bench.weights.pipeline_folder import (
     config_number,
     load_network,
-    load_tokenizer,
     read_table,
     require_parts,
 )
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import read_sizes
+from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
 
 __all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
 
@@ -133,7 +133,7 @@ class ModelScopeFactory(BackboneFactory):
             unet,
             vae,
             load_network(CLIPTextModel, folder / "text_encoder"),
-            load_tokenizer(folder / "tokenizer", CLIPTokenizer),
+            read_tokenizer(folder / "tokenizer", CLIPTokenizer),
             schedule,
             _latent_shape(unet.config, vae.config, wanted),
         )
@@ -142,7 +142,7 @@ class ModelScopeFactory(BackboneFactory):
         """Return what refuses prompts that are too long; see the base class."""
         del settings
         folder = resolve(weights)
-        tokenizer = load_tokenizer(folder / "tokenizer", CLIPTokenizer)
+        tokenizer = read_tokenizer(folder / "tokenizer", CLIPTokenizer)
         limit = int(read_table(folder / _SIZES["text_encoder"]).get("max_position_embeddings", 77))
         return lambda prompt: _tokens(tokenizer, [prompt], limit)
 
@@ -196,10 +196,7 @@ def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], places: int) -> li
     """
     limit = min(tokenizer.model_max_length, places)
     tokens: list[list[int]] = tokenizer(list(prompts), padding="max_length", max_length=limit).input_ids
-    for prompt, row in zip(prompts, tokens, strict=True):
-        if len(row) > limit:
-            wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
-            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    refuse_long(prompts, tokens, limit)
     return tokens
 
 

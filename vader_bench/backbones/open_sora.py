@@ -22,11 +22,10 @@ from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
 from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow_open_sora import open_sora_schedule
-from vader_bench.errors import UserError, shown
+from vader_bench.errors import UserError
 from vader_bench.weights.pipeline_folder import (
     fill,
     load_network,
-    load_tokenizer,
     read_table,
     read_weights,
     require_equal,
@@ -34,6 +33,7 @@ from vader_bench.weights.pipeline_folder import (
 )
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import local_folder, read_sizes
+from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
 
 __all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
 
@@ -177,7 +177,7 @@ class OpenSoraFactory(BackboneFactory):
         text_encoder = load_network(T5EncoderModel, places["text_encoder"])
         texts = {"transformer.caption_channels": config.caption_channels}
         require_equal(folder, texts | {"text_encoder.d_model": text_encoder.config.d_model})
-        tokenizer = load_tokenizer(places["tokenizer"])
+        tokenizer = read_tokenizer(places["tokenizer"])
         if len(tokenizer) > text_encoder.config.vocab_size:
             wrong = f"knows {len(tokenizer)} tokens, the text encoder {text_encoder.config.vocab_size}"
             raise UserError(str(places["tokenizer"]), wrong, "give the tokenizer of the text encoder")
@@ -188,7 +188,7 @@ class OpenSoraFactory(BackboneFactory):
         wanted = _settings(settings)
         places = _places(resolve(weights), wanted)
         limit = _read_config(STDiT3Config, places["transformer"]).model_max_length
-        tokenizer = load_tokenizer(places["tokenizer"])
+        tokenizer = read_tokenizer(places["tokenizer"])
         return lambda prompt: _tokens(tokenizer, [prompt], wanted.suffix, limit)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
@@ -223,10 +223,7 @@ def _tokens(tokenizer: Any, prompts: Sequence[str], suffix: str, limit: int) -> 
     """
     cleaned = [clean_prompt(prompt + suffix) for prompt in prompts]
     found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
-    for prompt, row in zip(prompts, found.input_ids, strict=True):
-        if len(row) > limit:
-            wrong = f"has {len(row)} tokens with what is put after it, the denoiser reads {limit}"
-            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    refuse_long(prompts, found.input_ids, limit, "tokens with what is put after it, the denoiser")
     return found
 
 

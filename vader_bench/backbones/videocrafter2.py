@@ -30,10 +30,10 @@ from vader_bench.backbones.videocrafter2_keys import (
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping, rule
 from vader_bench.diffusion.schedule import NoiseSchedule
-from vader_bench.errors import ExitCode, UserError, shown
+from vader_bench.errors import ExitCode, UserError
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import local_folder
-from vader_bench.weights.tokenizers import read_tokenizer
+from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
 
 __all__ = [
     "FirstStageConfig", "TextConfig", "VideoCrafter2", "VideoCrafter2Config", "VideoCrafter2Factory",
@@ -341,10 +341,7 @@ def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], limit: int) -> lis
         UserError: a prompt has more tokens than ``limit``.
     """
     rows: list[list[int]] = tokenizer(list(prompts)).input_ids
-    for prompt, row in zip(prompts, rows, strict=True):
-        if len(row) > limit:
-            wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
-            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    refuse_long(prompts, rows, limit)
     return rows
 
 

@@ -21,7 +21,6 @@ from vader_bench.errors import UserError
 from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
-    load_tokenizer,
     plain_text,
     require_equal,
     require_parts,
@@ -29,6 +28,7 @@ from vader_bench.weights.pipeline_folder import (
 )
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
+from vader_bench.weights.tokenizers import read_tokenizer
 
 __all__ = ["Experts", "Wan", "WanFactory", "WanSettings", "clean_prompt"]
 
@@ -198,7 +198,7 @@ class WanFactory(BackboneFactory):
             experts[0] if boundary is None else Experts(experts[0], experts[1], boundary).eval(),
             load_network(AutoencoderKLWan, folder / "vae"),
             load_network(UMT5EncoderModel, folder / "text_encoder"),
-            load_tokenizer(folder / "tokenizer"),
+            read_tokenizer(folder / "tokenizer"),
             schedule=schedule,
             latent_shape=latent_shape,
             tokens=wanted.tokens,
@@ -206,7 +206,7 @@ class WanFactory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        limit, tokenizer = _settings(settings).tokens, load_tokenizer(resolve(weights) / "tokenizer")
+        limit, tokenizer = _settings(settings).tokens, read_tokenizer(resolve(weights) / "tokenizer")
         return lambda prompt: tokenize(tokenizer, [prompt], limit, clean_prompt)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:

@@ -33,6 +33,7 @@ from vader_bench.config.rules import (
     with_heldout,
 )
 from vader_bench.config.yamlfile import AtFaultError, nearest, rule
+from vader_bench.errors import UserError
 
 __all__ = [
     "METHOD", "ArmEntry", "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig",
@@ -128,8 +129,7 @@ class SuiteConfig(RecordedAsWritten, Strict):
     evaluation_batch: int = Field(default=16, ge=1)
     """Videos sampled, decoded and judged at a time at looks; ``plan`` counts the memory that they need."""
     methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
-    """Settings by method name, where an experiment does not say otherwise. Left out of what is written where
-    there are none, as ``memory``."""
+    """Settings by method name, where an experiment does not say otherwise; none are not written."""
     memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
     """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
 
@@ -171,6 +171,18 @@ class SuiteConfig(RecordedAsWritten, Strict):
         if bare and "default" not in prompts:
             raise rule(f"names no prompt set for the reward {bare[0]!r}", "add the key `default`")
         return prompts
+
+    def backbone_weights(self) -> tuple[str, dict[str, Any]]:
+        """Return the weights of the backbone, and its other settings.
+
+        Raises:
+            UserError: none are named.
+        """
+        settings = dict(self.backbone.settings)
+        if isinstance(name := settings.pop("weights", None), str):
+            return name, settings
+        wrong = "has no key 'weights'"
+        raise UserError("backbone.settings", wrong, "name a folder or packaged weights there")
 
     def prompts_for(self, reward: str) -> str:
         """Return the prompt set that goes with ``reward``."""
@@ -274,8 +286,7 @@ class EvaluationConfig(Strict):
     """When and on what a run is evaluated. Evaluation costs no budget."""
 
     every: Annotated[int, AfterValidator(even)] = Field(ge=2)
-    """Reward queries between two looks; even, so that a pair is never cut. Every method is looked at after
-    exactly so many: a multiple of the rounds of all arms, since a look would cut the others."""
+    """Reward queries between two looks: even, and a multiple of each arm's round, so that none is cut."""
     prompts: int = Field(ge=1)
     """Most prompts per split at each look along the run: the first ones of the split."""
     splits: Splits
@@ -293,6 +304,11 @@ class EvaluationConfig(Strict):
     measure: MeasureConfig = Field(default=MeasureConfig(), exclude_if=_is_default)
     """What else is measured, beside rewards, diversity and motion."""
 
+    @property
+    def curve_samples(self) -> int:
+        """Return the videos of a held-out prompt that both looks on the way and those at the ends have."""
+        return min(self.samples, self.measure.samples_along)
+
 
 class TargetConfig(Strict):
     """What one arm had reached after some of its budget."""
@@ -309,8 +325,7 @@ class ExperimentConfig(Strict):
     experiment: Name
     question: str
     compares: Annotated[list[str], BeforeValidator(listed), AfterValidator(distinct)] = ["method"]
-    """All in which two arms of the experiment may differ: ``method`` (with its settings), or settings and
-    keys of the suite by name, such as ``k`` or ``decode_frames``."""
+    """What two arms may differ in: ``method`` with its settings, or settings and keys of the suite by name."""
     suite: str
     """A packaged suite, or the path of a suite file, relative to the experiment's file."""
     rewards: Annotated[list[str], AfterValidator(distinct)] = Field(min_length=1)
@@ -326,8 +341,7 @@ class ExperimentConfig(Strict):
     paper: Literal["table1", "truncation", "memory", "diversity"] | None = None
     """A table of the VADER paper to show beside the results."""
     must_improve: bool = False
-    """Whether every method has to raise the held-out reward, with an interval above zero: if one does
-    not, the command that ran the experiment says so and fails."""
+    """Whether the command fails unless every method raises the held-out reward, by interval."""
     quick: dict[str, Any] = {}
     """Fields replaced by ``--quick``, merged deeply; the name gets ``-quick`` at its end."""
 

@@ -19,12 +19,12 @@ def judged_frames(suite: SuiteConfig, runs: Sequence[RunConfig]) -> dict[str, li
     There is an entry for each number of frames that their arms decode, where that matters. Where nobody knows
     the sizes of a network without its weights, that is what is said.
     """
-    settings = dict(suite.backbone.settings)
+    weights, settings = suite.backbone_weights()
     said: dict[str, list[str]] = {}
     for name in dict.fromkeys(run.reward for run in runs):
         component = suite.rewards[name]
         try:
-            total = BACKBONES.get(suite.backbone.family).skeleton(**settings).frames
+            total = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings).frames
             reward = reward_skeleton(component.family, dict(component.settings))
         except UserError as error:
             said[name] = [f"not known before the weights are here ({error.given} {error.wrong})"]

@@ -18,7 +18,6 @@ from vader_bench.budget.memory import LiveBytes
 from vader_bench.budget.metering import PLAIN_ATTENTION
 from vader_bench.config.schema import MemoryConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
-from vader_bench.errors import UserError
 from vader_bench.rewards.skeletons import reward_skeleton
 
 __all__ = ["Call", "Cost", "Skeletons"]
@@ -133,10 +132,7 @@ class Skeletons:
     def __init__(
         self, suite: SuiteConfig, rewards: Sequence[str], rank: int, like: Skeletons | None = None
     ) -> None:
-        settings = dict(suite.backbone.settings)
-        weights = settings.pop("weights", None)
-        if not isinstance(weights, str):
-            raise UserError("backbone.settings", "has no key 'weights'", "name weights there")
+        weights, settings = suite.backbone_weights()
         self.backbone = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings)
         self._saving = with_memory_switches(self.backbone, _without_values(suite.memory))
         self._offloading = suite.memory.offload_activations

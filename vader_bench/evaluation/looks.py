@@ -62,12 +62,10 @@ def looks_of_curve(config: RunConfig) -> list[Look]:
     Of the base model, which has more samples for best-of-N, those videos count that a method is looked at
     with on its way.
     """
-    evaluation = config.evaluation
     if config.method != BASE:
         return looks(config)
-    samples = min(evaluation.samples, evaluation.measure.samples_along)
-    along = Look(0, HELDOUT, evaluation.prompts, samples)
-    return [*looks(config), along]
+    evaluation = config.evaluation
+    return [*looks(config), Look(0, HELDOUT, evaluation.prompts, evaluation.curve_samples)]
 
 
 def scaled_looks(config: RunConfig) -> list[Look]:

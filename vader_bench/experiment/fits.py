@@ -77,15 +77,18 @@ def _readers(
     suite: SuiteConfig, rewards: Sequence[str], faults: list[Fault | UserError]
 ) -> list[PromptReader]:
     """Return what reads prompts, of those models that are here; faults of theirs go to ``faults``."""
-    settings = dict(suite.backbone.settings)
-    weights, factory = settings.pop("weights", None), BACKBONES.get(suite.backbone.family)
     found: list[PromptReader | None] = []
-    if isinstance(weights, str) and _is_here(suite.backbone):
-        found.append(_attempt(lambda: factory.reader(weights, **settings), faults))
+    if _is_here(suite.backbone):
+        found.append(_attempt(lambda: _backbone_reader(suite), faults))
     components = [suite.rewards[name] for name in dict.fromkeys(rewards)]
     components += [measure for name in dict.fromkeys(rewards) for measure in suite.measures_for(name)]
     found += [_attempt(_reader_of(each), faults) for each in components if _is_here(each)]
     return [reader for reader in found if reader is not None]
+
+
+def _backbone_reader(suite: SuiteConfig) -> PromptReader | None:
+    weights, settings = suite.backbone_weights()
+    return BACKBONES.get(suite.backbone.family).reader(weights, **settings)
 
 
 def _reader_of(component: ComponentConfig) -> Callable[[], PromptReader | None]:
@@ -146,11 +149,8 @@ def _reward_faults(suite: SuiteConfig, rewards: Sequence[str]) -> Iterator[Fault
 
 def _skeleton(suite: SuiteConfig) -> Backbone | None:
     """Return the backbone without values; ``None`` where it takes its weights to make one."""
-    settings = dict(suite.backbone.settings)
-    weights, factory = settings.pop("weights", None), BACKBONES.get(suite.backbone.family)
-    if not isinstance(weights, str):
-        remedy = "name a folder or packaged weights there"
-        raise UserError("backbone.settings", "has no key 'weights'", remedy)
+    weights, settings = suite.backbone_weights()
+    factory = BACKBONES.get(suite.backbone.family)
     if type(factory).skeleton is BackboneFactory.skeleton:
         return None
     try:

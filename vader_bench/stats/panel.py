@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from vader_bench.config.names import BASE, HELDOUT
+from vader_bench.config.schema import EvaluationConfig
 from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray
@@ -135,10 +136,9 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
     looks = list(_by_queries(record, HELDOUT).values())
     videos = _shared_videos(looks)
     if record.method == BASE:
-        asked = record.config["evaluation"]
-        along = _prompts(videos)[: asked["prompts"]]
-        samples = min(asked["samples"], asked.get("measure", {}).get("samples_along", 1))
-        videos = [(prompt, sample) for prompt, sample in videos if prompt in along and sample < samples]
+        asked = EvaluationConfig.model_validate(record.config["evaluation"])
+        along = _prompts(videos)[: asked.prompts]
+        videos = [video for video in videos if video[0] in along and video[1] < asked.curve_samples]
     means = [_means(look, videos) for look in looks]
     return [(look, float(np.mean(values))) for look, values in zip(looks, means, strict=True) if values]
 

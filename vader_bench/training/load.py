@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.backbones.memory import with_memory_switches
 from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
-from vader_bench.errors import UserError
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.training.identity import input_digests
@@ -61,12 +60,7 @@ def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
     Raises:
         UserError: weights are missing or faulty, or settings do not fit the family.
     """
-    settings = dict(suite.backbone.settings)
-    name = settings.pop("weights", None)
-    if not isinstance(name, str):
-        raise UserError(
-            "backbone.settings", "has no key 'weights'", "name a folder or packaged weights there"
-        )
+    name, settings = suite.backbone_weights()
     backbone = BACKBONES.get(suite.backbone.family).load(resolve(name), **settings)
     return with_memory_switches(backbone, suite.memory).to(device)
 

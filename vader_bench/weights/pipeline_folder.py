@@ -11,19 +11,18 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.files import read_json
 from vader_bench.weights.tensors import UNREADABLE, read_tensors, weight_faults
-from vader_bench.weights.tokenizers import read_tokenizer
+from vader_bench.weights.tokenizers import refuse_long
 
 __all__ = [
     "config_number",
     "fill",
     "latent_sizes",
     "load_network",
-    "load_tokenizer",
     "plain_text",
     "read_table",
     "read_weights",
@@ -98,15 +97,6 @@ def load_network(kind: Any, folder: Path) -> Any:
     return network.requires_grad_(False).eval()
 
 
-def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> Any:
-    """Return the tokenizer in ``folder``, by default of whatever class it was saved from.
-
-    Raises:
-        UserError: see ``read_tokenizer``.
-    """
-    return read_tokenizer(folder, kind)
-
-
 def config_number(config: Mapping[str, Any], key: str, source: str) -> float:
     """Return the number ``key`` of a network's configuration.
 
@@ -140,10 +130,7 @@ def tokenize(
     """
     cleaned = [clean(prompt) for prompt in prompts]
     found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
-    for prompt, row in zip(prompts, found.input_ids, strict=True):
-        if len(row) > limit:
-            wrong = f"has {len(row)} tokens, the text encoder reads {limit}"
-            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+    refuse_long(prompts, found.input_ids, limit)
     return torch.tensor(found.input_ids), torch.tensor(found.attention_mask).bool()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vader_bench.errors import UserError
+from vader_bench.errors import UserError, shown
 from vader_bench.files import read_json, read_text
 from vader_bench.weights.pretrained import quiet_transformers
+from vader_bench.weights.tensors import UNREADABLE
 
-__all__ = ["read_tokenizer"]
+__all__ = ["read_tokenizer", "refuse_long"]
 
 _TABLES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -17,16 +19,20 @@ _TABLES = (
 _REMEDY = "copy the tokenizer's folder there again, whole, as save_pretrained wrote it"
 
 
-def read_tokenizer(folder: Path, kind: Any) -> Any:
+def read_tokenizer(folder: Path, kind: Any = None) -> Any:
     """Return the tokenizer in ``folder``.
 
     Args:
         folder: what its ``save_pretrained`` wrote. Nothing is downloaded.
-        kind: class of transformers.
+        kind: class of transformers; by default the one it was saved from.
 
     Raises:
         UserError: the folder holds none, or a file of it is cut or of another form.
     """
+    if kind is None:
+        from transformers import AutoTokenizer
+
+        kind = AutoTokenizer
     for name in _TABLES:
         path = folder / name
         if path.exists() and not isinstance(read_json(path), dict):
@@ -36,10 +42,32 @@ def read_tokenizer(folder: Path, kind: Any) -> Any:
     try:
         with quiet_transformers():
             return kind.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises no narrower one
+    except Exception as error:
+        if type(error) is not Exception and not isinstance(error, UNREADABLE):
+            raise  # a fault of this program; the tokenizers library raises a bare Exception for its files
         lines = str(error).strip().splitlines() or [type(error).__name__]
         wrong = f"cannot be loaded as a tokenizer ({lines[0][:200]})"
         raise UserError(str(folder), wrong, _REMEDY) from error
+
+
+def refuse_long(
+    prompts: Sequence[str], rows: Sequence[Sequence[int]], limit: int, what: str = "tokens, the text encoder"
+) -> None:
+    """Refuse prompts whose tokens a network does not read to the end.
+
+    Args:
+        prompts: B of them.
+        rows: their tokens, not cut.
+        limit: how many the network reads.
+        what: the tokens, and who reads them.
+
+    Raises:
+        UserError: a prompt has more tokens than ``limit``.
+    """
+    for prompt, row in zip(prompts, rows, strict=True):
+        if len(row) > limit:
+            wrong = f"has {len(row)} {what} reads {limit}"
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
 
 
 def _require_merges(folder: Path) -> None:

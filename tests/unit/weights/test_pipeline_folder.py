@@ -17,12 +17,12 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.weights.pipeline_folder import (
     latent_sizes,
     load_network,
-    load_tokenizer,
     read_table,
     require_equal,
     require_parts,
     tokenize,
 )
+from vader_bench.weights.tokenizers import read_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_folder_without_weights_or_tokenizer_is_refused(transformer: Path) -> 
     assert error.value.exit_code is ExitCode.MISSING
     (transformer / "config.json").unlink()
     with pytest.raises(UserError, match="transformer: cannot be loaded"):
-        load_tokenizer(transformer)
+        read_tokenizer(transformer)
     with pytest.raises(UserError, match=r"'vae', 'tokenizer'; give a folder with .*, as XPipeline has them"):
         require_parts(transformer.parent, ["transformer", "vae", "tokenizer"], "XPipeline")
 
@@ -146,7 +146,7 @@ def test_a_table_is_a_table(tmp_path: Path) -> None:
 
 
 def test_texts_are_cleaned_as_the_pipelines_do(saved: Path) -> None:
-    tokenizer = load_tokenizer(saved / "tokenizer")
+    tokenizer = read_tokenizer(saved / "tokenizer")
     ids, words = tokenize(tokenizer, [" a  &amp;lt; b\n", "a < b", ""], 12)
     assert ids.shape == words.shape == (3, 12)
     assert torch.equal(ids[0], ids[1])
