@@ -325,7 +325,7 @@ class ExperimentConfig(Strict):
     experiment: Name
     question: str
     compares: Annotated[list[str], BeforeValidator(listed), AfterValidator(distinct)] = ["method"]
-    """What two arms may differ in: ``method`` with its settings, or settings and keys of the suite by name."""
+    """What arms may differ in: ``method`` with its settings, or settings and keys of the suite by name."""
     suite: str
     """A packaged suite, or the path of a suite file, relative to the experiment's file."""
     rewards: Annotated[list[str], AfterValidator(distinct)] = Field(min_length=1)
