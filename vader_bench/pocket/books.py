@@ -6,10 +6,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its folders are imported at first use: `check` needs none
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.ndimage import maximum_filter
 
 from vader_bench.pocket.oracle import VISIBLE, brightest, look
 from vader_bench.pocket.shapes import Field
@@ -49,9 +48,9 @@ class _Templates(NamedTuple):
 def shows_book(video: Field) -> NDArray[np.bool_]:
     """Return for each frame of ``video`` [F, H, W, 3] in [0, 1] whether a book is in it: [F].
 
-    Measured on 160 drawn clips of each kind: where a book rests beside the actor, 99.5 % of the frames are
-    seen to show one; where the actor is a book, 96 %, most of the others while it spins or flaps. Without a
-    book one is seen in 0.1 % of the frames, beside a cup in 0.3 %, on a bus in none.
+    Measured on 160 drawn clips of each kind: where a book rests beside the actor, 97 % of the frames are
+    seen to show one (beside a bus 89 %), though the actor hides it in some; where the actor is a book, 97 %.
+    Without a book one is seen in 0.1 % of the frames, beside a cup in 0.1 %, on a bus in 0.2 %.
     """
     enough = _ENOUGH_ON_A_BUS if look(video).noun == "bus" else _ENOUGH
     return book_likeness(video) >= enough
@@ -86,7 +85,7 @@ def book_likeness(video: Field) -> Field:
 def _best_places(coloured: Field, spectra: NDArray[np.complex64]) -> NDArray[np.intp]:
     """Return how far down and across from the middle each template fits each frame best: [F, T, 2]."""
     side = spectra.shape[-2]
-    fit = irfft2(rfft2(coloured, (side, side))[:, None] * spectra, (side, side))
+    fit = scipy.fft.irfft2(scipy.fft.rfft2(coloured, (side, side))[:, None] * spectra, (side, side))
     best = fit.reshape(*fit.shape[:2], -1).argmax(axis=-1)
     shifts = np.stack(np.unravel_index(best, (side, side)), axis=-1)
     wrapped = np.where(shifts > side // 2, shifts - side, shifts)
@@ -106,14 +105,14 @@ def _windows(picture: Field, where: NDArray[np.intp]) -> Field:
 def _templates() -> _Templates:
     where = _template_poses()
     whole, cover = (draw("book", ACTOR_RADIUS, where) for draw in (render_silhouette, render_mask))
-    margin = maximum_filter(whole, (0, 2 * _MARGIN + 1, 2 * _MARGIN + 1)) - whole
+    margin = scipy.ndimage.maximum_filter(whole, (0, 2 * _MARGIN + 1, 2 * _MARGIN + 1)) - whole
     cover, pages, margin = (
         part / part.sum(axis=(1, 2), keepdims=True) for part in (cover, whole - cover, margin)
     )
     wanted = cover - 0.5 * pages - 0.5 * margin
     # so wide that a template at one edge of the picture does not meet what is at the other
-    side = next_fast_len(SIZE + SIZE // 2, real=True)
-    return _Templates(cover, pages, margin, np.conj(rfft2(wanted.astype(np.float32), (side, side))))
+    side = scipy.fft.next_fast_len(SIZE + SIZE // 2, real=True)
+    return _Templates(cover, pages, margin, np.conj(scipy.fft.rfft2(wanted.astype(np.float32), (side, side))))
 
 
 def _template_poses() -> list[Pose]:

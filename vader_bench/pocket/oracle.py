@@ -12,8 +12,8 @@ from functools import cache
 from hashlib import blake2b
 
 import numpy as np
+import scipy  # its folders are imported at first use: `check` needs none
 from numpy.typing import NDArray
-from scipy.ndimage import shift
 
 from vader_bench.pocket.shapes import Field
 from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption
@@ -173,7 +173,7 @@ def _centre(masks: Field) -> Field:
     rows, columns = np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5
     dy = SIZE / 2 - float((masks.sum(axis=(0, 2)) * rows).sum()) / total
     dx = SIZE / 2 - float((masks.sum(axis=(0, 1)) * columns).sum()) / total
-    moved: Field = shift(masks, (0, round(dy), round(dx)), order=0)
+    moved: Field = scipy.ndimage.shift(masks, (0, round(dy), round(dx)), order=0)
     return moved
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its folders are imported at first use: `check` needs none
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from vader_bench.pocket.vocabulary import Caption
 
@@ -66,7 +66,7 @@ def apply_style(pictures: Pictures, style: Style, rng: np.random.Generator) -> P
     out = grey + (pictures - grey) * style.saturation
     out = 0.5 + (out - 0.5) * style.contrast + style.brightness
     if style.blur > 0:
-        out = gaussian_filter(out, (0, style.blur, style.blur, 0))
+        out = scipy.ndimage.gaussian_filter(out, (0, style.blur, style.blur, 0))
     if style.noise > 0:
         out = out + rng.normal(0, style.noise, out.shape)
     clipped: Pictures = np.clip(out, 0, 1).astype(np.float32)

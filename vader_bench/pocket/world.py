@@ -37,15 +37,18 @@ SIZE = 64
 """Width and height of a frame in pixels."""
 FRAMES = 8
 """Frames of a clip."""
-ACTOR_RADIUS = 15.5
-"""Half the size of an actor in pixels, on average and before its action changes it."""
+ACTOR_RADIUS = 19.0
+"""Half the size of an actor in pixels, before its own size is drawn and its action changes it."""
 PROP_RADIUS = 9.0
 """Half the size of a resting prop in pixels."""
 
+_REACH = 12.0
+"""Pixels to either side that a moving actor goes."""
+
 PALETTE: dict[str, tuple[float, float, float]] = {
     "red": (0.88, 0.14, 0.16),
-    "orange": (0.97, 0.52, 0.08),
-    "yellow": (0.96, 0.87, 0.12),
+    "orange": (0.97, 0.46, 0.06),
+    "yellow": (0.97, 0.92, 0.14),
     "green": (0.10, 0.62, 0.20),
     "blue": (0.12, 0.32, 0.90),
     "purple": (0.60, 0.14, 0.74),
@@ -130,9 +133,9 @@ def _pose(clip: Clip, frame: int) -> Pose:
     x, y = clip.x, clip.y
     match clip.caption.action:
         case "moving left":
-            return Pose(x + 15 - 30 * t, y)
+            return Pose(x + _REACH - 2 * _REACH * t, y)
         case "moving right":
-            return Pose(x - 15 + 30 * t, y)
+            return Pose(x - _REACH + 2 * _REACH * t, y)
         case "jumping":
             return Pose(x, y + 6 - 20 * np.sin(np.pi * t))
         case "spinning":

@@ -29,7 +29,7 @@ from vader_bench.seeding import numpy_stream, torch_stream
 __all__ = ["BASES", "SAMPLER_STEPS", "BaseName", "Request", "draw_captions", "load", "load_phase", "sample"]
 
 BaseName = Literal["text-to-video", "wan"]
-SAMPLER_STEPS = 10
+SAMPLER_STEPS = 8
 """As in the suites."""
 _BATCH = 8
 

@@ -14,6 +14,9 @@ from vader_bench.pretrain.yolos import TOKENS
 
 __all__ = ["write_card"]
 
+_HISTORY = Path(__file__).with_name("history.md")
+"""In what the packaged weights differ from one call of the stages, and what was tried."""
+
 
 def write_card(work: Path, out: Path) -> None:
     """Write ``MODEL_CARD.md`` and ``measured.json`` to ``out``, and contact sheets of a changed base model.
@@ -46,6 +49,7 @@ def _card(measured: dict[str, object]) -> str:
         base=base_card.section(measured),
         image_to_video_part=image_to_video_card.PART.format(clips=f"{BASE_CLIPS:,}"),
         image_to_video=image_to_video_card.section(measured),
+        history=_HISTORY.read_text(encoding="utf-8"),
     )
 
 
@@ -54,9 +58,8 @@ _CARD = """\
 
 Tiny models that are real: the architectures of the originals, trained from nothing on a procedural world
 by the stages of `nox -s pretrain-pocket`, the last of which measures what stands here and writes this card.
-How the weights of a release came about, and in what they differ from one call of that command, stands in
-`CHANGELOG.md`. They exist so that every experiment runs on a laptop; nothing they produce says anything
-about real videos.
+In what they differ from one call of that command stands at the end. They exist so that every experiment runs
+on a laptop; nothing they produce says anything about real videos.
 
 | part | architecture | trained on |
 |---|---|---|
@@ -78,7 +81,7 @@ On clips, pictures and pairs that nothing was trained on:
 
 | what | value |
 |---|---|
-| preference model, held-out pairs told right | {hps_pair_accuracy:.1%} |
+| preference model, held-out pairs decided right | {hps_pair_accuracy:.1%} |
 | the same pairs by CLIP before its fine-tuning | {clip_pair_accuracy:.1%} |
 | action classifier, real clips named right | {action_accuracy:.1%} |
 | size of all weights | {megabytes:.1f} MB |
@@ -87,6 +90,7 @@ On clips, pictures and pairs that nothing was trained on:
 {more_rewards}
 {base}
 {image_to_video}
+{history}
 ## Limits
 
 Eight frames of 64 x 64 pixels; sentences like "a red cat spinning in the park" and no others; one

@@ -101,30 +101,32 @@ def motion(videos: Videos) -> float:
 
 def section(measured: Mapping[str, object]) -> str:
     """Return the card's section on the image-to-video model."""
-    rows = "\n".join(
-        f"| {label} | " + " | ".join(format(measured[f"i2v_{breed}_{key}"], form) for breed in DOGS) + " |"
-        for key, label, form in _ROWS
-    )
+    rows = "\n".join(_row(measured, *row) for row in _ROWS)
     sampler = load_suite("pocket-i2v").sampler
     return _SECTION.format(
         **measured, breeds=" | ".join(DOGS), rows=rows, steps=sampler.steps, guidance=sampler.guidance
     )
 
 
+def _row(measured: Mapping[str, object], key: str, label: str, form: str, aim: str) -> str:
+    values = [format(measured[f"i2v_{breed}_{key}"], form) for breed in DOGS]
+    return f"| {' | '.join([label, *values, aim])} |"
+
+
 _ROWS = (
-    ("noun", "noun as in the picture (chance 1/12)", ".1%"),
-    ("colour", "colour as in the picture (chance 1/6)", ".1%"),
-    ("scene", "scene as in the picture (chance 1/6)", ".1%"),
-    ("action", "action of the caption, which only the picture tells (chance 1/8)", ".1%"),
-    ("psnr", "first frame, peak signal-to-noise ratio over the given picture", ".1f"),
-    ("motion", "motion: mean change of a pixel from frame to frame, in hundredths", ".2f"),
-    ("true_motion", "the same of the clips that the pictures are from", ".2f"),
+    ("noun", "noun as in the picture (chance 1/12)", ".1%", "80 %"),
+    ("colour", "colour as in the picture (chance 1/6)", ".1%", ""),
+    ("scene", "scene as in the picture (chance 1/6)", ".1%", ""),
+    ("action", "action of the caption, which only the picture tells (chance 1/8)", ".1%", ""),
+    ("psnr", "first frame, peak signal-to-noise ratio over the given picture", ".1f", "28"),
+    ("motion", "motion: mean change of a pixel from frame to frame, in hundredths", ".2f", ""),
+    ("true_motion", "the same of the clips that the pictures are from", ".2f", ""),
 )
 
 _SECTION = """\
 ## Image to video
 
-`image-to-video` is told the first picture and nothing else. It was trained on clips of the whole world, both
+`image-to-video` is given the first picture and nothing else. It was trained on clips of the whole world, both
 breeds of dog among them: what the prompt set `pocket-dogs` holds out, it holds out from the methods. Pictures
 tell much of what an actor is about to do (one that will grow begins small), but not all of it.
 
@@ -136,8 +138,8 @@ their variance on held-out clips. Encoded and decoded, these have a peak signal-
 One video of {steps} Euler steps with guidance {guidance:g} for each picture of a split of `pocket-dogs`,
 `heldout` for the first breed and `noun` for the second, judged by the oracle:
 
-| what | {breeds} |
-|---|---|---|
+| what | {breeds} | aim |
+|---|---:|---:|---:|
 {rows}
 
 Each row below starts with the given picture; the eight frames follow.

@@ -61,7 +61,7 @@ def _measure_yolos(_: Path, out: Path) -> dict[str, float]:
 def _measure_vjepa(work: Path, out: Path) -> dict[str, float]:
     frames = rendered("heldout", HELDOUT_CLIPS, work)
     model = VJEPA2Model.from_pretrained(out / "vjepa", dtype=torch.float32).eval()
-    reward = TemporalConsistency(str(out / "vjepa"), masks=2)
+    reward = TemporalConsistency.load(str(out / "vjepa"), masks=2)
     return vjepa.spread(model, frames[:_SPREAD_CLIPS])._asdict() | vjepa.rank(reward, frames)._asdict()
 
 
@@ -85,9 +85,9 @@ for all models.
 
 | `pickscore`, held-out choices that are no ties | value |
 |---|---|
-| told right | {pickscore_model:.1%} |
-| told right by the appeals that they were drawn from: the most there is | {pickscore_judges:.1%} |
-| told right by `hps` | {pickscore_others:.1%} |
+| decided right | {pickscore_model:.1%} |
+| decided right by the appeals that they were drawn from: the most there is | {pickscore_judges:.1%} |
+| decided right by `hps` | {pickscore_others:.1%} |
 | correlation of its margins with those of `hps` | {pickscore_alike:.2f} |
 | scale of the scores, exp(logit scale) | {pickscore_scale:.1f} |
 

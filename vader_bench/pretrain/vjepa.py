@@ -1,4 +1,4 @@
-"""V-JEPA 2: an encoder and a predictor that learn to foresee the features of hidden parts of clips."""
+"""V-JEPA 2: an encoder and a predictor that learn to predict the features of hidden parts of clips."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class Spread(NamedTuple):
 
 @torch.no_grad()
 def spread(model: VJEPA2Model, frames: NDArray[np.uint8]) -> Spread:
-    """Return how features of clips ``frames`` [N, F, H, W, 3] differ, and how well they are foreseen."""
+    """Return how features of clips ``frames`` [N, F, H, W, 3] differ, and how well they are predicted."""
     video = _inputs(frames.astype(np.float32) / 255.0)
     patches = model.encoder.embeddings(video)
     features = encode(model, patches, torch.arange(patches.shape[1]))
