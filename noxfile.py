@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import nox
 
@@ -19,7 +21,8 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 
-
+LARGEST = 100 * 10**6
+"""Most bytes of a file that is published: what the package index takes by default."""
 EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "reproduce-fig7": (("fig7",), "Draw Fig. 7 on the pocket suite: runs, figure, table, report."),
     "reproduce-table1": (
@@ -31,9 +34,14 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "reproduce-fig6": (("fig6",), "Show videos before and after the removal of books."),
     "reproduce-fig8": (("fig8",), "Show videos before and after an action classifier, with its verdicts."),
     "reproduce-fig9": (("fig9",), "Show videos of three times the length before and after V-JEPA's reward."),
+    "compare-methods": (("methods",), "Compare seven methods at the budgets of Fig. 7."),
     "ablate-truncation": (("ablate-truncation",), "Compare numbers of sampler steps that carry gradient."),
     "ablate-frames": (("ablate-frames",), "Compare numbers of frames that are decoded and judged."),
     "ablate-memory": (("ablate-memory",), "Measure what each memory switch saves and costs."),
+    "step-sizes": (
+        ("step-sizes", "step-sizes-wan"),
+        "Follow reward and truth with small and large steps, on two models.",
+    ),
     "overoptimisation": (("overoptimisation",), "Follow oracle, diversity, motion and divergence."),
     "forms": (("forms",), "Compare on-policy and off-policy forms of the baselines."),
     "efficiency-long": (("efficiency-long",), "Time the baselines to VADER's reward, with eight budgets."),
@@ -85,7 +93,9 @@ def reproduce_table2(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests, fast and slow."""
     install(session, "test")
-    session.run("pytest", "--numprocesses", "logical", "--benchmark-disable", *session.posargs)
+    # in turn and not scattered, so that what tests of a file share is made by one process
+    workers = ("--numprocesses", "logical", "--dist", "worksteal")
+    session.run("pytest", *workers, "--benchmark-disable", *session.posargs)
 
 
 @nox.session
@@ -104,6 +114,41 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/; any fault of it fails."""
+    install(session, "docs")  # ruff among them, which breaks long signatures into lines
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # of mkdocs-material, about its successor
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Make wheel and source archive in dist/, check them, and try the wheel in an empty environment.
+
+    ``-- --run`` runs the smaller Fig. 7 there, too.
+    """
+    dist = Path("dist").resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("--constraint", "constraints.txt", "build", "twine")
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    made = sorted(map(str, dist.iterdir()))
+    session.run("twine", "check", "--strict", *made)
+    large = [path for path in made if Path(path).stat().st_size > LARGEST]
+    if large:
+        session.error(f"larger than {LARGEST // 10**6} MB: {', '.join(large)}")
+    empty = Path(session.create_tmp()).resolve()  # nox gives a relative one, and the folder changes
+    session.run("python", "-m", "venv", "--clear", str(empty / "venv"))
+    python, pins = str(empty / "venv" / "bin" / "python"), str(Path("constraints.txt").resolve())
+    wheel = next(path for path in made if path.endswith(".whl"))
+    session.run(python, "-m", "pip", "install", "--quiet", "--constraint", pins, wheel, external=True)
+    session.env.update(ENVIRONMENT)
+    with session.chdir(empty):
+        session.run(python, "-m", "vader_bench", "check", "fig7", external=True)
+        if "--run" in session.posargs:
+            session.run(python, "-m", "vader_bench", "run", "fig7", "--quick", external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure where a step's time goes, its FLOP rate, and memory against sampler steps."""
     install(session, "test")
@@ -112,9 +157,16 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def tune(session: nox.Session) -> None:
-    """Run the equal-tuning grid of all methods."""
+    """Tune the methods of fig7 with the same effort, by successive halving."""
     install(session)
     session.run("vader-bench", "tune", "experiments/tune.yaml", *session.posargs)
+
+
+@nox.session(name="tune-methods")
+def tune_methods(session: nox.Session) -> None:
+    """Tune the methods that fig7 does not compare, with the same effort."""
+    install(session)
+    session.run("vader-bench", "tune", "experiments/tune-methods.yaml", *session.posargs)
 
 
 @nox.session(name="pretrain-pocket")

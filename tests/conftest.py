@@ -17,6 +17,7 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
     TextToVideoSDPipeline,
 )
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 from transformers import (
     CLIPConfig,
@@ -33,9 +34,15 @@ from transformers import (
 )
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
+from tests.support import commands
 from tests.support.benches import MakeBench, Stand, make_stand
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.budget import metering
+from vader_bench.launch import start
+
+# how fast examples are drawn says how busy the machine is, and nothing about the code
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +141,14 @@ def _fewer_resamples() -> Iterator[None]:
     """Draw a tenth of the resamples wherever a test asks for no number of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vader_bench.stats.bootstrap.RESAMPLES", 4000)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imported_once() -> Iterator[None]:
+    """Let all workers and commands come from one process that has imported what any of them needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "PRELOADED", (*start.PRELOADED, *commands.PRELOADED))
         yield
 
 

@@ -29,7 +29,7 @@ from vader_bench.methods import METHODS, Method
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.rewards import Reward
 from vader_bench.training.load import Components, load_components
-from vader_bench.training.session import settle_torch
+from vader_bench.training.settle import settle_torch
 from vader_bench.training.workbench import make_method
 from vader_bench.weights.resolve import resolve
 

@@ -25,7 +25,7 @@ from vader_bench.experiment.load import load_experiment
 from vader_bench.methods import Method
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.training.load import Components, load_components
-from vader_bench.training.session import settle_torch
+from vader_bench.training.settle import settle_torch
 from vader_bench.training.workbench import make_method
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "fig7.yaml"

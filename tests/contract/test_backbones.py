@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.support import flow, open_sora, svd, videocrafter2
 from tests.support.benches import PROMPTS, RedReward, Stand, make_stand
 from vader_bench.backbones import BACKBONES, Backbone, memory
-from vader_bench.backbones.memory import with_memory_switches
+from vader_bench.backbones.memory import DTYPES, with_memory_switches
 from vader_bench.budget import metering
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.diffusion.lora import Lora
@@ -28,11 +28,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vader": {"k": 2},
     "ddpo": {"prompts_per_round": 2, "samples_per_prompt": 2, "updates_per_round": 1},
     "diffusion-dpo": {},
+    "grpo": {"prompts_per_round": 2, "samples_per_prompt": 2},
+    "nft": {"prompts_per_round": 2, "samples_per_prompt": 2},
+    "raft": {"prompts_per_round": 2, "samples_per_prompt": 2},
+    "refl": {},
 }
 CALLS = {
     "vader": (4 * 3 * 2, 4 * 2 * 2),  # the last two steps have a backward
     "ddpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # sampling, then every step once more
     "diffusion-dpo": (4 * 3 * 2 + 4 + 4, 4),  # sampling, then model and base on two pairs
+    "grpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # as ddpo
+    "nft": (
+        4 * 3 * 2 + 4 * 3 * 3,
+        4 * 3,
+    ),  # sampling, then the old, the base and the trained model at each step
+    "raft": (4 * 3 * 2 + 2, 2),  # sampling, then the model on two winners
+    "refl": (4 * 3 * 2, 4 * 2),  # the last step has a backward
 }
 """Forwards and backwards of the denoiser for 4 videos in 3 steps with guidance, which doubles a call."""
 
@@ -211,7 +222,7 @@ def test_a_step_of_each_method_moves_only_the_adapters(name: str, model: Model) 
     metrics = method.step(4)
     assert all(math.isfinite(value) for value in metrics.values()), metrics
     assert metrics["grad_norm"] > 0
-    if name == "ddpo":
+    if METHODS.get(name).policy_gradient:
         assert metrics["unmoved_deviation"] < 1e-5, "a tenth of the clip range"
     after = method.adapter()
     assert before.keys() == after.keys()
@@ -268,6 +279,32 @@ def test_a_skeleton_is_the_model_without_values(model: Model) -> None:
     assert prediction.shape == latents.shape
     assert pictures.shape == (1, 1, 3, *bare.picture_size)
     assert bare.picture_size == loaded.picture_size == model.case.pictures[1:]
+
+
+def test_switches_leave_all_that_a_model_has(model: Model) -> None:
+    inner = model.load()
+    wrapped = with_memory_switches(inner, MemoryConfig(slicing=True))
+    assert wrapped is not inner
+    for name in (*Backbone.__annotations__, "frames"):
+        assert getattr(wrapped, name) == getattr(inner, name), name
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_weights_are_read_in_the_precision_that_they_are_kept_in(model: Model, name: str) -> None:
+    read = BACKBONES.get(model.family).load(model.folder, DTYPES[name], **model.settings)
+    early = [{key: value.dtype for key, value in module.state_dict().items()} for module in read.modules()]
+    assert any(DTYPES[name] in dtypes.values() for dtypes in early)
+    memory = MemoryConfig.model_validate({"frozen_weights": name})
+    pairs = zip(
+        with_memory_switches(read, memory).modules(),
+        with_memory_switches(model.load(), memory).modules(),
+        early,
+        strict=True,
+    )
+    for ours, theirs, dtypes in pairs:
+        wanted = theirs.state_dict()
+        assert {key: value.dtype for key, value in wanted.items()} == dtypes, "no copy in float32 was made"
+        assert all(torch.equal(value, wanted[key]) for key, value in ours.state_dict().items())
 
 
 def shapes(network: torch.nn.Module) -> dict[str, torch.Size]:

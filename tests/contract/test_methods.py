@@ -22,6 +22,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vader": {"k": "random"},
     "ddpo": {"prompts_per_round": 2, "samples_per_prompt": 2},
     "diffusion-dpo": {"updates_per_pair": 2},
+    "grpo": {"prompts_per_round": 2, "samples_per_prompt": 2, "kl_weight": 0.1},
+    "nft": {"prompts_per_round": 2, "samples_per_prompt": 2},
+    "raft": {"prompts_per_round": 2, "samples_per_prompt": 2},
 }
 COMMON: dict[str, Any] = {"batch_size": 4, "lora_rank": 2, "learning_rate": 1e-3}
 
@@ -78,8 +81,36 @@ def test_the_ledger_is_what_was_used(name: str, make_bench: MakeBench) -> None:
     assert ledger.frames_scored == ledger.vae_decodes == 3 * 11
     assert ledger.denoiser_forwards == sum(denoised)
     assert 0 < ledger.denoiser_backwards < ledger.denoiser_forwards
-    assert ledger.gradient_queries == (11 if name == "vader" else 0)
+    assert ledger.gradient_queries == (11 if METHODS.get(name).uses_gradient else 0)
     assert ledger.flops > 0
+
+
+@every_method
+def test_a_step_spends_one_round(name: str, make_bench: MakeBench) -> None:
+    """The number that ``check`` holds budgets and looks against."""
+    stand = make_bench(queries=256)
+    method = make(stand, name)
+    for rounds in (1, 2):
+        method.step(256)
+        assert stand.meter.ledger.reward_queries == rounds * method.config.round_queries
+
+
+@every_method
+def test_what_differentiates_the_reward_refuses_one_without_a_gradient(name: str) -> None:
+    kind = METHODS.get(name)
+    config = kind.Config(**(COMMON | SETTINGS.get(name, {})))
+    assert [fault.wrong for fault in kind.refusals(config, steps=4, gradient=False)] == (
+        ["has no gradient"] if kind.uses_gradient else []
+    )
+    assert list(kind.refusals(config, steps=4, gradient=True)) == []
+
+
+@every_method
+def test_what_plan_may_vary_are_settings_of_the_method(name: str) -> None:
+    config = METHODS.get(name).Config(**(COMMON | SETTINGS.get(name, {})))
+    assert set(config.what_ifs) < set(type(config).model_fields) - {"batch_size"}
+    least = config.model_dump() | {"batch_size": config.least_batch}
+    assert type(config)(**least).batch_size == config.least_batch
 
 
 def counting_flops() -> bool:

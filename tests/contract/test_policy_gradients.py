@@ -52,6 +52,15 @@ FORMS = {
         # the mean over steps of mean log-probabilities, and rewards in units of their standard deviation
         lambda deviation: STEPS * ELEMENTS * deviation,
     ),
+    "grpo": Form(
+        {
+            "prompts_per_round": 1,
+            "samples_per_prompt": VIDEOS,
+            "updates_per_round": 1,
+            "advantage_clip": 100.0,
+        },
+        lambda deviation: STEPS * ELEMENTS * (deviation + 1e-4),
+    ),
 }
 """Every method that says of itself that it is a policy gradient."""
 

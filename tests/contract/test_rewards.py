@@ -17,7 +17,8 @@ from vader_bench.errors import UserError
 from vader_bench.experiment.load import load_suite
 from vader_bench.pocket.vocabulary import Caption, parse_caption
 from vader_bench.pocket.world import draw_clip, render
-from vader_bench.rewards import REWARDS, Reward
+from vader_bench.rewards import REWARDS, Reward, make_reward
+from vader_bench.rewards.base import StandIn, reward_skeleton
 from vader_bench.seeding import numpy_stream
 
 PROMPTS = [
@@ -131,7 +132,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def reward(request: pytest.FixtureRequest, name: str) -> Reward:
     case = ALL[name]
-    made = REWARDS.get(case.family or name)(**filled(request, case.settings))
+    made = make_reward(case.family or name, filled(request, case.settings))
     assert made.name == (case.family or name)
     return made
 
@@ -163,6 +164,26 @@ def test_says_what_it_measures(reward: Reward) -> None:
     assert low < high
     assert reward.units
     assert reward.source
+
+
+def test_stands_in_for_itself_without_values(
+    request: pytest.FixtureRequest, reward: Reward, name: str, videos: Tensor
+) -> None:
+    """What is planned with is the reward's own code on networks of the same shapes."""
+    case = ALL[name]
+    bare = reward_skeleton(case.family or name, filled(request, case.settings))
+    assert (bare.frames, bare.by_frame) == (reward.frames, reward.by_frame)
+    assert bare.differentiable == reward.differentiable
+    with torch.device("meta"):
+        assert bare.judge(videos.to("meta"), PROMPTS).objective.shape == (3,)
+    if isinstance(bare, StandIn):
+        return
+    assert type(bare) is type(reward)
+    assert vars(bare).keys() == vars(reward).keys()
+    for ours, theirs in zip(bare.modules(), reward.modules(), strict=True):
+        assert all(weight.is_meta for weight in ours.state_dict().values())
+        shapes = {key: value.shape for key, value in theirs.state_dict().items()}
+        assert {key: value.shape for key, value in ours.state_dict().items()} == shapes
 
 
 def test_one_score_a_video(reward: Reward, videos: Tensor) -> None:

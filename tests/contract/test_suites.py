@@ -25,7 +25,8 @@ EMBEDDED = [
     for name in suite_names()
     if all(is_packaged(weights) for weights in load_suite(name).weights(*load_suite(name).rewards))
 ]
-SETTINGS: dict[str, dict[str, Any]] = {"ddpo": {"prompts_per_round": 1, "samples_per_prompt": 2}}
+_PAIR = {"prompts_per_round": 1, "samples_per_prompt": 2}
+SETTINGS: dict[str, dict[str, Any]] = dict.fromkeys(("ddpo", "grpo", "nft", "raft"), _PAIR)
 
 
 def config(suite: str, method: str = "vader") -> RunConfig:
@@ -43,8 +44,8 @@ def config(suite: str, method: str = "vader") -> RunConfig:
     )
 
 
-def test_both_are_embedded() -> None:
-    assert EMBEDDED == ["pocket", "pocket-i2v"]
+def test_three_are_embedded() -> None:
+    assert EMBEDDED == ["pocket", "pocket-i2v", "pocket-wan"]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -1,4 +1,4 @@
-"""DDPO's loss and advantages and the Diffusion-DPO loss against the original code."""
+"""Losses and advantages of the methods against the original code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from trl.trainer.ddpo_trainer import DDPOTrainer
 
 from tests.support.benches import MakeBench
 from tests.support.golden import golden
+from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.diffusion.sampler import Sampler, Trajectory
-from vader_bench.methods.ddpo import Ddpo, DdpoConfig, clipped_loss
-from vader_bench.methods.diffusion_dpo import denoising_error, dpo_loss
+from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.methods.ddpo import Ddpo, DdpoConfig
+from vader_bench.methods.denoising import denoising_error
+from vader_bench.methods.diffusion_dpo import dpo_loss
+from vader_bench.methods.groups import GroupSamples, group_advantages
+from vader_bench.methods.nft import Nft, NftConfig, goodness
+from vader_bench.methods.policy_gradient import clipped_loss
+from vader_bench.methods.refl import Refl, ReflConfig
 from vader_bench.rewards.base import Judgement
 
 
@@ -145,3 +152,83 @@ def test_loss_from_given_errors_equals_trl_to_the_last_digits(name: str) -> None
     torch.testing.assert_close(losses, case.outputs["trl/losses"], atol=1e-6, rtol=0)
     chosen = case.outputs["trl/chosen_rewards_mapping_1"] - case.outputs["trl/rejected_rewards_mapping_1"]
     torch.testing.assert_close(margins, chosen, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["grpo_advantages_0", "grpo_advantages_1"])
+def test_group_advantages(name: str) -> None:
+    case = golden(name)
+    found = group_advantages(case.inputs["scores"], case.config["group"], case.config["global_std"])
+    case.check("advantages", found)
+
+
+def test_clipped_loss_of_grpo() -> None:
+    case = golden("grpo_clipped_loss_0")
+    log_probs = case.inputs["log_prob"].requires_grad_()
+    found = clipped_loss(
+        log_probs,
+        case.inputs["old_log_prob"],
+        case.inputs["advantages"],
+        case.config["clip_range"],
+        case.config["adv_clip_max"],
+    )
+    found.loss.backward()
+    case.check("loss", found.loss)
+    case.check("ratio", found.ratio)
+    assert log_probs.grad is not None
+    case.check("grad_log_prob", log_probs.grad)
+
+
+def test_what_refl_foresees_and_its_gradient(make_bench: MakeBench) -> None:
+    """The authors' loss is ``grad_scale relu(2 - R)``: with R below 2 its gradient is ours, scaled."""
+    case = golden("refl_foreseen_0")
+    alphas, scale = case.config["alphas"], case.config["grad_scale"]
+    betas = torch.linspace(alphas["start"] ** 0.5, alphas["end"] ** 0.5, alphas["steps"]) ** 2
+    schedule = NoiseSchedule((1 - betas).cumprod(0), "epsilon", "leading", 1)
+    prediction = case.inputs["noise_pred"].requires_grad_()
+    clean, _ = schedule.split(prediction, case.inputs["latents"], case.inputs["t"].expand(4))
+    case.check("pred_original_sample", clean)
+    pictures = (clean / 2 + 0.5).clamp(0, 1)
+    rewards = (pictures * case.inputs["weights"]).mean((1, 2, 3, 4))
+    case.check("rewards", rewards)
+    loss = scale * Refl(ReflConfig(), make_bench().bench).loss(Judgement(rewards, rewards))
+    case.check("loss", loss + 2 * scale)
+    loss.backward()
+    assert prediction.grad is not None
+    case.check("grad_noise_pred", prediction.grad)
+
+
+@pytest.mark.parametrize("name", ["nft_loss_0", "nft_loss_1"])
+def test_loss_of_nft(name: str, make_bench: MakeBench) -> None:
+    """The method's own loss, on predictions of the vectors in place of its three models'."""
+    case = golden(name)
+    config, given = case.config, case.inputs
+    settings = {
+        "strength": config["beta"],
+        "advantage_clip": config["adv_clip_max"],
+        "kl_weight": config["kl_beta"],
+    }
+    method = Nft(NftConfig(**settings), make_bench().bench)
+    prediction = given["forward_prediction"].requires_grad_()
+    predictions = iter([given["old_prediction"], given["ref_prediction"], prediction])
+    noisy: list[Tensor] = []
+
+    def predict(latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
+        del timesteps, encoded
+        noisy.append(latents)
+        return next(predictions)
+
+    method.bench.backbone.denoise = predict  # type: ignore[method-assign]
+    method.bench.backbone.schedule = FlowSchedule()
+    good = goodness(given["advantages"], config["adv_clip_max"])
+    case.check("r", good)
+    videos = GroupSamples([""] * 6, torch.zeros(6, 1, 1), given["x0"], torch.zeros(6))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn", lambda *_, **__: given["noise"])
+        found = method._loss(videos, good, torch.arange(6), 1000 * given["t"])
+    found.loss.backward()
+    case.check("policy_loss", found.policy)
+    case.check("loss", found.loss)
+    case.check("kl", found.kl)
+    case.check("old_deviate", found.old_deviation)
+    assert prediction.grad is not None
+    case.check("grad", prediction.grad)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.support.golden import Golden, golden
+from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.diffusion.sampler import Sampler, gaussian_log_prob
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError
@@ -50,6 +51,24 @@ def test_log_probability_of_a_given_step_and_its_gradient(name: str) -> None:
     case.check("log_prob_of_next_sample", log_prob)
     case.check("trl/log_prob_of_next_sample", log_prob)
     case.check("grad_model_output", gradient)
+
+
+@pytest.mark.parametrize("name", [f"grpo_sde_step_{number}" for number in range(7)])
+def test_every_step_of_the_flow_sde_is_flow_grpos(name: str) -> None:
+    """With 1, 2, 8, 10 and 50 steps, the first and the last among them, and shifts of 1 and 3."""
+    case = golden(name)
+    steps, eta = case.config["steps"], case.config["noise_level"]
+    schedule = FlowSchedule(case.config["shift"], "euler")
+    ladder = torch.cat([schedule.timesteps(steps), torch.zeros(1)])
+    case.check("sigmas", ladder / 1000)
+    for index in range(steps):
+        latents, reached = case.inputs[f"latents_{index}"], case.inputs[f"reached_{index}"]
+        now, after = (ladder[place].expand(2) for place in (index, index + 1))
+        mean, std = schedule.transition(case.inputs[f"velocity_{index}"], latents, now, after, eta)
+        case.check(f"mean_{index}", mean)
+        assert std.shape == (2, 1, 1, 1)
+        case.check(f"std_{index}", std)
+        case.check(f"log_prob_{index}", gaussian_log_prob(reached, mean, std))
 
 
 def test_a_chain_that_reaches_timestep_0_is_refused() -> None:

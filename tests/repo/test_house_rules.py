@@ -16,12 +16,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "vader_bench"
+DOCS = ROOT / "docs"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = ("stats", "report", "human")
 """Packages that rebuild every table on a laptop."""
 FLOORS = (
     ("__main__",),
     ("cli", "pretrain"),
+    ("interface",),
     ("cost", "launch"),
     ("experiment", "human", "training"),
     ("evaluation", "methods", "report"),
@@ -156,7 +158,7 @@ def test_unit_tests_lie_as_the_package_does() -> None:
 def requirements() -> Iterator[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     yield from map(Requirement, project["dependencies"])
-    for name in ("test", "dev"):
+    for name in ("test", "dev", "docs", "publish"):
         yield from map(Requirement, project["optional-dependencies"][name])
 
 
@@ -184,7 +186,7 @@ def test_the_jobs_that_the_readme_names_exist() -> None:
         *re.findall(r'^    "([\w-]+)": \(', text, re.MULTILINE),
     }
     sessions |= {node.name for node in functions(ast.parse(text)) if node.decorator_list}
-    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run"]
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run", *DOCS.rglob("*.md")]
     named_there = {
         name for path in documents for name in re.findall(r"nox -s ([\w-]+)", path.read_text("utf-8"))
     }
@@ -206,21 +208,21 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 def test_every_metric_that_is_logged_is_explained() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+    page = (DOCS / "mlflow.md").read_text("utf-8")
     logged = {"reward", "loss", "grad_norm"}
     for path in (PACKAGE / "methods").glob("*.py"):
         for table in re.findall(r"=+ =+\n(.*?)\n\s*=+ =+\n", path.read_text("utf-8"), re.DOTALL):
             logged |= {line.split()[0] for line in table.splitlines() if re.match(r"    \w+ ", line)}
     assert len(logged) > 10
-    assert [name for name in sorted(logged) if f"`train/{name}`" not in readme] == []
+    assert [name for name in sorted(logged) if f"`train/{name}`" not in page] == []
 
 
 def test_every_field_of_the_ledger_is_explained() -> None:
     from vader_bench.budget.ledger import Ledger
 
-    readme = (ROOT / "README.md").read_text("utf-8")
+    page = (DOCS / "mlflow.md").read_text("utf-8")
     names = {"queries" if name == "reward_queries" else name for name in Ledger().as_dict()}
-    assert [name for name in sorted(names) if f"`ledger/{name}`" not in readme] == []
+    assert [name for name in sorted(names) if f"`ledger/{name}`" not in page] == []
 
 
 DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if not any(p.startswith(".") for p in path.parts))

@@ -43,4 +43,5 @@ def test_no_experiment_asks_for_more_held_out_prompts_than_there_are(path: Path)
     suite = load_suite(asked["suite"])
     for reward in asked["rewards"]:
         there = len(load_prompts(suite.prompts_for(reward)).split("heldout"))
-        assert max(asked["evaluation"][key] for key in ("prompts", "final_prompts")) <= there, reward
+        most = max(asked["evaluation"][key] for key in ("prompts", "final_prompts"))
+        assert most <= there, reward

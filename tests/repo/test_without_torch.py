@@ -58,4 +58,4 @@ def test_a_whole_report_is_built_without_torch(tmp_path: Path) -> None:
         "from vader_bench.report import build_report\n"
         "print(len(build_report(Path(sys.argv[1]), Path(sys.argv[1])).files))"
     )
-    assert _run(code, str(tmp_path)).strip() == "9"
+    assert _run(code, str(tmp_path)).strip() == "10"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vader_bench.config.schema import RunConfig, Settings
+from vader_bench.config.schema import RunConfig
+from vader_bench.config.settings import Settings
 
 __all__ = ["PROMPTS", "AnySettings", "run_config", "tiny_run"]
 

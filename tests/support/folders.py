@@ -58,6 +58,7 @@ def finish_run(folder: Path) -> None:
     with RunFolder(folder).open(config) as run:
         for line in all_lines()[len(run.metrics()) :]:
             run.append_metrics(line)
+        (folder / "lora.safetensors").write_bytes(b"adapters")
         (folder / "samples").mkdir()
         (folder / "samples" / "heldout-0.mp4").write_bytes(b"a video")
         run.write_record(

@@ -43,6 +43,8 @@ class Invented:
         default_factory=lambda: {"vader": 40.0, "ddpo": 90.0, "diffusion-dpo": 70.0}
     )
     """Device time at the end of the budget."""
+    adapters: Sequence[str] = ()
+    """Those of ``methods`` that are adapters from a file; their gain is there without a budget."""
     seed_noise: float = 0.01
     video_noise: float = 0.02
     gold: Callable[[float], float | None] = lambda gain: 0.5 + 0.2 * gain
@@ -60,7 +62,7 @@ def write_results(folder: Path, invented: Invented | None = None, *, skip: Seque
         folder / "experiment.yaml", yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
     )
     for reward in world.rewards:
-        runs = [("base", world.seeds[0]), *((m, seed) for m in world.methods for seed in world.seeds)]
+        runs = [("base", world.seeds[0]), *((m, s) for m in world.methods for s in _seeds(world, m))]
         for method, seed in runs:
             record = make_record(world, method, reward, seed)
             name = f"{method}-{reward}-seed{seed}"
@@ -72,11 +74,13 @@ def write_results(folder: Path, invented: Invented | None = None, *, skip: Seque
 def make_record(world: Invented, method: str, reward: str, seed: int) -> Record:
     """Return the record of one run."""
     config = _config(world, method, reward, seed)
-    spent = 0 if method == "base" else world.budget
+    spent = config.reward_queries
     return Record(
         experiment=world.experiment,
         suite="tiny",
-        method=method,
+        method=config.method,
+        arm=config.arm,
+        baseline=method in {"ddpo", "diffusion-dpo"},
         reward=reward,
         seed=seed,
         config=config.model_dump(mode="json"),
@@ -99,10 +103,17 @@ def make_record(world: Invented, method: str, reward: str, seed: int) -> Record:
     )
 
 
+def _seeds(world: Invented, method: str) -> Sequence[int]:
+    return world.seeds[:1] if method in world.adapters else world.seeds
+
+
 def _evaluations(world: Invented, method: str, reward: str, seed: int) -> list[Evaluation]:
     if method == "base":
         count = max(world.best_of)
         looks = [(0, s, world.final_prompts, count if s == "heldout" else 1) for s in SPLITS]
+        return [_evaluation(world, method, reward, seed, look) for look in looks]
+    if method in world.adapters:
+        looks = [(0, split, world.final_prompts, world.samples) for split in SPLITS]
         return [_evaluation(world, method, reward, seed, look) for look in looks]
     looks = []
     for queries in range(0, world.budget + 1, world.every):
@@ -117,7 +128,8 @@ def _evaluation(
     world: Invented, method: str, reward: str, seed: int, look: tuple[int, str, int, int]
 ) -> Evaluation:
     queries, split, prompts, samples = look
-    share = queries / world.budget
+    spent = queries / world.budget
+    share = 1.0 if method in world.adapters else spent
     gain = world.gains.get(method, 0.0) * (1 - (1 - share) ** 2) * (1.2 if split == "train" else 1.0)
     run = np.random.default_rng([seed, len(method), len(reward)])
     if queries:
@@ -126,7 +138,7 @@ def _evaluation(
         split=split,
         queries=queries,
         flops=queries * 10**9,
-        device_seconds=share * world.seconds.get(method, 0.0) * world.clock * (1 + 0.02 * seed),
+        device_seconds=spent * world.seconds.get(method, 0.0) * world.clock * (1 + 0.02 * seed),
         scores=[
             _score(world, reward, f"a {split} prompt, number {index}", sample, gain, (seed, queries))
             for index in range(prompts)
@@ -149,7 +161,9 @@ def _score(
     return VideoScore(prompt=prompt, sample=sample, reward=value, **measured)
 
 
-def _settings(method: str) -> dict[str, Any]:
+def _settings(world: Invented, method: str) -> dict[str, Any]:
+    if method in world.adapters:
+        return {"adapter": f"./{method}.safetensors"}
     return {} if method == "base" else {"learning_rate": 0.01, "lora_rank": 2}
 
 
@@ -171,11 +185,12 @@ def _config(world: Invented, method: str, reward: str, seed: int) -> RunConfig:
     return run_config(
         experiment=world.experiment,
         suite=suite,
-        method=method,
-        settings=_settings(method),
+        method="adapter" if method in world.adapters else method,
+        arm=method if method in world.adapters else "",
+        settings=_settings(world, method),
         reward=reward,
         seed=seed,
-        reward_queries=0 if method == "base" else world.budget,
+        reward_queries=0 if method in {"base", *world.adapters} else world.budget,
         evaluation=_evaluation_settings(world),
     )
 
@@ -187,7 +202,7 @@ def _experiment(world: Invented) -> ExperimentConfig:
             "question": "Which method raises a reward most for the same <budget>?",
             "suite": "pocket",
             "rewards": list(world.rewards),
-            "methods": {method: _settings(method) for method in world.methods},
+            "methods": {method: _settings(world, method) for method in world.methods},
             "seeds": list(world.seeds),
             "budget": {"reward_queries": world.budget},
             "evaluation": _evaluation_settings(world),

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import Field
 
-from vader_bench.config.schema import RunConfig, Settings
+from vader_bench.config.schema import RunConfig
+from vader_bench.config.settings import Settings
 from vader_bench.experiment import load, registered
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
-from vader_bench.backbones.cpu import quicken
+from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 from vader_bench.prompts.sets import PromptReader
-from vader_bench.registry import Registry
 
-__all__ = ["BACKBONES", "Backbone", "BackboneFactory", "ImageBackbone", "PromptReader"]
+__all__ = ["Backbone", "BackboneFactory", "ImageBackbone", "Outline", "PromptReader", "family_settings"]
+
+S = TypeVar("S", bound=BaseModel)
 
 
 class Backbone(ABC):
@@ -76,6 +80,8 @@ class Backbone(ABC):
 
     def to(self, device: str) -> Backbone:
         """Move every network of the model to ``device``, in the form that is fast there; return the model."""
+        from vader_bench.backbones.cpu import quicken  # late: diffusers takes seconds to import
+
         for module in self.modules():
             module.to(device)
             if device == "cpu":
@@ -104,12 +110,42 @@ class ImageBackbone(Backbone):
         """
 
 
+class Outline(NamedTuple):
+    """What the configuration of a model says, without its networks."""
+
+    frames: int
+    """Pictures of a video."""
+    timesteps: Callable[[int], object]
+    """Raises ``UserError`` for a number of sampler steps that the schedule does not have."""
+
+
 class BackboneFactory(ABC):
     """Makes a backbone from a folder or a hub name; registered under the family's name."""
 
+    pipeline_takes_adapters: bool = False
+    """Whether the ``load_lora_weights`` of diffusers' pipeline takes adapters of the denoiser."""
+
     @abstractmethod
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU."""
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU.
+
+        Args:
+            folder: what was saved or released.
+            dtype: float32, or what most weights are read in without a copy in float32; see ``lowered``.
+            settings: of the family.
+        """
+
+    def denoiser_parts(self, layers: Collection[str]) -> dict[str, str]:
+        """Return the folders of a diffusers pipeline that hold the denoiser.
+
+        Args:
+            layers: names in the denoiser.
+
+        Returns:
+            Name of a folder by what the names of its layers begin with here.
+        """
+        del layers
+        return {"": "unet"}
 
     def reader(self, weights: str, **settings: object) -> PromptReader | None:
         """Return what refuses a prompt as ``encode`` would, without networks; ``None`` if nobody knows.
@@ -123,6 +159,14 @@ class BackboneFactory(ABC):
         """
         del weights, settings
         return None
+
+    def outline(self, weights: str, **settings: object) -> Outline:
+        """Return what checks ask of the model; by default of its ``skeleton``. Arguments as there.
+
+        A family may know it sooner: the libraries of networks take seconds to import.
+        """
+        backbone = self.skeleton(weights, **settings)
+        return Outline(backbone.frames, backbone.schedule.timesteps)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``, for estimates.
@@ -143,5 +187,13 @@ class BackboneFactory(ABC):
         )
 
 
-BACKBONES: Registry[BackboneFactory] = Registry("backbone")
-"""Families of backbones by the name that suite files use."""
+def family_settings(kind: type[S], settings: Mapping[str, object]) -> S:
+    """Return the settings of a family as its own table ``kind``.
+
+    Raises:
+        UserError: they do not fit; all faults are said.
+    """
+    wanted, faults = parse(kind, settings)
+    raise_faults("backbone.settings", faults)
+    assert wanted is not None
+    return wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
-from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.backbones.base import Backbone, BackboneFactory, PromptReader, family_settings
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.diffusion.sampler import draw_noise
 from vader_bench.errors import UserError
 from vader_bench.seeding import torch_stream
+from vader_bench.weights.networks import load_network
 from vader_bench.weights.pipeline_folder import (
+    config_whole,
     latent_sizes,
-    load_network,
     require_equal,
     require_parts,
     tokenize,
@@ -49,13 +49,13 @@ class LtxSettings(BaseModel):
     width: int = Field(default=704, ge=1)
     """Pixels."""
     fps: int = Field(default=25, ge=1)
-    """Pictures a second that the denoiser is told, through the distance between its frames."""
+    """Pictures a second that the denoiser is conditioned on, through the distance between its frames."""
     tokens: int = Field(default=128, ge=1)
     """Length that texts are filled up to; the text encoder reads the padding, the denoiser does not."""
     flow_shift: float | None = Field(default=None, gt=0)
     """Shift of the timesteps; the folder's, which depends on the size of the videos, if ``None``."""
     decode_timestep: float = Field(default=0.0, ge=0, le=1)
-    """What a decoder that takes a timestep, from version 0.9.1 on, is told of the noise in its latents; 0.05
+    """What a decoder that takes a timestep, from version 0.9.1 on, takes for the noise in its latents; 0.05
     on the model cards of these versions."""
     decode_noise_scale: float | None = Field(default=None, ge=0, le=1)
     """Share of noise that these latents get before; ``decode_timestep`` if ``None``, 0.025 on the cards."""
@@ -177,21 +177,28 @@ class Ltx(Backbone):
 class LtxFactory(BackboneFactory):
     """Loads an ``LTXPipeline`` folder, with ``LtxSettings`` as settings."""
 
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+    pipeline_takes_adapters = True
+
+    def denoiser_parts(self, layers: Collection[str]) -> dict[str, str]:
+        """Return the one transformer; see the base class."""
+        del layers
+        return {"": "transformer"}
+
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(LtxSettings, settings)
         require_parts(folder, _PARTS, "LTXPipeline")
         sizes = sizes_in(folder, _SIZES)
-        vae = load_network(AutoencoderKLLTXVideo, folder / "vae")
+        vae = load_network(AutoencoderKLLTXVideo, folder / "vae", dtype)
         latent_shape, schedule = _fitted(str(folder), sizes, vae, wanted)
         return Ltx(
-            load_network(LTXVideoTransformer3DModel, folder / "transformer"),
+            load_network(LTXVideoTransformer3DModel, folder / "transformer", dtype),
             vae,
-            load_network(T5EncoderModel, folder / "text_encoder"),
+            load_network(T5EncoderModel, folder / "text_encoder", dtype),
             read_tokenizer(folder / "tokenizer"),
             schedule=schedule,
             latent_shape=latent_shape,
@@ -200,7 +207,8 @@ class LtxFactory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        limit, tokenizer = _settings(settings).tokens, read_tokenizer(resolve(weights) / "tokenizer")
+        limit = family_settings(LtxSettings, settings).tokens
+        tokenizer = read_tokenizer(resolve(weights) / "tokenizer")
         return lambda prompt: tokenize(tokenizer, [prompt], limit, clean=str)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
@@ -209,7 +217,7 @@ class LtxFactory(BackboneFactory):
         Raises:
             UserError: the weights are neither here nor those of a released model, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(LtxSettings, settings)
         sizes = read_sizes(weights, _SIZES)
         with torch.device("meta"):
             vae = AutoencoderKLLTXVideo.from_config(sizes["vae"])
@@ -225,16 +233,6 @@ class LtxFactory(BackboneFactory):
             latent_shape=latent_shape,
             wanted=wanted,
         )
-
-
-BACKBONES.register("ltx")(LtxFactory())
-
-
-def _settings(settings: dict[str, object]) -> LtxSettings:
-    wanted, faults = parse(LtxSettings, settings)
-    raise_faults("backbone.settings", faults)
-    assert wanted is not None
-    return wanted
 
 
 def _fitted(
@@ -256,16 +254,20 @@ def _fitted(
         shift=wanted.flow_shift,
         spacing="even",  # the pipeline's own, whatever the scheduler's
     )
-    return (int(vae.config["latent_channels"]), frames, height, width), schedule
+    return (_channels(source, vae), frames, height, width), schedule
+
+
+def _channels(source: str, vae: Any) -> int:
+    return config_whole(vae.config, "latent_channels", f"{source}: vae")
 
 
 def _check(source: str, sizes: Sizes, vae: Any) -> None:
     """Refuse networks that do not fit each other, and those that need what ``Ltx`` does not have."""
     network, text = (sizes[name] for name in ("transformer", "text_encoder"))
-    channels = {"transformer.in_channels": int(network.get("in_channels", 128))}
-    require_equal(source, channels | {"vae.latent_channels": int(vae.config["latent_channels"])})
-    widths = {"transformer.caption_channels": int(network.get("caption_channels", 4096))}
-    require_equal(source, widths | {"text_encoder.d_model": int(text.get("d_model", 512))})
+    channels = {"transformer.in_channels": config_whole(network, "in_channels", source, 128)}
+    require_equal(source, channels | {"vae.latent_channels": _channels(source, vae)})
+    widths = {"transformer.caption_channels": config_whole(network, "caption_channels", source, 4096)}
+    require_equal(source, widths | {"text_encoder.d_model": config_whole(text, "d_model", source, 512)})
     if any(network.get(key, 1) != 1 for key in ("patch_size", "patch_size_t")):
         raise UserError(source, "has a transformer with patches of latents", "give one without")
     if any(vae.config["decoder_inject_noise"]):

@@ -15,9 +15,10 @@ from vader_bench.backbones.base import Backbone, ImageBackbone
 from vader_bench.backbones.precision import lower_precision
 from vader_bench.config.schema import MemoryConfig
 
-__all__ = ["offloaded", "with_memory_switches"]
+__all__ = ["DTYPES", "offloaded", "with_memory_switches"]
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What ``frozen_weights`` says."""
 
 
 def with_memory_switches(backbone: Backbone, memory: MemoryConfig) -> Backbone:
@@ -26,7 +27,7 @@ def with_memory_switches(backbone: Backbone, memory: MemoryConfig) -> Backbone:
         backbone.enable_checkpointing()
     if memory.frozen_weights != "float32":
         for network in backbone.modules():
-            lower_precision(network, _DTYPES[memory.frozen_weights])
+            lower_precision(network, DTYPES[memory.frozen_weights])
     if not (memory.slicing or memory.offload_activations):
         return backbone
     kind = _MemorySavingImage if isinstance(backbone, ImageBackbone) else _MemorySaving

@@ -6,30 +6,30 @@ The real 1.7B model and the pocket model load through the same code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
+from vader_bench.backbones.base import Backbone, BackboneFactory, Outline, PromptReader, family_settings
 from vader_bench.backbones.recompute import recompute
-from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.diffusion.ladder import Ladder
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import UserError, shown
-from vader_bench.weights.pipeline_folder import (
-    config_number,
-    load_network,
-    read_table,
-    require_parts,
-)
-from vader_bench.weights.resolve import resolve
-from vader_bench.weights.sizes import read_sizes
-from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
+from vader_bench.weights.networks import load_network
+from vader_bench.weights.pipeline_folder import config_number, require_parts
+from vader_bench.weights.resolve import is_packaged, resolve
+from vader_bench.weights.sizes import read_sizes, read_table
+from vader_bench.weights.tokenizers import clip_counter, read_tokenizer, refuse_long
+
+if TYPE_CHECKING:  # these take ten seconds to import, which who only checks an experiment is spared
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 __all__ = ["ModelScope", "ModelScopeFactory", "ModelScopeSettings", "checkpoint_layers"]
 
@@ -116,23 +116,27 @@ class ModelScope(Backbone):
 class ModelScopeFactory(BackboneFactory):
     """Loads a ``TextToVideoSDPipeline`` folder, with ``ModelScopeSettings`` as settings."""
 
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
         Raises:
             UserError: a part of the folder is missing or faulty, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        wanted = family_settings(ModelScopeSettings, settings)
         require_parts(folder, _PARTS, "TextToVideoSDPipeline")
         scheduler = folder / "scheduler" / "scheduler_config.json"
         config = {"_class_name": "DDIMScheduler"} | read_table(scheduler)
         schedule = NoiseSchedule.from_config(config, str(scheduler))
-        unet = load_network(UNet3DConditionModel, folder / "unet")
-        vae = load_network(AutoencoderKL, folder / "vae")
+        unet = load_network(UNet3DConditionModel, folder / "unet", dtype)
+        vae = load_network(AutoencoderKL, folder / "vae", dtype)
         return ModelScope(
             unet,
             vae,
-            load_network(CLIPTextModel, folder / "text_encoder"),
+            load_network(CLIPTextModel, folder / "text_encoder", dtype),
             read_tokenizer(folder / "tokenizer", CLIPTokenizer),
             schedule,
             _latent_shape(unet.config, vae.config, wanted),
@@ -142,9 +146,33 @@ class ModelScopeFactory(BackboneFactory):
         """Return what refuses prompts that are too long; see the base class."""
         del settings
         folder = resolve(weights)
-        tokenizer = read_tokenizer(folder / "tokenizer", CLIPTokenizer)
         limit = int(read_table(folder / _SIZES["text_encoder"]).get("max_position_embeddings", 77))
-        return lambda prompt: _tokens(tokenizer, [prompt], limit)
+
+        @cache
+        def tokenizer() -> Any:
+            from transformers import CLIPTokenizer
+
+            return read_tokenizer(folder / "tokenizer", CLIPTokenizer)
+
+        def read(prompt: str) -> object:
+            return _tokens(tokenizer(), [prompt], limit)
+
+        if not is_packaged(weights):
+            tokenizer()  # its faults are to be told
+            return read
+        count = clip_counter(folder / "tokenizer")
+        table = read_table(folder / "tokenizer" / "tokenizer_config.json")
+        most = min(limit, int(table.get("model_max_length", limit)))
+        return lambda prompt: read(prompt) if (count(prompt) or most + 1) > most else None
+
+    def outline(self, weights: str, **settings: object) -> Outline:
+        """Return what checks ask of the model; see the base class. Packaged weights need no trial."""
+        if not is_packaged(weights):
+            return super().outline(weights, **settings)
+        wanted, sizes = family_settings(ModelScopeSettings, settings), read_sizes(weights, _SIZES)
+        unet, vae = (SimpleNamespace(**sizes[part]) for part in ("unet", "vae"))
+        ladder = Ladder.from_config(sizes["scheduler"], weights)
+        return Outline(_latent_shape(unet, vae, wanted)[1], ladder.timesteps)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.
@@ -154,7 +182,11 @@ class ModelScopeFactory(BackboneFactory):
         Raises:
             UserError: the weights are neither here nor those of the released model, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        wanted = family_settings(ModelScopeSettings, settings)
         sizes = read_sizes(weights, _SIZES)
         with torch.device("meta"):
             unet = UNet3DConditionModel.from_config(sizes["unet"])
@@ -163,9 +195,6 @@ class ModelScopeFactory(BackboneFactory):
         schedule = NoiseSchedule.from_config(sizes["scheduler"], weights)
         shape = _latent_shape(unet.config, vae.config, wanted)
         return ModelScope(unet, vae, text_encoder, None, schedule, shape)
-
-
-BACKBONES.register("modelscope")(ModelScopeFactory())
 
 
 def checkpoint_layers(unet: UNet3DConditionModel) -> None:
@@ -179,13 +208,6 @@ def checkpoint_layers(unet: UNet3DConditionModel) -> None:
             layers += getattr(block, kind, None) or []
     for layer in layers:
         recompute(layer)
-
-
-def _settings(settings: dict[str, object]) -> ModelScopeSettings:
-    wanted, faults = parse(ModelScopeSettings, settings)
-    raise_faults("backbone.settings", faults)
-    assert wanted is not None
-    return wanted
 
 
 def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], places: int) -> list[list[int]]:

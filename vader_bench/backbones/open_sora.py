@@ -7,32 +7,26 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import init_empty_weights
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
+from vader_bench.backbones.base import Backbone, BackboneFactory, PromptReader, family_settings
 from vader_bench.backbones.open_sora_vae import OpenSoraVAE, OpenSoraVAEConfig
 from vader_bench.backbones.stdit3 import Format, STDiT3, STDiT3Config
+from vader_bench.config.rules import WeightsName
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.flow_open_sora import open_sora_schedule
 from vader_bench.errors import UserError
-from vader_bench.weights.pipeline_folder import (
-    fill,
-    load_network,
-    read_table,
-    read_weights,
-    require_equal,
-    require_parts,
-)
+from vader_bench.weights.networks import load_network, make_network, read_weights
+from vader_bench.weights.pipeline_folder import require_equal, require_parts
 from vader_bench.weights.resolve import resolve
-from vader_bench.weights.sizes import local_folder, read_sizes
+from vader_bench.weights.sizes import local_folder, read_sizes, read_table
 from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
 
 __all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
@@ -50,14 +44,14 @@ class OpenSoraSettings(BaseModel):
     frames: int = Field(default=51, ge=1)
     """Pictures of a video: 1, or at least 17."""
     height: int = Field(default=276, ge=1)
-    """Pixels that the denoiser is told; pictures have the next lower multiple of 8."""
+    """Pixels that the denoiser is conditioned on; pictures have the next lower multiple of 8."""
     width: int = Field(default=368, ge=1)
-    """Pixels that the denoiser is told; pictures have the next lower multiple of 8."""
+    """Pixels that the denoiser is conditioned on; pictures have the next lower multiple of 8."""
     fps: int = Field(default=24, ge=1)
-    """Frames a second that the denoiser is told."""
-    vae: str | None = None
+    """Frames a second that the denoiser is conditioned on."""
+    vae: WeightsName | None = None
     """Weights of the autoencoder; the folder's own if ``None``."""
-    text_encoder: str | None = None
+    text_encoder: WeightsName | None = None
     """Weights of the text encoder, with its tokenizer; the folder's own if ``None``."""
     suffix: str = " aesthetic score: 6.5."
     """What is put after every prompt: the denoiser was trained to read a score there."""
@@ -157,24 +151,26 @@ class OpenSoraFactory(BackboneFactory):
     the released ones stand under ``vae_2d`` and ``vae_temporal`` in its ``config.json``.
     """
 
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(OpenSoraSettings, settings)
         places = _places(folder, wanted)
         config = _read_config(STDiT3Config, places["transformer"])
         vae_config = _read_config(OpenSoraVAEConfig, places["vae"])
         _require_fit(folder, config, vae_config)
-        # nothing is drawn that the files replace, and no draw is seen outside
-        with torch.random.fork_rng(devices=[]), init_empty_weights():
-            transformer = STDiT3(config)
-            vae = OpenSoraVAE(vae_config)
-        for network, part in ((transformer, "transformer"), (vae, "vae")):
-            fill(network, read_weights(places[part]), str(places[part]))
-        text_encoder = load_network(T5EncoderModel, places["text_encoder"])
+        makers: dict[str, Callable[[], nn.Module]] = {
+            "transformer": lambda: STDiT3(config),
+            "vae": lambda: OpenSoraVAE(vae_config),
+        }
+        transformer, vae = (
+            make_network(make, read_weights(places[part]), str(places[part]), dtype)
+            for part, make in makers.items()
+        )
+        text_encoder = load_network(T5EncoderModel, places["text_encoder"], dtype)
         texts = {"transformer.caption_channels": config.caption_channels}
         require_equal(folder, texts | {"text_encoder.d_model": text_encoder.config.d_model})
         tokenizer = read_tokenizer(places["tokenizer"])
@@ -185,7 +181,7 @@ class OpenSoraFactory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        wanted = _settings(settings)
+        wanted = family_settings(OpenSoraSettings, settings)
         places = _places(resolve(weights), wanted)
         limit = _read_config(STDiT3Config, places["transformer"]).model_max_length
         tokenizer = read_tokenizer(places["tokenizer"])
@@ -197,7 +193,7 @@ class OpenSoraFactory(BackboneFactory):
         Raises:
             UserError: a part's weights are neither here nor those of the released one, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(OpenSoraSettings, settings)
         names = {"transformer": weights, "vae": wanted.vae or weights}
         names["text_encoder"] = wanted.text_encoder or weights
         sizes = {
@@ -212,9 +208,6 @@ class OpenSoraFactory(BackboneFactory):
         return OpenSora(transformer, vae, text_encoder, None, wanted)
 
 
-BACKBONES.register("open-sora-1.2")(OpenSoraFactory())
-
-
 def _tokens(tokenizer: Any, prompts: Sequence[str], suffix: str, limit: int) -> Any:
     """Return ``input_ids`` and ``attention_mask`` [B, ``limit``] of ``prompts``, cleaned, with ``suffix``.
 
@@ -225,13 +218,6 @@ def _tokens(tokenizer: Any, prompts: Sequence[str], suffix: str, limit: int) -> 
     found = tokenizer(cleaned, padding="max_length", max_length=limit, return_attention_mask=True)
     refuse_long(prompts, found.input_ids, limit, "tokens with what is put after it, the denoiser")
     return found
-
-
-def _settings(settings: dict[str, object]) -> OpenSoraSettings:
-    wanted, faults = parse(OpenSoraSettings, settings)
-    raise_faults("backbone.settings", faults)
-    assert wanted is not None
-    return wanted
 
 
 def _places(folder: Path, wanted: OpenSoraSettings) -> dict[str, Path]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
-from transformers import PreTrainedModel
+
+from vader_bench.weights.networks import lowered
 
 __all__ = ["lower_precision"]
-
-_ENCODING = ("encoder", "quant_conv")
-"""Parts of an autoencoder that encode. They overflow in float16 and run once a picture, if at all."""
 
 
 def lower_precision(network: nn.Module, dtype: torch.dtype) -> None:
     """Keep and run ``network`` in ``dtype``, while whoever calls it gives and gets float32.
 
-    Of an autoencoder it is the half that decodes. Left in float32 are buffers (angles, means), what the
-    network's class asks for, and trainable weights, that is adapters, which are put in later. Of what the
-    network is given, single numbers such as timesteps stay in float32: 953 is none of bfloat16's.
+    Some weights stay in float32; see ``lowered``. So do single numbers of what the network is given, such as
+    timesteps: 953 is none of bfloat16's.
 
     In float16 the gradient inside is scaled for each call by a power of two, so that its largest element is
     between 1 and 2 at the output, and scaled back where it leaves; else most of it would be less than the
@@ -31,28 +28,12 @@ def lower_precision(network: nn.Module, dtype: torch.dtype) -> None:
         network: frozen; changed in place.
         dtype: bfloat16 or float16.
     """
-    weights = dict(network.named_parameters())
-    if not weights:
+    if next(network.parameters(), None) is None:
         return
-    decodes = hasattr(network, "decode")
-    kept = {id(weight) for weight in _asked_for(network, dtype)}
-    for name, weight in weights.items():
-        encodes = decodes and any(part in _ENCODING for part in name.split("."))
-        if not encodes and id(weight) not in kept:
-            weight.data = weight.data.to(dtype)
-    entry = "decode" if decodes else "forward"
+    for weight in lowered(network, dtype):
+        weight.data = weight.data.to(dtype)
+    entry = "decode" if hasattr(network, "decode") else "forward"
     setattr(network, entry, _Entry(getattr(network, entry), network, dtype))
-
-
-def _asked_for(network: nn.Module, dtype: torch.dtype) -> Iterator[nn.Parameter]:
-    """Yield the weights that classes of diffusers and transformers want in float32."""
-    for module in network.modules():
-        names = set(getattr(module, "_keep_in_fp32_modules_strict", None) or ())
-        if dtype == torch.float16 or not isinstance(module, PreTrainedModel):  # as transformers reads it
-            names |= set(getattr(module, "_keep_in_fp32_modules", None) or ())
-        for name, weight in module.named_parameters() if names else ():
-            if names & set(name.split(".")):
-                yield weight
 
 
 class _Entry:

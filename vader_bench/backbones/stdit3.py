@@ -61,7 +61,7 @@ class STDiT3Config(BaseModel):
 
 
 class Format(NamedTuple):
-    """What the network is told of the video it makes."""
+    """What the network is conditioned on, beside the prompt."""
 
     height: float
     """Pixels."""
@@ -118,7 +118,7 @@ class STDiT3(nn.Module):
         time = (self.t_embedder(timesteps) + frame_rate)[:, None, None]
         modulation = self.t_block(time)
         clean = None
-        if generated is not None:  # frames that are given clean are told of timestep 0
+        if generated is not None:  # frames that are given clean have timestep 0
             clean = (self.t_embedder(torch.zeros_like(timesteps)) + frame_rate)[:, None, None]
             modulation = torch.where(generated[:, :, None, None], modulation, self.t_block(clean))
         states = self.y_embedder.y_proj(text)

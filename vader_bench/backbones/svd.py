@@ -16,23 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, ImageBackbone, PromptReader
+from vader_bench.backbones.base import Backbone, BackboneFactory, ImageBackbone, PromptReader, family_settings
 from vader_bench.backbones.pictures import PictureSource, blurred_square, picture_source
 from vader_bench.backbones.recompute import recompute
-from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.diffusion.edm import EdmSchedule
 from vader_bench.diffusion.sampler import draw_noise
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, read_preprocess
 from vader_bench.seeding import torch_stream
+from vader_bench.weights.networks import load_network
 from vader_bench.weights.pipeline_folder import (
     config_number,
+    config_sizes,
+    config_whole,
     latent_sizes,
-    load_network,
-    read_table,
     require_equal,
     require_parts,
 )
-from vader_bench.weights.sizes import read_sizes
+from vader_bench.weights.sizes import read_sizes, read_table
 
 __all__ = ["Svd", "SvdFactory", "SvdNetworks", "SvdSettings", "augmentation_stream"]
 
@@ -42,7 +42,7 @@ _SIZES |= {"scheduler": "scheduler/scheduler_config.json"}
 
 
 class SvdSettings(BaseModel):
-    """Size of the videos, what the network is told of them, and how it is run."""
+    """Size of the videos, what the network is conditioned on, and how it is run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,11 +55,12 @@ class SvdSettings(BaseModel):
     width: int = Field(default=1024, ge=1)
     """Pixels."""
     fps: int = Field(default=7, ge=1)
-    """Frames a second; the network is told one less, as it was in training."""
+    """Frames a second; the network is conditioned on one less, as in its training."""
     motion_bucket_id: int = Field(default=127, ge=0)
     """How much motion the network is asked for: more is more."""
     noise_aug_strength: float = Field(default=0.02, ge=0)
-    """Standard deviation of the noise on the picture, whose values go from -1 to 1; the network is told."""
+    """Standard deviation of the noise on the picture, whose values go from -1 to 1; a condition of the
+    network too."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Svd(ImageBackbone):
         networks: as loaded.
         schedule: EDM's.
         latent_shape: (C, F, h, w).
-        settings: what the network is told.
+        settings: what the network is conditioned on.
         pictures: gives the picture that a prompt names.
     """
 
@@ -205,25 +206,25 @@ class Svd(ImageBackbone):
 class SvdFactory(BackboneFactory):
     """Loads a ``StableVideoDiffusionPipeline`` folder, with ``SvdSettings`` as settings."""
 
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
         Raises:
             UserError: a part of the folder is missing, faulty or does not fit the others, or a setting is
                 wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(SvdSettings, settings)
         require_parts(folder, _PARTS, "StableVideoDiffusionPipeline")
         source = picture_source(wanted.pictures, wanted.height, wanted.width)
         scheduler = folder / "scheduler" / "scheduler_config.json"
         schedule = EdmSchedule.from_config(read_table(scheduler), str(scheduler))
-        networks = _load_networks(folder)
+        networks = _load_networks(folder, dtype)
         return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, source)
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that name no picture; see the base class. No weights are looked for."""
         del weights
-        wanted = _settings(settings)
+        wanted = family_settings(SvdSettings, settings)
         return picture_source(wanted.pictures, wanted.height, wanted.width)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
@@ -232,7 +233,7 @@ class SvdFactory(BackboneFactory):
         Raises:
             UserError: the weights are neither here nor those of a released model, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(SvdSettings, settings)
         sizes = read_sizes(weights, _SIZES)
         with torch.device("meta"):
             networks = SvdNetworks(
@@ -247,16 +248,6 @@ class SvdFactory(BackboneFactory):
         return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, _no_picture)
 
 
-BACKBONES.register("svd")(SvdFactory())
-
-
-def _settings(settings: dict[str, object]) -> SvdSettings:
-    wanted, faults = parse(SvdSettings, settings)
-    raise_faults("backbone.settings", faults)
-    assert wanted is not None
-    return wanted
-
-
 def _no_picture(prompt: str) -> Tensor:
     raise AssertionError(f"a skeleton encodes nothing, and was given {prompt!r}")
 
@@ -266,11 +257,11 @@ def augmentation_stream(name: str) -> torch.Generator:
     return torch_stream(0, "picture noise", name)
 
 
-def _load_networks(folder: Path) -> SvdNetworks:
-    image_encoder = load_network(CLIPVisionModelWithProjection, folder / "image_encoder")
+def _load_networks(folder: Path, dtype: torch.dtype) -> SvdNetworks:
+    image_encoder = load_network(CLIPVisionModelWithProjection, folder / "image_encoder", dtype)
     networks = SvdNetworks(
-        load_network(UNetSpatioTemporalConditionModel, folder / "unet"),
-        load_network(AutoencoderKLTemporalDecoder, folder / "vae"),
+        load_network(UNetSpatioTemporalConditionModel, folder / "unet", dtype),
+        load_network(AutoencoderKLTemporalDecoder, folder / "vae", dtype),
         image_encoder,
         read_preprocess(folder / "feature_extractor", image_encoder.config.image_size),
     )
@@ -281,10 +272,13 @@ def _load_networks(folder: Path) -> SvdNetworks:
             "image_encoder.projection_dim": image_encoder.config.projection_dim,
         },
         {"unet.out_channels": unet.out_channels, "vae.latent_channels": vae.latent_channels},
-        {"unet.in_channels": unet.in_channels, "2 * vae.latent_channels": 2 * vae.latent_channels},
+        {
+            "unet.in_channels": unet.in_channels,
+            "2 * vae.latent_channels": 2 * config_whole(vae, "latent_channels", "vae"),
+        },
         {
             "unet.projection_class_embeddings_input_dim": unet.projection_class_embeddings_input_dim,
-            "3 * unet.addition_time_embed_dim": 3 * unet.addition_time_embed_dim,
+            "3 * unet.addition_time_embed_dim": 3 * config_whole(unet, "addition_time_embed_dim", "unet"),
         },
     ):
         require_equal(folder, sizes)
@@ -292,8 +286,8 @@ def _load_networks(folder: Path) -> SvdNetworks:
 
 
 def _latent_shape(networks: SvdNetworks, wanted: SvdSettings) -> tuple[int, int, int, int]:
-    factor = 2 ** (len(networks.vae.config.block_out_channels) - 1)
-    frames = wanted.frames or networks.unet.config.num_frames
+    factor = 2 ** (len(config_sizes(networks.vae.config, "block_out_channels", "vae")) - 1)
+    frames = wanted.frames or config_whole(networks.unet.config, "num_frames", "unet")
     sizes = {"frames": frames, "height": wanted.height, "width": wanted.width}
     factors = {"frames": (1, 1), "height": (factor, 1), "width": (factor, 1)}
-    return networks.vae.config.latent_channels, *latent_sizes(sizes, factors)
+    return config_whole(networks.vae.config, "latent_channels", "vae"), *latent_sizes(sizes, factors)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
+from vader_bench.backbones.base import Backbone, BackboneFactory, PromptReader, family_settings
 from vader_bench.backbones.videocrafter2_keys import (
     Origin,
     denoiser_origin,
@@ -28,6 +28,7 @@ from vader_bench.backbones.videocrafter2_keys import (
     text_origin,
 )
 from vader_bench.backbones.videocrafter2_unet import UNetConfig, VideoCrafter2UNet
+from vader_bench.config.rules import WeightsName
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping, rule
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError
@@ -120,8 +121,9 @@ class VideoCrafter2Settings(BaseModel):
     width: int = Field(default=512, ge=1)
     """Pixels."""
     fps: int = Field(default=24, ge=1)
-    """Frames a second that the denoiser is told: VADER's default; a smaller number asks for more motion."""
-    tokenizer: str | None = None
+    """Frames a second that the denoiser is conditioned on: VADER's default; a smaller number asks for more
+    motion."""
+    tokenizer: WeightsName | None = None
     """Weights of a ``CLIPTokenizer``, which the release lacks; its folder ``tokenizer`` if ``None``."""
 
 
@@ -136,7 +138,7 @@ class VideoCrafter2(Backbone):
         text_encoder: its states before the last layer are what the denoiser reads.
         tokenizer: its tokenizer; ``None`` in a skeleton.
         latent_shape: (C, F, h, w).
-        fps: frames a second that the denoiser is told.
+        fps: frames a second that the denoiser is conditioned on.
     """
 
     name = "videocrafter2"
@@ -213,13 +215,13 @@ class VideoCrafter2Factory(BackboneFactory):
     ``config.yaml`` or ``config.json``.
     """
 
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(VideoCrafter2Settings, settings)
         config = _read_config(folder)
         latent_shape = _latent_shape(config, wanted)
         checkpoint = find_checkpoint(folder)
@@ -237,12 +239,12 @@ class VideoCrafter2Factory(BackboneFactory):
             (first_stage, partial(first_stage_origin, levels=levels)),
             (text_encoder, text_origin),
         ]
-        load_into(networks, stored, str(checkpoint))
+        load_into(networks, stored, str(checkpoint), dtype)
         return VideoCrafter2(unet, first_stage, text_encoder, tokenizer, latent_shape, wanted.fps)
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        folder, named = resolve(weights), _settings(settings).tokenizer
+        folder, named = resolve(weights), family_settings(VideoCrafter2Settings, settings).tokenizer
         text = _read_config(folder).text
         tokenizer = _read_tokenizer(folder / "tokenizer" if named is None else resolve(named), text)
         return lambda prompt: _tokens(tokenizer, [prompt], text.context_length)
@@ -253,7 +255,7 @@ class VideoCrafter2Factory(BackboneFactory):
         Raises:
             UserError: the weights are neither here nor those of the released model, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(VideoCrafter2Settings, settings)
         folder = local_folder(weights)
         config = VideoCrafter2Config() if folder is None else _read_config(folder)
         start, end = config.text.vocab_size - 2, config.text.vocab_size - 1  # which tokens does not matter
@@ -262,9 +264,6 @@ class VideoCrafter2Factory(BackboneFactory):
             first_stage = make_first_stage(config.first_stage)
             text_encoder = make_text_encoder(config.text, start, end)
         return VideoCrafter2(unet, first_stage, text_encoder, None, _latent_shape(config, wanted), wanted.fps)
-
-
-BACKBONES.register("videocrafter2")(VideoCrafter2Factory())
 
 
 def videocrafter2_schedule() -> NoiseSchedule:
@@ -314,13 +313,6 @@ def make_text_encoder(config: TextConfig, start: int, end: int) -> CLIPTextModel
             pad_token_id=_PADDING,
         )
     )
-
-
-def _settings(settings: dict[str, object]) -> VideoCrafter2Settings:
-    wanted, faults = parse(VideoCrafter2Settings, settings)
-    raise_faults("backbone.settings", faults)
-    assert wanted is not None
-    return wanted
 
 
 def _read_config(folder: Path) -> VideoCrafter2Config:

@@ -1,7 +1,7 @@
 """The released checkpoint of VideoCrafter2, name by name: one file with all networks, each under its prefix.
 
 Names are looked up from our side, so that every weight of ours says where it comes from and each fault is
-told by the name in the file.
+reported by the name in the file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.weights.networks import lowered
 from vader_bench.weights.tensors import read_tensors, weight_faults
 
 __all__ = [
@@ -58,9 +59,9 @@ class Origin:
         return torch.Size([rows, *ours[1:], *[1] * self.trailing])
 
     def take(self, stored: Tensor, ours: torch.Size) -> Tensor:
-        """Return the weight of shape ``ours`` in float32 from what the file holds."""
+        """Return the weight of shape ``ours`` from what the file holds."""
         part = stored if self.third is None else stored.chunk(3)[self.third]
-        return part.reshape(ours).float()
+        return part.reshape(ours)
 
 
 def denoiser_origin(name: str) -> Origin:
@@ -155,14 +156,18 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def load_into(
-    networks: Iterable[tuple[nn.Module, Callable[[str], Origin]]], stored: Mapping[str, Tensor], source: str
+    networks: Iterable[tuple[nn.Module, Callable[[str], Origin]]],
+    stored: Mapping[str, Tensor],
+    source: str,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Give every weight of ``networks``, which may be on the meta device, its value in float32.
+    """Give every weight of ``networks``, which may be on the meta device, its value.
 
     Args:
         networks: each with the function that says where a weight of it lies.
         stored: all tensors of the checkpoint by name.
         source: the checkpoint, for messages.
+        dtype: of the weights that are ``lowered``; the others are in float32.
 
     Raises:
         UserError: names or shapes differ, all of them told; nothing is changed.
@@ -170,8 +175,12 @@ def load_into(
     pairs = [(network, {name: origin(name) for name in network.state_dict()}) for network, origin in networks]
     _check(pairs, stored, source)
     for network, origins in pairs:
-        shapes = {name: weight.shape for name, weight in network.state_dict().items()}
-        state = {name: origins[name].take(stored[origins[name].key], shapes[name]) for name in shapes}
+        wanted = network.state_dict(keep_vars=True)
+        low = {id(weight) for weight in lowered(network, dtype)}
+        state = {}
+        for name, weight in wanted.items():
+            value = origins[name].take(stored[origins[name].key], weight.shape)
+            state[name] = value.to(dtype if id(weight) in low else torch.float32)
         network.load_state_dict(state, assign=True)
 
 

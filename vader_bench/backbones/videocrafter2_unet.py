@@ -50,7 +50,7 @@ class UNetConfig(BaseModel):
     temporal_length: int = Field(default=16, ge=1)
     """Frames the network was trained with; it takes any number."""
     fps_cond: bool = True
-    """Whether the network is told the frame rate."""
+    """Whether the network is conditioned on the frame rate."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> UNetConfig:
@@ -75,7 +75,7 @@ class UNetConfig(BaseModel):
 
 
 class _Condition(NamedTuple):
-    """What every block is told, for B videos of F frames."""
+    """What every block is conditioned on, for B videos of F frames."""
 
     embedding: Tensor
     """Timestep and frame rate [B, 4 model_channels]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from vader_bench.backbones.base import BACKBONES, Backbone, BackboneFactory, PromptReader
-from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.backbones.base import Backbone, BackboneFactory, PromptReader, family_settings
 from vader_bench.diffusion.flow import LENGTH, FlowSchedule
 from vader_bench.errors import UserError
+from vader_bench.weights.networks import load_network
 from vader_bench.weights.pipeline_folder import (
+    config_number,
+    config_sizes,
+    config_whole,
     latent_sizes,
-    load_network,
     plain_text,
     require_equal,
     require_parts,
@@ -28,6 +30,7 @@ from vader_bench.weights.pipeline_folder import (
 )
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
+from vader_bench.weights.tensors import WHOLE_FOLDER
 from vader_bench.weights.tokenizers import read_tokenizer
 
 __all__ = ["Experts", "Wan", "WanFactory", "WanSettings", "clean_prompt"]
@@ -121,9 +124,8 @@ class Wan(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self._tokens = tokens
-        self._mean, self._std = (
-            torch.tensor(vae.config[name]).reshape(1, -1, 1, 1, 1) for name in ("latents_mean", "latents_std")
-        )
+        statistics = (config_sizes(vae.config, name, "vae") for name in ("latents_mean", "latents_std"))
+        self._mean, self._std = (torch.tensor(numbers).reshape(1, -1, 1, 1, 1) for numbers in statistics)
         self.text_shape = (tokens, text_encoder.config.d_model)
         factor = int(vae.config["scale_factor_spatial"])
         self.picture_size = (factor * latent_shape[2], factor * latent_shape[3])
@@ -179,13 +181,21 @@ def clean_prompt(prompt: str) -> str:
 class WanFactory(BackboneFactory):
     """Loads a ``WanPipeline`` folder, with ``WanSettings`` as settings."""
 
-    def load(self, folder: Path, **settings: object) -> Backbone:
-        """Return the frozen model in ``folder``, in eval mode and float32, on the CPU.
+    pipeline_takes_adapters = True
+
+    def denoiser_parts(self, layers: Collection[str]) -> dict[str, str]:
+        """Return the one transformer, or those of the two ``Experts``; see the base class."""
+        if any(name.startswith("low.") for name in layers):
+            return {"high.": "transformer", "low.": "transformer_2"}
+        return {"": "transformer"}
+
+    def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
+        """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
         Raises:
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(WanSettings, settings)
         require_parts(folder, _PARTS, "WanPipeline")
         sizes = sizes_in(folder, _SIZES, _OPTIONAL)
         source = f"{folder}: scheduler"
@@ -193,11 +203,11 @@ class WanFactory(BackboneFactory):
         latent_shape = _latent_shape(str(folder), sizes, wanted)
         boundary = _boundary(str(folder), sizes)
         names = ["transformer"] if boundary is None else ["transformer", "transformer_2"]
-        experts = [load_network(WanTransformer3DModel, folder / name) for name in names]
+        experts = [load_network(WanTransformer3DModel, folder / name, dtype) for name in names]
         return Wan(
             experts[0] if boundary is None else Experts(experts[0], experts[1], boundary).eval(),
-            load_network(AutoencoderKLWan, folder / "vae"),
-            load_network(UMT5EncoderModel, folder / "text_encoder"),
+            load_network(AutoencoderKLWan, folder / "vae", dtype),
+            load_network(UMT5EncoderModel, folder / "text_encoder", dtype),
             read_tokenizer(folder / "tokenizer"),
             schedule=schedule,
             latent_shape=latent_shape,
@@ -206,7 +216,8 @@ class WanFactory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        limit, tokenizer = _settings(settings).tokens, read_tokenizer(resolve(weights) / "tokenizer")
+        limit = family_settings(WanSettings, settings).tokens
+        tokenizer = read_tokenizer(resolve(weights) / "tokenizer")
         return lambda prompt: tokenize(tokenizer, [prompt], limit, clean_prompt)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
@@ -217,7 +228,7 @@ class WanFactory(BackboneFactory):
         Raises:
             UserError: the weights are neither here nor those of a released model, or a setting is wrong.
         """
-        wanted = _settings(settings)
+        wanted = family_settings(WanSettings, settings)
         sizes = read_sizes(weights, _SIZES, _OPTIONAL)
         schedule = FlowSchedule.from_config(sizes["scheduler"], weights, shift=wanted.flow_shift)
         latent_shape = _latent_shape(weights, sizes, wanted)
@@ -241,9 +252,6 @@ class WanFactory(BackboneFactory):
         )
 
 
-BACKBONES.register("wan")(WanFactory())
-
-
 class _FirstExpert(Experts):
     """Experts of a skeleton, whose timesteps have no values to choose one by."""
 
@@ -254,16 +262,10 @@ class _FirstExpert(Experts):
         return prediction
 
 
-def _settings(settings: dict[str, object]) -> WanSettings:
-    wanted, faults = parse(WanSettings, settings)
-    raise_faults("backbone.settings", faults)
-    assert wanted is not None
-    return wanted
-
-
 def _boundary(source: str, sizes: Sizes) -> float | None:
     """Return the timestep where one of two networks ends and the other begins; ``None`` if there is one."""
-    boundary = sizes.get("index", {}).get("boundary_ratio")
+    index = sizes.get("index", {})
+    boundary = index.get("boundary_ratio")
     names = [name for name in ("transformer", "transformer_2") if name in sizes]
     if (boundary is None) != (len(names) == 1):
         raise UserError(
@@ -271,22 +273,32 @@ def _boundary(source: str, sizes: Sizes) -> float | None:
             f"has {' and '.join(names)}, and boundary_ratio = {boundary} in model_index.json",
             "give both transformer_2 and boundary_ratio, or neither",
         )
-    return None if boundary is None else boundary * LENGTH
+    return None if boundary is None else config_number(index, "boundary_ratio", source) * LENGTH
 
 
 def _latent_shape(source: str, sizes: Sizes, wanted: WanSettings) -> tuple[int, int, int, int]:
     """Return (C, F, h, w), after comparing the sizes of the networks."""
-    network, vae, text = (sizes[name] for name in ("transformer", "vae", "text_encoder"))
-    channels = int(network.get("in_channels", 16))
-    require_equal(source, {"transformer.in_channels": channels, "vae.z_dim": int(vae.get("z_dim", 16))})
+
+    def size(part: str, key: str, default: int) -> int:
+        return config_whole(sizes[part], key, f"{source}: {part}", default)
+
+    channels = size("transformer", "in_channels", 16)
+    require_equal(source, {"transformer.in_channels": channels, "vae.z_dim": size("vae", "z_dim", 16)})
     require_equal(
         source,
         {
-            "transformer.text_dim": int(network.get("text_dim", 4096)),
-            "text_encoder.d_model": int(text.get("d_model", 512)),
+            "transformer.text_dim": size("transformer", "text_dim", 4096),
+            "text_encoder.d_model": size("text_encoder", "d_model", 512),
         },
     )
-    patch = network.get("patch_size", [1, 2, 2])
-    space, time = int(vae.get("scale_factor_spatial", 8)), int(vae.get("scale_factor_temporal", 4))
+    patch = [int(side) for side in config_sizes(sizes["transformer"], "patch_size", source, (1, 2, 2))]
+    if len(patch) != 3 or min(patch) < 1:
+        raise UserError(f"{source}: patch_size = {patch}", "is not three sizes", "give frames, height, width")
+    space, time = size("vae", "scale_factor_spatial", 8), size("vae", "scale_factor_temporal", 4)
+    for key in ("latents_mean", "latents_std"):
+        if key in sizes["vae"] and len(config_sizes(sizes["vae"], key, f"{source}: vae")) != channels:
+            raise UserError(
+                f"{source}: vae: {key}", f"has no number for each of {channels} channels", WHOLE_FOLDER
+            )
     factors = {"frames": (time, patch[0]), "height": (space, patch[1]), "width": (space, patch[2])}
     return channels, *latent_sizes(wanted.model_dump(include=set(factors)), factors)

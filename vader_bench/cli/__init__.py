@@ -8,7 +8,22 @@ from collections.abc import Sequence
 import typer
 
 from vader_bench import __version__
-from vader_bench.cli import check, compare, index, plan, report, run, study, sync, tune
+from vader_bench.cli import (
+    check,
+    compare,
+    doctor,
+    export,
+    index,
+    new,
+    plan,
+    report,
+    run,
+    sample,
+    score,
+    study,
+    sync,
+    tune,
+)  # fmt: skip
 from vader_bench.cli import list as list_
 from vader_bench.errors import ExitCode, UserError
 
@@ -19,11 +34,14 @@ app = typer.Typer(
     help="Compare ways to align video diffusion models with a reward, at equal budget.",
     epilog="Exit codes: 0 done, 1 a run failed, 2 wrong input, 3 something is missing, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (list_, check, plan, tune, run, report, index, compare, sync):  # in order of use
+_VERBS = (
+    list_, new, doctor, check, plan, tune, run, report, index, compare, sample, score, export, sync,
+)  # fmt: skip
+"""In order of use."""
+for _verb in _VERBS:
     app.command(_verb.__name__.rpartition(".")[2])(_verb.command)
 app.add_typer(study.app, name="study")
 

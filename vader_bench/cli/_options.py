@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Out", "Quick", "Seeds", "Suite", "Tracking", "Workers"]
+__all__ = ["Device", "Out", "Quick", "Seeds", "Suite", "Tracking", "Workers"]
 
 Suite = Annotated[
     str | None, typer.Option(help="Suite to use in place of the experiment's: a name or a file.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Take the experiment's smaller form.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where the models compute, cpu or cuda:0; by default a GPU if there is one."),
+]
 Out = Annotated[Path, typer.Option(help="Folder of all results; <experiment>/<suite> is made in it.")]
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many seeds; by default those that the experiment names.")

@@ -32,10 +32,15 @@ def reference_folder(folder: Path) -> Path | None:
 
 
 def show_report(
-    folder: Path, tracker: Tracker | None = None, *, allow_missing: bool = False, command: str | None = None
+    folder: Path,
+    tracker: Tracker | None = None,
+    *,
+    allow_missing: bool = False,
+    command: str | None = None,
+    width: float | None = None,
 ) -> int:
     """Build the report of ``folder``, print its summary and where its files are; return the exit code."""
-    report = build_report(folder, reference_folder(folder), allow_missing, command=command)
+    report = build_report(folder, reference_folder(folder), allow_missing, command=command, width=width)
     if tracker is not None:
         tracker.send_report(report.files)
     console = Console()
@@ -47,7 +52,7 @@ def show_report(
     _say(console, [f"{path.name:<18}{path}" for path in report.files])
     if tracker is not None:
         tracker.finish()
-        _say(console, [f"MLflow: {tracker.address.command}"])
+        _say(console, [f"MLflow: {tracker.address.command}", *tracker.charts()])
     return _verdict(report)
 
 

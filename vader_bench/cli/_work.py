@@ -11,24 +11,23 @@ from pathlib import Path
 from rich.console import Console
 
 from vader_bench import files
-from vader_bench.config.names import BASE
+from vader_bench.config.names import ADAPTER, BASE
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure, make_display
 from vader_bench.launch.local import launch, worker_devices
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.inputs import runs_by_other_inputs
 from vader_bench.records.tracking import Tracker
+from vader_bench.training.identity import input_digests
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute
 
 __all__ = ["command_line", "counted", "failed", "work"]
 
-_FINISHED, _TRAINED_ALREADY, _UNTRAINED, _TRAINED = (
-    "finished already",
-    "trained already",
-    "of the base model",
-    "trained",
-)
+_FINISHED, _TRAINED_ALREADY, _TRAINED = "finished already", "trained already", "trained"
+_WORDS = {BASE: "of the base model", ADAPTER: "of adapters from files"}
+"""By what is not trained."""
 
 _INTERRUPTED_SECONDS = 3.0
 """Who has pressed Ctrl-C waits no longer for a store."""
@@ -56,7 +55,8 @@ def work(
         command: what the user called, for the records.
 
     Raises:
-        UserError: runs failed, and all others are done; or another process executes runs there.
+        UserError: runs failed, and all others are done; or another process executes runs there; or runs that
+            are finished were made with other weights or prompts than those to come would be.
     """
     console, devices = Console(stderr=True), worker_devices(workers)
     with files.alone(folder), make_display(console) as display:
@@ -64,6 +64,8 @@ def work(
         trained = {} if fresh else find_trainings(folder.parent.parent, display.note)
         display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))
         left = [job for job in jobs if not RunFolder(job.folder).finished]
+        if left:
+            _require_same_inputs([job for job in jobs if RunFolder(job.folder).finished], folder)
         do = partial(execute, command=command)
         try:
             failures = launch(left, devices, display, do, tracker.watch) if left else []
@@ -90,8 +92,8 @@ def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence
         forget_taken(job.config, job.folder)
     if RunFolder(job.folder).finished:
         return _FINISHED
-    if job.config.method == BASE:
-        return _UNTRAINED
+    if job.config.method in _WORDS:
+        return _WORDS[job.config.method]
     held = RunFolder(job.folder)
     if held.trained and not held.load_training().taken_from:
         return _TRAINED_ALREADY  # it was interrupted while it was measured
@@ -99,10 +101,24 @@ def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence
     return f"taken from {taken_from}" if taken_from else _TRAINED
 
 
+def _require_same_inputs(finished: Sequence[Job], folder: Path) -> None:
+    """Refuse to add to ``finished`` runs that could not share a table with them."""
+    odd = runs_by_other_inputs(
+        (RunFolder(job.folder).load_record(), input_digests(job.config)) for job in finished
+    )
+    if odd:
+        told = " and ".join(
+            f"{', '.join(names)} with other {', '.join(others)}" for others, names in odd.items()
+        )
+        wrong = f"holds finished runs that were made with other weights or prompts than are here now: {told}"
+        remedy = "restore them, or delete the folders of these runs to run them again"
+        raise UserError(str(folder), wrong, remedy)
+
+
 def counted(words: Sequence[str]) -> str:
     """Return a line with where all trainings come from: ``3 runs: 2 taken from fig7, 1 trained``."""
     counts = Counter(words)
-    fixed = (_FINISHED, _TRAINED_ALREADY, _UNTRAINED)
+    fixed = (_FINISHED, _TRAINED_ALREADY, *_WORDS.values())
     taken = sorted(word for word in counts if word not in {*fixed, _TRAINED})
     told = [f"{counts[word]} {word}" for word in (*fixed, *taken) if counts[word]]
     runs = f"{len(words)} {'run' if len(words) == 1 else 'runs'}"
@@ -133,6 +149,7 @@ def failed(failures: Sequence[Failure], runs: int) -> UserError:
     return UserError(
         f"{len(failures)} of {runs} runs failed",
         lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines) + "\n",
-        "what is done is kept: fix the problem and give the same command again",
+        "what is done is kept: fix the problem and give the same command again; where that changes a "
+        "setting of the experiment, give it another name first, and it takes what is trained",
         exit_code=codes.pop() if len(codes) == 1 else ExitCode.RUN_FAILED,
     )

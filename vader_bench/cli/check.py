@@ -17,26 +17,36 @@ __all__ = ["command"]
 
 
 def command(
-    experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
+    experiment: Annotated[Path, typer.Argument(help="Experiment: a packaged name or a file.")],
     suite: Suite = None,
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
     from vader_bench.cost.frames import judged_frames
-    from vader_bench.experiment.resolve import resolve_experiment, weights_to_fetch
+    from vader_bench.experiment.resolve import (
+        resolve_experiment,
+        scarce_prompts,
+        tuning_warning,
+        weights_to_fetch,
+    )
 
     resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
     lacking = weights_to_fetch(resolved.suite, resolved.experiment.needed_rewards)
     arms = Counter(run.label for run in resolved.runs)
     budget = resolved.experiment.budget.reward_queries
     typer.echo(f"{resolved.experiment.experiment} on {resolved.suite.suite}: {resolved.experiment.question}")
-    typer.echo("  " + ", ".join(f"{count} runs of {method}" for method, count in arms.items()))
+    runs = (f"{count} {'run' if count == 1 else 'runs'} of {arm}" for arm, count in arms.items())
+    typer.echo(f"  {', '.join(runs)}")
     typer.echo(f"  {budget} reward queries a run, rewards {', '.join(resolved.experiment.rewards)}")
     typer.echo(f"  settings: {_settings(resolved)}")
     for reward, judged in judged_frames(resolved.suite, resolved.runs).items():
         typer.echo(f"  judged by {reward}: {'; or '.join(judged)}")
+    for split, taken in scarce_prompts(resolved).items():
+        typer.echo(f"  looks at {split}: {taken}")
     for error in lacking:
         typer.echo(f"  needed before it runs: {error}")
+    if warning := tuning_warning(resolved):
+        typer.echo(warning, err=True)
     typer.echo(f"ok: the arms differ in {', '.join(resolved.experiment.compares)}, and in nothing else")
 
 
@@ -44,4 +54,4 @@ def _settings(resolved: ResolvedExperiment) -> str:
     """Return where the settings of the arms come from."""
     if resolved.moved:
         return f"those of suite {resolved.suite.suite}; the experiment's own were chosen for another one"
-    return resolved.experiment.tuning or "not from a tuning result"
+    return " and ".join(resolved.experiment.tuning) or "not from a tuning result"

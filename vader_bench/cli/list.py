@@ -1,33 +1,34 @@
-"""``vader-bench list``: what experiment and suite files can name, and whether its weights are here."""
+"""``vader-bench list``: what commands and files can name, and whether its weights are here."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import entry_points
-from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from vader_bench.backbones import BACKBONES
+from vader_bench.config.experiment_file import experiment_names, experiment_path
 from vader_bench.config.schema import SuiteConfig
+from vader_bench.config.yamlfile import read_mapping
 from vader_bench.errors import UserError
-from vader_bench.registry import REWARD_PLUGINS
+from vader_bench.methods import METHODS
+from vader_bench.registry import offered, package_of
+from vader_bench.rewards import REWARDS
 
-__all__ = ["command", "registered_names"]
+__all__ = ["command"]
 
 Row = tuple[str, str, str]
 """Kind, name, state."""
 
-_PACKAGE = Path(__file__).parents[1]
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def command() -> None:
-    """List methods, backbones, rewards, suites with their weights, and prompt sets, with their state here."""
-    rows = [*_registered(), *_suites(), *_prompt_sets()]
+    """List experiments, methods, backbones, rewards, suites with their weights, and prompt sets."""
+    rows = [*_experiments(), *_registered(), *_suites(), *_prompt_sets()]
     if sys.stdout.isatty():
         table = Table("kind", "name", "state", title="vader-bench", title_justify="left")
         for row in rows:
@@ -39,25 +40,20 @@ def command() -> None:
         typer.echo(f"{kind:<{widths[0]}}{name:<{widths[1]}}{state}".rstrip())
 
 
+def _experiments() -> Iterator[Row]:
+    """Yield what ``run`` and ``tune`` know by name, with its suite and question; a tuning has one seed."""
+    for name in experiment_names():
+        data, _ = read_mapping(experiment_path(name))
+        question = " ".join(str(data["question"]).split())
+        yield "tuning" if "seed" in data else "experiment", name, f"suite {data['suite']}; {question}"
+
+
 def _registered() -> Iterator[Row]:
-    for kind, table in (("method", "METHODS"), ("backbone", "BACKBONES"), ("reward", "REWARDS")):
-        for name in registered_names(table):
-            yield kind, name, "ready"
-    for entry in sorted(entry_points(group=REWARD_PLUGINS), key=lambda found: found.name):
-        yield "reward", entry.name, f"of the package {entry.dist.name if entry.dist else '(unknown)'}"
-
-
-def registered_names(table: str) -> list[str]:
-    """Return the names that modules of the package register in ``table``, sorted.
-
-    They are read from the source: importing the modules takes ten seconds, for torch and what builds on it.
-
-    Args:
-        table: what a module calls the registry: ``"METHODS"``, ``"REWARDS"``, ``"BACKBONES"``.
-    """
-    pattern = re.compile(rf"\b{table}\.register\(\s*\"([^\"]+)\"")
-    sources = (path.read_text("utf-8") for path in sorted(_PACKAGE.rglob("*.py")))
-    return sorted({name for source in sources for name in pattern.findall(source)})
+    for registry in (METHODS, BACKBONES, REWARDS):
+        packages = offered(registry.group)
+        for name in registry.names():
+            ours = name in registry.table
+            yield registry.noun, name, "ready" if ours else f"of the package {package_of(packages[name])}"
 
 
 def _suites() -> Iterator[Row]:
@@ -95,8 +91,10 @@ def _in_words(count: int) -> str:
 
 
 def _prompt_sets() -> Iterator[Row]:
-    from vader_bench.prompts.sets import load_prompts, packaged_names
+    from vader_bench.prompts.sets import load_prompts, offered_sets, packaged_names
 
     for name in packaged_names():
         splits = load_prompts(name).splits
         yield "prompt set", name, ", ".join(f"{split} {len(prompts)}" for split, prompts in splits.items())
+    for name, entry in sorted(offered_sets().items()):
+        yield "prompt set", name, f"of the package {package_of(entry)}"

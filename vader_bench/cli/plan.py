@@ -18,25 +18,31 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _GIB = 2**30
-_SMALL = "16 GiB"
+_SMALL = "16 GB"
 """What a card of that size is called, for which there is always a verdict."""
 
 
 def command(
-    experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
+    experiment: Annotated[Path, typer.Argument(help="Experiment: a packaged name or a file.")],
     suite: Suite = None,
     quick: Quick = False,
     gpu: Annotated[str, typer.Option(help="Card to plan for; an unknown name lists all.")] = "rtx-4080",
-    frames: Annotated[int | None, typer.Option(min=1, help="What if videos had so many frames.")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="What if they were so high, in pixels.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="What if they were so wide, in pixels.")] = None,
-    k: Annotated[int | None, typer.Option(min=1, help="What if so many steps of VADER had gradient.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="What if batches had so many videos.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Plan for videos of this many frames.")] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Plan for videos of this height, in pixels.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Plan for videos of this width, in pixels.")
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="Plan for this many steps with gradient in VADER.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Plan for batches of this many videos.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="What if frozen weights were fp32, fp16 or bf16.")
+        str | None, typer.Option(help="Plan for frozen weights in fp32, fp16 or bf16.")
     ] = None,
     checkpointing: Annotated[
-        bool, typer.Option("--checkpointing", help="What if the denoiser recomputed its activations.")
+        bool, typer.Option("--checkpointing", help="Plan for a denoiser that recomputes its activations.")
     ] = False,
 ) -> None:
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
@@ -49,7 +55,7 @@ def command(
     changes = Changes(
         backbone={key: value for key, value in sizes.items() if value is not None},
         memory=frozen_weights(precision) | ({"checkpointing": True} if checkpointing else {}),
-        k=k,
+        settings={} if k is None else {"k": k},
         batch=batch,
     )
     resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
@@ -65,7 +71,7 @@ def _lines(
     from vader_bench.cost.estimate import RESERVE, UTILISATION
 
     name, suite = resolved.experiment.experiment, resolved.suite.suite
-    yield f"{name} on {suite}, {next(iter(cards))} ({card.memory_gib:g} GiB)"
+    yield f"{name} on {suite}, {next(iter(cards))} ({card.memory / _GIB:.1f} GiB)"
     yield from dict.fromkeys(map(_told, planned))
     yield from _uncounted(planned)
     yield from _table(planned, card, cards)
@@ -74,7 +80,7 @@ def _lines(
     yield f"a row is one run; {seeds} {'seeds' if seeds > 1 else 'seed'} of all of them: {hours:.3g} hours"
     rates = dict.fromkeys(f"{card.rate(one.precision) / 1e12:g}" for one in planned)
     rate = " or ".join(rates)
-    yield f"hours: training alone, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
+    yield f"hours: training only, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
     videos = " or ".join(dict.fromkeys(str(one.run.suite.evaluation_batch) for one in planned))
     yield (
         f"GiB: most at once while training; look: at looks, {videos} videos at a time; "
@@ -86,16 +92,16 @@ def _lines(
 
 def _uncounted(planned: Sequence[Planned]) -> Iterator[str]:
     """Yield a line where the cost of a reward is not known."""
-    from vader_bench.rewards.skeletons import counted
+    from vader_bench.rewards.base import counted
 
     rewards = {one.run.reward: one.run.suite.rewards[one.run.reward] for one in planned}
     names = [name for name, reward in rewards.items() if not counted(reward.family, reward.settings)]
     if names:
-        yield f"counted as nothing, since only a run can tell: what {' and '.join(names)} costs"
+        yield f"not counted, because only a run can measure it: what {' and '.join(names)} costs"
 
 
 def _told(one: Planned) -> str:
-    """Return the sizes and switches that all memory is reckoned with."""
+    """Return the sizes and switches that all memory is computed for."""
     frames, height, width = one.video
     sampler, memory = one.run.suite.sampler, one.run.suite.memory
     switched = [key for key in ("checkpointing", "slicing", "offload_activations") if getattr(memory, key)]
@@ -106,8 +112,11 @@ def _told(one: Planned) -> str:
 
 
 def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list[str]:
-    words = "method reward batch k decoded queries TFLOP hours GiB weights kept look"
-    heads = [*words.split(), *cards]
+    varied = list(dict.fromkeys(key for one in planned for key in one.settings.what_ifs))
+    heads = [
+        "method", "reward", "batch", *varied, "decoded", "queries", "TFLOP", "hours", "GiB", "weights",
+        "kept", "look", *cards,
+    ]  # fmt: skip
     rows = [heads]
     for one in planned:
         found, memory = one.estimate, one.estimate.memory
@@ -116,7 +125,7 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
                 found.method,
                 found.reward,
                 str(one.settings.batch_size),
-                str(getattr(one.settings, "k", "")),
+                *(str(getattr(one.settings, key, "")) for key in varied),
                 str(one.decoded),
                 str(found.queries),
                 f"{found.flops / 1e12:.4g}",
@@ -131,7 +140,7 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     return [
         "  ".join(
-            cell.ljust(width) if column in {0, 1} or column >= len(words.split()) else cell.rjust(width)
+            cell.ljust(width) if column in {0, 1} or column >= len(heads) - len(cards) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -146,7 +155,7 @@ def _advice(planned: Sequence[Planned], name: str, card: Gpu) -> Iterator[str]:
     if not large:
         yield f"fits {name}: every arm"
         return
-    yield f"does not fit {name}; GiB with one switch on top of the other:"
+    yield f"does not fit {name}; GiB with each further switch added:"
     for one in large:
         steps = list(switches(one, card))
         told = ", ".join(f"{step.name} {step.memory.total / _GIB:.1f}" for step in steps)

@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 
 def command(
-    experiment: Annotated[Path, typer.Argument(help="Experiment file.")],
+    experiment: Annotated[Path, typer.Argument(help="Experiment: a packaged name or a file.")],
     suite: Suite = None,
     quick: Quick = False,
     seeds: Seeds = None,
@@ -21,7 +21,8 @@ def command(
     workers: Workers = None,
     tracking: Tracking = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Train every run, though another experiment has trained it.")
+        bool,
+        typer.Option("--fresh", help="Train every run, even if another experiment has trained it already."),
     ] = False,
 ) -> None:
     """Run an experiment and write its report. Given again, it goes on where it was interrupted.
@@ -30,10 +31,12 @@ def command(
     """
     from vader_bench.cli._report import show_report
     from vader_bench.cli._work import command_line, work
-    from vader_bench.experiment.resolve import claim, resolve_experiment, write_experiment
+    from vader_bench.experiment.resolve import claim, resolve_experiment, tuning_warning, write_experiment
     from vader_bench.report.index import write_index
 
     resolved = resolve_experiment(experiment, suite, quick, seeds)
+    if warning := tuning_warning(resolved):
+        typer.echo(warning, err=True)
     folder = resolved.folder(out)
     jobs = resolved.jobs(out)
     claim(jobs)

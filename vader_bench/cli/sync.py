@@ -1,14 +1,17 @@
-"""``vader-bench sync``: send to MLflow what it has not got."""
+"""``vader-bench sync``: send to MLflow what it lacks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vader_bench.cli._options import Tracking
 from vader_bench.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from vader_bench.records.tracking import Tracker
 
 __all__ = ["command"]
 
@@ -36,11 +39,14 @@ def command(
             typer.echo(f"the broken database is now {aside}")
             beside = (path.parent for path in folders[0].parents[1].glob("*/*/runs"))
             folders += sorted(path for path in beside if path != folders[0] and _runs(path))
-    for folder in folders:
-        _send(folder, tracking)
+    trackers = [_sent(folder, tracking) for folder in folders]
+    typer.echo(f"MLflow: {trackers[0].address.command}")
+    for line in (line for tracker in trackers for line in tracker.charts()):
+        typer.echo(line)
 
 
-def _send(folder: Path, tracking: str | None) -> None:
+def _sent(folder: Path, tracking: str | None) -> Tracker:
+    """Send the runs of ``folder``, say how many, and return what sent them."""
     from vader_bench.records.tracking import STATE_NAME, Tracker
 
     tracker = Tracker(folder, tracking, _warn)
@@ -49,6 +55,7 @@ def _send(folder: Path, tracking: str | None) -> None:
     there = f"; it had all of {done.there}" if done.there else ""
     runs = "run" if done.sent == 1 else "runs"
     typer.echo(f"sent {done.sent} {runs} to {tracker.address.shown}{there}")
+    return tracker
 
 
 def _runs(results: Path) -> list[Path]:

@@ -1,40 +1,58 @@
-"""``vader-bench tune``: the same number of trials for every method, and the best setting of each."""
+"""``vader-bench tune``: the same effort of tuning for all methods."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vader_bench.cli._options import Out, Suite, Tracking, Workers
 
+if TYPE_CHECKING:
+    from vader_bench.experiment.job import Job
+
 __all__ = ["command"]
 
 
 def command(
-    tuning: Annotated[Path, typer.Argument(help="Tuning file.")],
+    tuning: Annotated[Path, typer.Argument(help="Tuning: `tune`, or a file.")],
     suite: Suite = None,
     out: Out = Path("results"),
     workers: Workers = None,
     tracking: Tracking = None,
 ) -> None:
-    """Tune all methods equally, on development prompts, and store all trials and the choice."""
+    """Tune all methods equally, on development prompts, and store all trials and the choice.
+
+    Settings are tried rung by rung, the best ones at larger budgets. Given again, it goes on where it was
+    interrupted.
+    """
     from vader_bench.cli._work import command_line, work
     from vader_bench.experiment.load import load_suite
     from vader_bench.experiment.resolve import claim, require_weights
-    from vader_bench.experiment.tuning import TRIALS_NAME, load_tune, make_trials, write_choice
+    from vader_bench.experiment.tuning.candidates import find_candidates
+    from vader_bench.experiment.tuning.choice import TRIALS_NAME, told, write_choice
+    from vader_bench.experiment.tuning.config import load_tune
+    from vader_bench.experiment.tuning.halving import halve, planned
 
     config = load_tune(tuning)
     chosen = load_suite(suite or config.suite)
-    trials = make_trials(config, chosen)
+    candidates = find_candidates(config, chosen)
     require_weights(chosen, config.rewards)
     folder = out / config.experiment / chosen.suite
-    jobs = [trial.job(folder) for trial in trials]
-    claim(jobs)
-    options = {"--suite": suite, "--out": out, "--workers": workers}
-    work(jobs, folder, workers, tracking, command=command_line("tune", tuning, options)).finish()
-    choice = write_choice(config, chosen, trials, folder)
-    typer.echo(f"{len(trials)} trials: {folder / TRIALS_NAME}")
-    typer.echo(choice.read_text("utf-8"))
+    given = command_line("tune", tuning, {"--suite": suite, "--out": out, "--workers": workers})
+    for line in planned(config, chosen):
+        typer.echo(line, err=True)
+
+    def do(what: str, jobs: Sequence[Job]) -> None:
+        typer.echo(what, err=True)
+        claim(jobs)
+        work(jobs, folder, workers, tracking, command=given).finish()
+
+    tuned = halve(config, candidates, folder, do)
+    choice = write_choice(config, chosen, tuned, folder)
+    for line in told(tuned):
+        typer.echo(line)
+    typer.echo(f"{len(tuned.judged)} trials: {folder / TRIALS_NAME}")
     typer.echo(f"written to {choice}; copy its settings into the experiments that name it")

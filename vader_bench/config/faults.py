@@ -1,4 +1,4 @@
-"""What is wrong in a file, and one error that tells all of it."""
+"""What is wrong in a file, and one error that reports all of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AtFaultError(Exception):
 
 
 def raise_faults(given: str, faults: Iterable[Fault | UserError]) -> None:
-    """Raise one error that tells the faults of ``given`` on a line each; do nothing without any.
+    """Raise one error that reports the faults of ``given`` on a line each; do nothing without any.
 
     Args:
         given: the file, put before each ``Fault``; a ``UserError`` says its own.

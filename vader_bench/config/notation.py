@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -50,15 +51,21 @@ def read_yaml(text: str) -> tuple[Any, list[Fault]]:
         yaml.YAMLError: not YAML, or half a character, a control character, values nested too deep, or
             aliases that repeat too much.
     """
+    node, reader = _composed(text), _Reader()
+    return (reader.value(node, ()) if node is not None else None), reader.faults
+
+
+@lru_cache(maxsize=32)
+def _composed(text: str) -> yaml.Node | None:
+    """Return the nodes of ``text``, to be read only: an experiment asks for its suite once an arm."""
     loader = _Loader(text)
     try:
-        node = loader.get_single_node()
+        node: yaml.Node | None = loader.get_single_node()
     except (ValueError, OverflowError) as error:  # of PyYAML, for an escape beyond the last character
         raise yaml.MarkedYAMLError(
             problem="an escape that is no character", problem_mark=loader.get_mark()
         ) from error
-    reader = _Reader()
-    return (reader.value(node, ()) if node is not None else None), reader.faults
+    return node
 
 
 class _Loader(yaml.SafeLoader):

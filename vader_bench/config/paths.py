@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from vader_bench.errors import UserError
+from vader_bench.registry import own_code
 
 __all__ = [
     "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_file", "is_folder", "located",
@@ -56,6 +57,15 @@ class WrittenPaths:
             self.written[path] = _without_home(name)
         return path
 
+    def code(self, name: str) -> str:
+        """Return ``name`` with the path of its file if it has the form ``FILE.py:NAME``, else as it is."""
+        own = own_code(name)
+        if own is None or name in self.written:
+            return name
+        path = f"{os.path.normpath(self._folder.absolute() / expanded(str(own.file)))}:{own.name}"
+        self.written[path] = _without_home(name)
+        return path
+
     def weights(self, name: str) -> str:
         """Return ``name`` if it has no slash or is packaged or on the hub, else its path."""
         path = "/" in name and not name.startswith(("hf:", "pocket/"))
@@ -75,6 +85,11 @@ class RecordedAsWritten(BaseModel):
         copy = self.model_copy()
         copy._written = dict(written)  # noqa: SLF001 - its own
         return copy
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """How the file writes each path."""
+        return self._written
 
     def written(self, name: str) -> str:
         """Return how the file writes ``name``, a path or a packaged name."""

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from vader_bench.config.yamlfile import rule
 from vader_bench.errors import shown
 
-__all__ = ["changes_table", "distinct", "even", "listed", "tables_by_reward", "with_heldout"]
+__all__ = [
+    "WeightsName", "changes_table", "distinct", "even", "gold_by_reward", "listed", "listed_if_any",
+    "tables_by_reward", "with_heldout",
+]  # fmt: skip
+
+_PROMPT_SHARE = "oracle"
+"""The family that measures the share of the prompt."""
+
+
+def _names_weights(name: str) -> str:
+    """Refuse a name that would be looked for in the working directory, and be in no record."""
+    if "/" not in name and not name.startswith("hf:"):
+        path = f"{name}/" if name.startswith(("~", "$")) else f"./{name}"
+        remedy = f"write {path} for a file or folder beside this file, or one of pocket/... or hf:owner/name"
+        raise rule(f"is {shown(name)}, and names of weights have a slash", remedy)
+    return name
+
+
+WeightsName = Annotated[str, AfterValidator(_names_weights)]
+"""A setting that names weights: a path with a slash, ``pocket/<part>`` or ``hf:<owner>/<name>``."""
 
 
 def distinct(values: list[Any]) -> list[Any]:
@@ -19,9 +40,27 @@ def distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def gold_by_reward(suite: Any) -> Any:
+    """Return a suite whose ``gold`` is by reward; older ones have one for all rewards, or ``null``."""
+    if not isinstance(suite, dict) or "gold" not in suite:
+        return suite
+    gold = suite["gold"]
+    if gold is None:
+        return suite | {"gold": {}}
+    if not isinstance(gold, dict) or not isinstance(gold.get("family"), str):
+        return suite
+    share = {"prompt_share": gold} if gold["family"] == _PROMPT_SHARE else {}
+    return share | suite | {"gold": {"default": gold}}
+
+
 def listed(value: Any) -> Any:
     """Return a list; a single word is a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def listed_if_any(value: Any) -> Any:
+    """Return a list as ``listed`` does; of nothing an empty one."""
+    return [] if value is None else listed(value)
 
 
 def even(value: int) -> int:

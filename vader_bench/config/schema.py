@@ -22,22 +22,17 @@ from pydantic import (
 )
 
 from vader_bench import files
-from vader_bench.config.names import run_name
-from vader_bench.config.paths import RecordedAsWritten, weight_names
-from vader_bench.config.rules import (
-    changes_table,
-    distinct,
-    even,
-    listed,
-    tables_by_reward,
-    with_heldout,
-)
-from vader_bench.config.yamlfile import AtFaultError, nearest, rule
+from vader_bench.config import rules
+from vader_bench.config.names import ADAPTER, run_name
+from vader_bench.config.paths import RecordedAsWritten, replaced, weight_names
+from vader_bench.config.settings import Settings
+from vader_bench.config.yamlfile import AtFaultError, nearest, raise_faults, rule, value_faults
 from vader_bench.errors import UserError
+from vader_bench.registry import OWN_CODE
 
 __all__ = [
     "METHOD", "ArmEntry", "BudgetConfig", "ComponentConfig", "EvaluationConfig", "ExperimentConfig",
-    "MeasureConfig", "MemoryConfig", "Name", "RunConfig", "SamplerConfig", "Settings", "Strict",
+    "MeasureConfig", "MemoryConfig", "MethodName", "Name", "RunConfig", "SamplerConfig", "Strict",
     "SuiteChanges", "SuiteConfig", "TargetConfig", "config_digest",
 ]  # fmt: skip
 
@@ -47,9 +42,9 @@ METHOD = "method"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of a folder's name."""
-_PROMPT_SHARE = "oracle"
-"""The family that measures the share of the prompt."""
-Splits = Annotated[list[str], AfterValidator(distinct), AfterValidator(with_heldout)]
+MethodName = Annotated[str, Field(pattern=rf"^([A-Za-z0-9][A-Za-z0-9._-]*|{OWN_CODE})$")]
+"""A registered method, or ``FILE.py:NAME``."""
+Splits = Annotated[list[str], AfterValidator(rules.distinct), AfterValidator(rules.with_heldout)]
 
 
 class Strict(BaseModel):
@@ -84,9 +79,10 @@ class SamplerConfig(Strict):
 
 
 class ComponentConfig(Strict):
-    """A registered family and what its factory is called with."""
+    """A family and what its factory is called with."""
 
     family: str
+    """A registered one, or ``FILE.py:NAME``."""
     settings: dict[str, Any] = {}
     """A value with a slash names weights: ``pocket/clip``, ``./my-model``, ``hf:owner/name``."""
 
@@ -137,15 +133,7 @@ class SuiteConfig(RecordedAsWritten, Strict):
     @classmethod
     def _single_gold(cls, suite: Any) -> Any:
         """Read files and records of 0.1.0, which have one gold for all rewards, or ``null``."""
-        if not isinstance(suite, dict) or "gold" not in suite:
-            return suite
-        gold = suite["gold"]
-        if gold is None:
-            return suite | {"gold": {}}
-        if not isinstance(gold, dict) or not isinstance(gold.get("family"), str):
-            return suite
-        share = {"prompt_share": gold} if gold["family"] == _PROMPT_SHARE else {}
-        return share | suite | {"gold": {"default": gold}}
+        return rules.gold_by_reward(suite)
 
     @field_validator("gold")
     @classmethod
@@ -176,13 +164,15 @@ class SuiteConfig(RecordedAsWritten, Strict):
         """Return the weights of the backbone, and its other settings.
 
         Raises:
-            UserError: none are named.
+            UserError: none are named, or something else is there.
         """
         settings = dict(self.backbone.settings)
-        if isinstance(name := settings.pop("weights", None), str):
-            return name, settings
-        wrong = "has no key 'weights'"
-        raise UserError("backbone.settings", wrong, "name a folder or packaged weights there")
+        if "weights" not in settings:
+            wrong = "has no key 'weights'"
+            raise UserError("backbone.settings", wrong, "name a folder or packaged weights there")
+        name = settings.pop("weights")
+        raise_faults("backbone.settings.weights", value_faults(rules.WeightsName, name))
+        return name, settings
 
     def prompts_for(self, reward: str) -> str:
         """Return the prompt set that goes with ``reward``."""
@@ -219,31 +209,16 @@ class SuiteChanges(Strict):
         return suite.model_copy(update=changes) if changes else suite
 
 
-class Settings(BaseModel):
-    """What a method is told: each method has a class of its own, with its fields.
-
-    As it is, without any, it is for the untrained model.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @property
-    def round_queries(self) -> int:
-        """Return how many reward queries a round takes, the least that the method spends at once.
-
-        Looks and budgets are multiples of it, so that every round is whole.
-        """
-        return 1
-
-
 class ArmEntry(Strict, extra="allow"):
-    """What a file says of an arm: three keys, and settings, which ``experiment.arms`` reads."""
+    """What a file says of an arm: four keys, and settings, which ``experiment.arms`` reads."""
 
-    method: Name | None = None
-    """The method of an arm that is not called after it."""
-    suite: Annotated[SuiteChanges, BeforeValidator(changes_table)] = SuiteChanges()
+    method: MethodName | None = None
+    """The method of an arm that is not called after it: a registered one, or ``FILE.py:NAME``."""
+    adapter: str | None = None
+    """In place of a method: adapters that are measured beside what is trained."""
+    suite: Annotated[SuiteChanges, BeforeValidator(rules.changes_table)] = SuiteChanges()
     """What the arm changes in the suite."""
-    by_reward: Annotated[dict[str, dict[str, Any]], BeforeValidator(tables_by_reward)] = {}
+    by_reward: Annotated[dict[str, dict[str, Any]], BeforeValidator(rules.tables_by_reward)] = {}
     """Settings that hold for one reward instead."""
 
     def settings(self, reward: str) -> dict[str, Any]:
@@ -251,7 +226,9 @@ class ArmEntry(Strict, extra="allow"):
         return (self.model_extra or {}) | self.by_reward.get(reward, {})
 
     def only(self, names: Container[str]) -> ArmEntry:
-        """Return the arm without its settings but those called ``names``."""
+        """Return the arm without its settings but those called ``names``; adapters stay as they are."""
+        if self.adapter is not None:
+            return self
         overrides = {reward: _only(names, settings) for reward, settings in self.by_reward.items()}
         overrides = {reward: settings for reward, settings in overrides.items() if settings}
         said = self.model_dump(exclude_unset=True, include={METHOD, "suite"})
@@ -270,13 +247,13 @@ class MeasureConfig(Strict):
 
     samples_along: int = Field(default=1, ge=1)
     """Videos per held-out prompt at the looks in between."""
-    judges: Annotated[list[Name], AfterValidator(distinct)] = []
+    judges: Annotated[list[Name], AfterValidator(rules.distinct)] = []
     """Other rewards of the suite that score every video looked at, to see what a gain is worth to them."""
     path_kl: bool = False
     """Whether every look measures how far sampling has moved from the base model."""
     peak_memory: bool = False
     """Whether the memory of the first training step is measured, on one that is thrown away."""
-    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = []
+    lora_scales: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(rules.distinct)] = []
     """Scales of the trained adapters at which the model is looked at once more at the end."""
     chunks: int = Field(default=1, ge=1)
     """How many times their length the videos of an image-to-video suite are made at the end."""
@@ -285,24 +262,32 @@ class MeasureConfig(Strict):
 class EvaluationConfig(Strict):
     """When and on what a run is evaluated. Evaluation costs no budget."""
 
-    every: Annotated[int, AfterValidator(even)] = Field(ge=2)
+    every: Annotated[int, AfterValidator(rules.even)] = Field(ge=2)
     """Reward queries between two looks: even, and a multiple of each arm's round, so that none is cut."""
-    prompts: int = Field(ge=1)
+    prompts: int = Field(default=32, ge=1)
     """Most prompts per split at each look along the run: the first ones of the split."""
-    splits: Splits
+    splits: Splits = ["heldout"]
     """Splits evaluated at each look."""
-    final_splits: Splits
+    final_splits: Splits = ["train", "heldout"]
     """Splits evaluated before training and at the end."""
-    final_prompts: int = Field(ge=1)
-    """Most prompts per split before training and at the end: the first ones of the split."""
+    final_prompts: int = Field(default=32, ge=1)
+    """Most prompts per split before training and at the end, the first ones of the split; by default as
+    many as at each look."""
     samples: int = Field(default=1, ge=1)
     """Videos per held-out prompt before training and at the end; two or more show diversity."""
-    best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(distinct)] = Field(
+    best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(rules.distinct)] = Field(
         default=[1, 2, 4, 8], min_length=1
     )
     """Numbers N for best-of-N of the base model."""
     measure: MeasureConfig = Field(default=MeasureConfig(), exclude_if=_is_default)
     """What else is measured, beside rewards, diversity and motion."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_at_the_ends(cls, said: Any) -> Any:
+        if isinstance(said, dict) and isinstance(said.get("prompts"), int):
+            return {"final_prompts": max(1, said["prompts"]), **said}
+        return said
 
     @property
     def curve_samples(self) -> int:
@@ -319,25 +304,30 @@ class TargetConfig(Strict):
     """Reward queries; there must be a look after so many."""
 
 
-class ExperimentConfig(Strict):
+class ExperimentConfig(RecordedAsWritten, Strict):
     """A grid of runs that answers one question."""
 
     experiment: Name
     question: str
-    compares: Annotated[list[str], BeforeValidator(listed), AfterValidator(distinct)] = ["method"]
+    compares: Annotated[list[str], BeforeValidator(rules.listed), AfterValidator(rules.distinct)] = ["method"]
     """What arms may differ in: ``method`` with its settings, or settings and keys of the suite by name."""
     suite: str
     """A packaged suite, or the path of a suite file, relative to the experiment's file."""
-    rewards: Annotated[list[str], AfterValidator(distinct)] = Field(min_length=1)
+    rewards: Annotated[list[str], AfterValidator(rules.distinct)] = Field(min_length=1)
     methods: dict[Name, ArmEntry] = Field(min_length=1)
     """The arms, by name."""
-    tuning: str | None = None
-    """Where the settings come from: the tuning result they were chosen in."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] = Field(min_length=1)
+    tuning: Annotated[list[str], BeforeValidator(rules.listed_if_any), AfterValidator(rules.distinct)] = []
+    """Where the settings come from: the tuning result that they were chosen in, or several, each of some
+    methods."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(rules.distinct)] = Field(min_length=1)
     budget: BudgetConfig
     evaluation: EvaluationConfig
     target: TargetConfig | None = None
     """What all arms are timed to reach, beside the final reward of the best baseline."""
+    baselines: Annotated[list[Name], AfterValidator(rules.distinct)] = Field(
+        default=[], exclude_if=operator.not_
+    )
+    """Arms that are baselines; with none named, those whose method says that it is one."""
     paper: Literal["table1", "truncation", "memory", "diversity"] | None = None
     """A table of the VADER paper to show beside the results."""
     must_improve: bool = False
@@ -360,18 +350,20 @@ class RunConfig(Strict):
 
     experiment: Name
     suite: SuiteConfig
-    method: Name
-    """A registered method, or ``base`` for the untrained model with best-of-N."""
+    method: MethodName
+    """A method, ``base`` for the untrained model with best-of-N, or ``adapter`` for what a file holds."""
     arm: str = Field(default="", exclude_if=operator.not_)
     """Name of the arm, where it is not that of the method."""
     settings: SerializeAsAny[Settings]
-    """The method's own config; one without fields for ``base``."""
+    """The method's own config; one without fields for ``base``, ``AdapterSettings`` for ``adapter``."""
     reward: Name
     prompts: str
     seed: int = Field(ge=0)
     reward_queries: int = Field(ge=0)
-    """The budget; 0 for ``base``."""
+    """The budget; 0 for what is not trained."""
     evaluation: EvaluationConfig
+    code: dict[str, str] = Field(default={}, exclude_if=operator.not_)
+    """SHA-256 of code that is not the project's own, of a package or a file, by what it makes."""
 
     @property
     def name(self) -> str:
@@ -383,12 +375,20 @@ class RunConfig(Strict):
         """Return what the run's row and curve are called: its arm, or its method."""
         return self.arm or self.method
 
+    @property
+    def written_method(self) -> str:
+        """Return the method as the experiment's file writes it, for records."""
+        return self.suite.written(self.method)
+
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
         name, colon, ending = self.prompts.rpartition(":")  # development splits have an ending
         written = self.suite.written(name) + colon + ending if colon else self.suite.written(self.prompts)
-        return data | {"prompts": written} if "prompts" in data else data
+        changes = {"prompts": written, "method": self.written_method}
+        if self.method == ADAPTER and "settings" in data:
+            changes["settings"] = replaced(data["settings"], self.suite.written)
+        return data | {key: value for key, value in changes.items() if key in data}
 
 
 def config_digest(run: RunConfig) -> str:

@@ -1,4 +1,4 @@
-"""YAML files as typed objects, with all faults of a file told at once."""
+"""YAML files as typed objects, with all faults of a file reported at once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from vader_bench.errors import UserError, shown
 
 __all__ = [
     "AtFaultError", "Fault", "nearest", "parse", "parse_partly", "raise_faults", "read_mapping", "rule",
+    "value_faults",
 ]  # fmt: skip
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -66,6 +67,29 @@ def parse_partly(model: type[Model], data: Mapping[str, Any]) -> tuple[Model, li
     return (whole if whole is not None else _right_part(model, data)), faults
 
 
+def value_faults(kind: Any, value: Any) -> list[Fault]:
+    """Return what keeps ``value`` from being of type ``kind``, by the keys inside of it.
+
+    Types are taken strictly; where a number is wanted, a whole one will do.
+
+    Raises:
+        PydanticUserError: of ``kind`` nobody can tell what it takes, as of a class of a library.
+    """
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        if len(_members(kind)) > 1:  # places in them name types, which no file has
+            choices = dict.fromkeys(_WANTED.get(detail["type"]) for detail in details)
+            if None not in choices and all(len(detail["loc"]) == 1 for detail in details):
+                wanted = " or ".join(map(str, choices))
+                return [Fault("", f"is {shown(value)}, not {wanted}", f"write {wanted}")]
+            remedies = dict.fromkeys(_worded(kind, detail).remedy for detail in details)
+            return [Fault("", f"is {shown(value)}, which is nothing that it takes", " or ".join(remedies))]
+        return [_told(kind, detail, value) for detail in details]
+    return []
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the advice for an unknown ``word``: the nearest known one, then all."""
     known = sorted(known)
@@ -75,7 +99,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def rule(wrong: str, remedy: str) -> PydanticCustomError:
-    """Return the error a validator raises, so that ``parse`` tells ``wrong`` and ``remedy`` as they are."""
+    """Return the error a validator raises, so that ``parse`` reports ``wrong`` and ``remedy`` as they are."""
     return PydanticCustomError("rule", "{wrong}; {remedy}", {"wrong": wrong, "remedy": remedy})
 
 
@@ -152,9 +176,12 @@ _BOUNDS = {
 }
 
 
-def _told(model: type[BaseModel], detail: ErrorDetails, data: Any) -> Fault:
-    """Return the fault that pydantic's ``detail`` describes, with the line of an item of a long list."""
-    fault = _worded(model, detail)
+def _told(kind: Any, detail: ErrorDetails, data: Any) -> Fault:
+    """Return the fault that pydantic's ``detail`` of a value of type ``kind`` describes.
+
+    An item of a long list comes with its line.
+    """
+    fault = _worded(kind, detail)
     for part in detail["loc"]:
         inner = data[part] if isinstance(data, dict) and part in data else None
         if isinstance(data, Items) and isinstance(part, int) and len(data) > _LONG:
@@ -163,7 +190,7 @@ def _told(model: type[BaseModel], detail: ErrorDetails, data: Any) -> Fault:
     return fault
 
 
-def _worded(model: type[BaseModel], detail: ErrorDetails) -> Fault:
+def _worded(model: Any, detail: ErrorDetails) -> Fault:
     """Return the fault that pydantic's ``detail`` describes, in the words of this project."""
     kind, given, context = detail["type"], shown(detail["input"]), detail.get("ctx", {})
     loc = tuple(part for part in map(str, detail["loc"]) if part != "[key]")
@@ -190,9 +217,8 @@ def _worded(model: type[BaseModel], detail: ErrorDetails) -> Fault:
     return Fault(key, f"is {given}: {detail['msg']}", "change the value")
 
 
-def _table_at(model: type[BaseModel], loc: Iterable[str]) -> type[BaseModel] | None:
-    """Return the type of the table at ``loc`` of ``model``."""
-    kind: Any = model
+def _table_at(kind: Any, loc: Iterable[str]) -> type[BaseModel] | None:
+    """Return the type of the table at ``loc`` of a value of type ``kind``."""
     for part in loc:
         kind = _inside(kind, part)
     kind = _plain(kind)
@@ -207,8 +233,14 @@ def _inside(kind: Any, part: str) -> Any:
     """Return the type of the value at key or index ``part`` of a value of type ``kind``."""
     kind = _plain(kind)
     if _is_table(kind):
-        return kind.model_fields[part].annotation
-    return get_args(kind)[-1]
+        return kind.model_fields[part].annotation if part in kind.model_fields else Any
+    return get_args(kind)[-1] if get_args(kind) else Any
+
+
+def _members(kind: Any) -> list[Any]:
+    """Return the types that a value of type ``kind`` may be of, ``None`` left out."""
+    options = get_args(kind) if get_origin(kind) in {Union, UnionType} else [kind]
+    return [option for option in options if option is not type(None)]
 
 
 def _plain(kind: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Cards that `plan` can estimate for: memory and dense peak rates, from the makers' data sheets."""
+"""Cards that `plan` can estimate for: the memory that they really have, and dense peak rates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from vader_bench.errors import UserError
 __all__ = ["DEFAULT_GPU", "GPUS", "SMALL", "Gpu", "find_gpu"]
 
 _TERA = 1e12
-_GIB = 2**30
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Gpu:
     """A card. Rates are dense, with sums in float32, in units of 1e12 FLOP/s."""
 
-    memory_gib: float
+    memory_mib: float
+    """As ``nvidia-smi`` reports it. Cards that check GDDR memory for errors keep a sixteenth of it for that,
+    so that they have less than their label says."""
     fp32: float
     """Without TF32, as runs compute."""
     fp16: float
@@ -26,7 +28,7 @@ class Gpu:
     @property
     def memory(self) -> float:
         """Return the memory in bytes."""
-        return self.memory_gib * _GIB
+        return self.memory_mib * _MIB
 
     def rate(self, precision: str) -> float:
         """Return the peak rate in FLOP/s for ``"fp32"``, ``"fp16"`` or ``"bf16"``."""
@@ -34,22 +36,25 @@ class Gpu:
 
 
 DEFAULT_GPU = "rtx-4080"
+# MiB by nvidia-smi: https://thundergolfer.com/blog/nvidia-gpu-memory-capacity lists those of data centres,
+# the others are what public logs show (ECC off on the A6000, as it is sold; the V100 with drivers before
+# R510, later ones say 16384). Rates are from the makers' data sheets.
 GPUS: dict[str, Gpu] = {
-    "t4": Gpu(16, 8.1, 65, 8.1),  # NVIDIA T4 data sheet; bf16 is not in hardware
-    "v100-16": Gpu(16, 15.7, 125, 15.7),  # V100 SXM2 data sheet; bf16 is not in hardware
-    "rtx-4080": Gpu(16, 48.7, 97.5, 97.5),  # Ada architecture white paper, table of GeForce RTX 4080
-    "rtx-4090": Gpu(24, 82.6, 165.2, 165.2),  # Ada architecture white paper
-    "l4": Gpu(24, 30.3, 121, 121),  # L4 data sheet, halved where it counts sparsity
-    "a6000": Gpu(48, 38.7, 154.8, 154.8),  # RTX A6000 data sheet, halved where it counts sparsity
-    "l40s": Gpu(48, 91.6, 362, 362),  # L40S data sheet
-    "a100-40": Gpu(40, 19.5, 312, 312),  # A100 data sheet
-    "a100-80": Gpu(80, 19.5, 312, 312),  # A100 data sheet
-    "h100": Gpu(80, 67, 989, 989),  # H100 SXM data sheet, halved where it counts sparsity
-    "h200": Gpu(140, 67, 989, 989),  # H200 SXM data sheet, halved where it counts sparsity
+    "t4": Gpu(15360, 8.1, 65, 8.1),  # NVIDIA T4 data sheet; bf16 is not in hardware
+    "v100-16": Gpu(16160, 15.7, 125, 15.7),  # V100 SXM2 data sheet; bf16 is not in hardware
+    "rtx-4080": Gpu(16376, 48.7, 97.5, 97.5),  # Ada architecture white paper, table of GeForce RTX 4080
+    "rtx-4090": Gpu(24564, 82.6, 165.2, 165.2),  # Ada architecture white paper
+    "l4": Gpu(23034, 30.3, 121, 121),  # L4 data sheet, halved where it counts sparsity
+    "a6000": Gpu(49140, 38.7, 154.8, 154.8),  # RTX A6000 data sheet, halved where it counts sparsity
+    "l40s": Gpu(46068, 91.6, 362, 362),  # L40S data sheet
+    "a100-40": Gpu(40960, 19.5, 312, 312),  # A100 data sheet
+    "a100-80": Gpu(81920, 19.5, 312, 312),  # A100 data sheet
+    "h100": Gpu(81559, 67, 989, 989),  # H100 SXM data sheet, halved where it counts sparsity
+    "h200": Gpu(143771, 67, 989, 989),  # H200 SXM data sheet, halved where it counts sparsity
 }
 """Cards by the name of ``plan --gpu``."""
 SMALL = GPUS[DEFAULT_GPU]
-"""A card of 16 GiB, the smallest that the VADER paper speaks of."""
+"""A card of 16 GB, the smallest that the VADER paper speaks of."""
 
 
 def find_gpu(name: str) -> Gpu:

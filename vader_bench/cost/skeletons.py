@@ -12,13 +12,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 from torch.utils.flop_counter import flop_registry
 
-from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.memory import with_memory_switches
+from vader_bench.backbones.reading import skeleton_of
 from vader_bench.budget.memory import LiveBytes
 from vader_bench.budget.metering import PLAIN_ATTENTION
 from vader_bench.config.schema import MemoryConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
-from vader_bench.rewards.skeletons import reward_skeleton
+from vader_bench.rewards.base import reward_skeleton
 
 __all__ = ["Call", "Cost", "Skeletons"]
 
@@ -133,7 +133,7 @@ class Skeletons:
         self, suite: SuiteConfig, rewards: Sequence[str], rank: int, like: Skeletons | None = None
     ) -> None:
         weights, settings = suite.backbone_weights()
-        self.backbone = BACKBONES.get(suite.backbone.family).skeleton(weights, **settings)
+        self.backbone = skeleton_of(suite.backbone.family, weights, settings)
         self._saving = with_memory_switches(self.backbone, _without_values(suite.memory))
         self._offloading = suite.memory.offload_activations
         self._states = 0.5 if suite.memory.optimizer == "adamw8bit" else 2.0

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from vader_bench.config.names import UNTRAINED
 from vader_bench.config.schema import RunConfig, SuiteConfig
 from vader_bench.cost.estimate import CostEstimate, Made, Memory, larger, memory_of, memory_of_looks, rehearse
 from vader_bench.cost.gpus import Gpu
@@ -38,10 +39,10 @@ class Changes:
     """Settings of the backbone."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Keys of the suite's table ``memory``."""
-    k: int | None = None
-    """Steps of VADER with gradient."""
+    settings: dict[str, int] = field(default_factory=dict)
+    """Settings of methods; a method takes those among its ``what_ifs``."""
     batch: int | None = None
-    """Videos of a batch; Diffusion-DPO takes at least a group."""
+    """Videos of a batch; a method takes at least its ``least_batch``."""
     decode_frames: int | None = None
 
     def of(self, run: RunConfig) -> RunConfig:
@@ -65,11 +66,10 @@ class Changes:
 
     def _settings(self, run: RunConfig) -> dict[str, int]:
         """Return the settings of the method that change."""
-        changed = {}
-        if self.k is not None and hasattr(run.settings, "k"):
-            changed["k"] = self.k
+        settings = _settings(run)
+        changed = {key: value for key, value in self.settings.items() if key in settings.what_ifs}
         if self.batch is not None:
-            changed["batch_size"] = max(self.batch, _least_batch(run))
+            changed["batch_size"] = max(self.batch, settings.least_batch)
         return changed
 
 
@@ -134,7 +134,7 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
     """
     first: dict[tuple[str, str], RunConfig] = {}
     for run in runs:
-        if run.method != "base":
+        if run.method not in UNTRAINED:
             first.setdefault((run.label, run.reward), changes.of(run))
     arms = list(first.values())
     networks = _Networks(dict.fromkeys(run.reward for run in arms))
@@ -207,12 +207,6 @@ def _settings(run: RunConfig) -> MethodConfig:
     return run.settings
 
 
-def _least_batch(run: RunConfig) -> int:
-    """Return how many videos a batch must have: a group of them where a method compares those of a prompt."""
-    least: int = getattr(run.settings, "group_size", 1)
-    return least
-
-
 def _what_costs(suite: SuiteConfig) -> str:
     return suite.model_dump_json(include={"backbone", "rewards", "gold", "prompt_share", "memory"})
 
@@ -220,7 +214,7 @@ def _what_costs(suite: SuiteConfig) -> str:
 def _fewer_videos(planned: Planned) -> list[Made]:
     """Return as many calls, each for the part of its videos that the smallest batch is of the batch."""
     videos = max(one.videos for one in planned.made if one.call.name != "denoise")
-    parts = max(1, videos // _least_batch(planned.run))
+    parts = max(1, videos // planned.settings.least_batch)
     return [one._replace(videos=-(-one.videos // parts), open=-(-one.open // parts)) for one in planned.made]
 
 

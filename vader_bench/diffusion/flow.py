@@ -90,13 +90,13 @@ class FlowSchedule(Schedule):
             UserError: the config asks for arithmetic that this schedule does not have.
         """
         for key in _NUMBERS:
-            if not isinstance(config.get(key), int | float | None):
+            if isinstance(config.get(key), bool) or not isinstance(config.get(key), int | float | None):
                 raise UserError(f"{source}: {key} = {config[key]!r}", "is not a number", "give a number")
         for key in _UNSUPPORTED:
             if config.get(key):
                 raise UserError(f"{source}: {key} = true", "is not supported", f"set {key} to false")
         kind = config.get("_class_name", "FlowMatchEulerDiscreteScheduler")
-        if kind not in _SPACINGS:
+        if not isinstance(kind, str) or kind not in _SPACINGS:
             raise UserError(f"{source}: _class_name = {kind!r}", *_no_flow())
         if kind == "UniPCMultistepScheduler" and not (
             config.get("use_flow_sigmas") and config.get("prediction_type") == "flow_prediction"
@@ -173,17 +173,26 @@ class FlowSchedule(Schedule):
 def _shift(config: Mapping[str, Any], source: str, tokens: int | None) -> float:
     """Return the shift that ``config`` asks for, for videos of ``tokens`` patches."""
     if not config.get("use_dynamic_shifting"):
-        return float(config.get("flow_shift", config.get("shift", 1.0)))
+        return _number(config, "flow_shift", _number(config, "shift", 1.0))
     kind = config.get("time_shift_type", "exponential")
-    if tokens is None or kind not in _SHIFTS:
+    if tokens is None or not isinstance(kind, str) or kind not in _SHIFTS:
         raise UserError(
             f"{source}: use_dynamic_shifting = true with time_shift_type = {kind!r}",
             "is not supported here",
             "set use_dynamic_shifting to false",
         )
-    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    few, many = _number(config, "base_image_seq_len", 256), _number(config, "max_image_seq_len", 4096)
+    low, high = _number(config, "base_shift", 0.5), _number(config, "max_shift", 1.15)
+    if few == many:
+        given = f"{source}: base_image_seq_len = max_image_seq_len = {few:g}"
+        raise UserError(given, "gives no shift between them", "give two numbers")
     return _SHIFTS[kind](low + (high - low) * (tokens - few) / (many - few))
+
+
+def _number(config: Mapping[str, Any], key: str, default: float) -> float:
+    """Return the number ``key``, which is one if it is there; ``null`` is none."""
+    value = config.get(key)
+    return default if value is None else float(value)
 
 
 def _no_flow() -> tuple[str, str]:

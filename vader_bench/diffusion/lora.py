@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 from torch import Tensor, nn
@@ -18,7 +17,10 @@ from torch import Tensor, nn
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import write_bytes
 
-__all__ = ["Lora"]
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
+
+__all__ = ["AdapterFile", "Lora", "is_own_file", "read_adapter"]
 
 _ADAPTER = "default"
 _FORMAT = "vader-bench-lora-1"
@@ -45,6 +47,10 @@ class Lora:
     def __init__(
         self, model: nn.Module, targets: Sequence[str], rank: int, generator: torch.Generator
     ) -> None:
+        # late: it takes seconds to import, and settings are checked without it
+        from peft import LoraConfig, inject_adapter_in_model
+        from peft.tuners.lora import LoraLayer
+
         if any(isinstance(module, LoraLayer) for module in model.modules()):
             raise ValueError("the model already has adapters; remove them first")
         names = [name for name, _ in model.named_modules()]
@@ -79,24 +85,11 @@ class Lora:
         """Return adapters in ``model`` with rank, targets and weights from a file that ``save`` wrote.
 
         Raises:
-            UserError: there is no such file, it is of another kind, or it does not fit the model.
+            UserError: as ``read_adapter``, or it does not fit the model.
         """
-        if not path.is_file():
-            raise UserError(str(path), "does not exist", "check the path", exit_code=ExitCode.MISSING)
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        except SafetensorError as error:
-            raise UserError(str(path), f"is not a safetensors file ({error})", "save it again") from error
-        if metadata.get("format") != _FORMAT:
-            raise UserError(
-                str(path),
-                f"has format {metadata.get('format')!r}, not {_FORMAT!r}",
-                "give an adapter that this version of vader-bench saved",
-            )
-        lora = cls(model, json.loads(metadata["targets"]), int(metadata["rank"]), torch.Generator())
-        lora.load(weights, str(path))
+        found = read_adapter(path)
+        lora = cls(model, found.targets, found.rank, torch.Generator())
+        lora.load(found.weights, str(path))
         return lora
 
     def parameters(self) -> list[nn.Parameter]:
@@ -237,6 +230,44 @@ class Lora:
                 start = torch.empty(weight.shape)
                 bound = 1 / math.sqrt(start[0].numel())
                 weight.copy_(start.uniform_(-bound, bound, generator=generator))
+
+
+class AdapterFile(NamedTuple):
+    """What a file that ``Lora.save`` wrote holds."""
+
+    weights: dict[str, Tensor]
+    """As ``Lora.state`` returns them; alpha equals the rank."""
+    rank: int
+    targets: tuple[str, ...]
+
+
+def is_own_file(path: Path) -> bool:
+    """Return whether ``Lora.save`` wrote the file ``path``, of whatever version."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get("format", "")).startswith("vader-bench-lora")
+    except (SafetensorError, OSError):
+        return False  # whoever reads it says what it is
+
+
+def read_adapter(path: Path) -> AdapterFile:
+    """Return what is in the file ``path`` that ``Lora.save`` wrote.
+
+    Raises:
+        UserError: there is no such file, or it is of another kind.
+    """
+    if not path.is_file():
+        raise UserError(str(path), "does not exist", "check the path", exit_code=ExitCode.MISSING)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise UserError(str(path), f"is not a safetensors file ({error})", "save it again") from error
+    if metadata.get("format") != _FORMAT:
+        wrong = f"has format {metadata.get('format')!r}, not {_FORMAT!r}"
+        raise UserError(str(path), wrong, "give an adapter that this version of vader-bench saved")
+    return AdapterFile(weights, int(metadata["rank"]), tuple(json.loads(metadata["targets"])))
 
 
 def _ordered(data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -80,9 +80,36 @@ class Sampler:
         parts = [(False, ladder[: self.steps - last]), (True, ladder[self.steps - last :])]
         for graph, part in parts:
             with torch.set_grad_enabled(graph), nullcontext() if graph else self.frozen():
-                for now, following in part:
-                    mean, std = self.step(latents, encoded, unconditional, now, following)
-                    latents = mean + std * noise() if self.eta > 0 else mean
+                latents = self._walked(part, latents, encoded, unconditional, noise)
+        return latents
+
+    def foreseen(
+        self, start: Tensor, encoded: Tensor, unconditional: Tensor, noise: Noise, *, step: int
+    ) -> Tensor:
+        """Return the clean latents [B, C, F, h, w] that the network sees before ``step``, counted from 0.
+
+        Arguments as for ``plain``. The steps before leave no graph; that of the result is one call's (ReFL,
+        Xu et al. 2023, algorithm 1).
+        """
+        latents = self.schedule.start_scale * start
+        *before, (now, _) = list(self.ladder(start))[: step + 1]
+        with torch.no_grad(), self.frozen():
+            latents = self._walked(before, latents, encoded, unconditional, noise)
+        prediction = guided_prediction(self.denoise, latents, now, encoded, unconditional, self.guidance)
+        return self.schedule.split(prediction, latents, now)[0]
+
+    def _walked(
+        self,
+        steps: Iterable[tuple[Tensor, Tensor]],
+        latents: Tensor,
+        encoded: Tensor,
+        unconditional: Tensor,
+        noise: Noise,
+    ) -> Tensor:
+        """Return ``latents`` [B, C, F, h, w] after ``steps`` of the ladder."""
+        for now, following in steps:
+            mean, std = self.step(latents, encoded, unconditional, now, following)
+            latents = mean + std * noise() if self.eta > 0 else mean
         return latents
 
     @torch.no_grad()
@@ -117,6 +144,17 @@ class Sampler:
         following = self.schedule.previous(timesteps, self.steps)
         mean, std = self.schedule.transition(prediction, latents, timesteps, following, self.eta)
         return gaussian_log_prob(reached, mean, std)
+
+    def step_kl(self, prediction: Tensor, other: Tensor, latents: Tensor, timesteps: Tensor) -> Tensor:
+        """Return the KL divergence [B] of the step that ``prediction`` makes from that of ``other``, in nats.
+
+        Both are Gaussian with the same standard deviation s: ``|m - m_other|^2 / (2 s^2)``, the MEAN over all
+        elements, as log-probabilities are. Arguments as for ``log_prob``.
+        """
+        following = self.schedule.previous(timesteps, self.steps)
+        mean, std = self.schedule.transition(prediction, latents, timesteps, following, self.eta)
+        others, _ = self.schedule.transition(other, latents, timesteps, following, self.eta)
+        return ((mean - others).square() / (2 * std.square())).flatten(1).mean(1)
 
     def require_density(self) -> None:
         """Refuse eta = 0.

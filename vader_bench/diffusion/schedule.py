@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
-import diffusers
-import numpy as np
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
+from vader_bench.diffusion.ladder import BETA_KEYS, Ladder, Spacing, choice, with_defaults
 from vader_bench.errors import UserError
 
 __all__ = ["NoiseSchedule", "Schedule"]
 
 Prediction = Literal["epsilon", "v_prediction"]
-Spacing = Literal["leading", "trailing"]
-
-_BETA_KEYS = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-)
-_UNSUPPORTED = ("clip_sample", "thresholding", "set_alpha_to_one")
 
 
 class Schedule(ABC):
@@ -124,26 +110,24 @@ class NoiseSchedule(Schedule):
         Raises:
             UserError: the config asks for arithmetic that the sampler does not have.
         """
-        config = _defaults(config) | dict(config)
-        for key in _UNSUPPORTED:
-            if config.get(key):
-                raise UserError(f"{source}: {key} = true", "is not supported", f"set {key} to false")
-        prediction = _choice(source, "prediction_type", config.get("prediction_type", "epsilon"), Prediction)
-        spacing = _choice(source, "timestep_spacing", config.get("timestep_spacing", "leading"), Spacing)
+        config = with_defaults(config)
+        prediction = choice(source, "prediction_type", config.get("prediction_type", "epsilon"), Prediction)
+        ladder = Ladder.from_config(config, source)
         if config.get("rescale_betas_zero_snr") and prediction == "epsilon":
             # at the first timestep nothing of the data is left, and the noise tells nothing about it
             given = f"{source}: rescale_betas_zero_snr = true with prediction_type = 'epsilon'"
             remedy = "give the scheduler that the model was trained with, which predicts v"
             raise UserError(given, "divides by zero", remedy)
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler  # late: it takes seconds to import
+
         try:
-            scheduler = DDIMScheduler(**{key: config[key] for key in _BETA_KEYS if key in config})
-            offset = int(config.get("steps_offset", 0))
+            scheduler = DDIMScheduler(**{key: config[key] for key in BETA_KEYS if key in config})
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             remedy = "give the scheduler that the model was trained with"
             raise UserError(
                 source, f"describes no schedule ({str(error).splitlines()[0]})", remedy
             ) from error
-        return cls(scheduler.alphas_cumprod, cast("Prediction", prediction), cast("Spacing", spacing), offset)
+        return cls(scheduler.alphas_cumprod, cast("Prediction", prediction), ladder.spacing, ladder.offset)
 
     @property
     def length(self) -> int:
@@ -160,20 +144,7 @@ class NoiseSchedule(Schedule):
             UserError: there are fewer timesteps than ``steps``, or the last one is 0, where no noise
                 is left to remove.
         """
-        if not 1 <= steps <= self.length:
-            raise UserError(f"sampler steps = {steps}", "out of range", f"choose 1 to {self.length}")
-        if self.spacing == "leading":
-            ascending = [i * (self.length // steps) + self.offset for i in range(steps)]
-        else:
-            places = np.arange(self.length, 0, -self.length / steps)[:steps]
-            ascending = sorted(int(place) - 1 for place in np.round(places))
-        if not (ascending[0] >= 1 and ascending[-1] < self.length):
-            raise UserError(
-                f"sampler steps = {steps} with {self.spacing} spacing and offset {self.offset}",
-                f"uses timesteps {ascending[0]} to {ascending[-1]}",
-                f"choose steps and steps_offset so that they stay in 1 to {self.length - 1}",
-            )
-        return torch.tensor(ascending[::-1])
+        return torch.tensor(Ladder(self.length, self.spacing, self.offset).timesteps(steps))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return training timesteps [count], int64, uniform from 0 to T - 1."""
@@ -234,27 +205,6 @@ class NoiseSchedule(Schedule):
         return self.signal(following, latents) * clean + direction * noise, std
 
 
-def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what diffusers takes for keys that a file lacks, by the class of scheduler that it names.
-
-    Files of old versions lack keys that came later, and a default may ask for other arithmetic. What names no
-    class is no file of diffusers.
-    """
-    if "_class_name" not in config:
-        return {}
-    kind = getattr(diffusers, str(config["_class_name"]), DDIMScheduler)
-    parameters = inspect.signature(kind.__init__).parameters
-    keys = {*_BETA_KEYS, *_UNSUPPORTED, "prediction_type", "timestep_spacing", "steps_offset"}
-    return {key: parameters[key].default for key in keys & parameters.keys()}
-
-
 def _lookup(table: Tensor, timesteps: Tensor, like: Tensor) -> Tensor:
     values = table.to(like.device)[timesteps.to(like.device)]
     return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def _choice(source: str, key: str, value: object, choices: Any) -> str:
-    known = get_args(choices)
-    if value not in known:
-        raise UserError(f"{source}: {key} = {value!r}", "is not supported", f"use one of: {', '.join(known)}")
-    return str(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from vader_bench.config.names import BASE, HELDOUT
+from vader_bench.config.names import ADAPTER, BASE, HELDOUT, UNTRAINED
 from vader_bench.config.schema import RunConfig
 from vader_bench.records.record import Evaluation
 
@@ -34,11 +34,13 @@ def looks(config: RunConfig) -> list[Look]:
     Before training and at the end these are the final splits, with ``samples`` videos of each held-out
     prompt and one of every other; in between the fewer prompts of ``splits``, with ``samples_along``
     videos of each held-out prompt. The base model is looked at once, with as many held-out videos as the
-    largest best-of-N takes.
+    largest best-of-N takes; so are adapters that are not trained here, at all videos of all of these looks.
     """
     evaluation = config.evaluation
     if config.method == BASE:
         return _final(config, 0, max(evaluation.best_of))
+    if config.method == ADAPTER:
+        return _at_once(config)
     found = []
     for queries in range(0, config.reward_queries + 1, evaluation.every):
         if queries in {0, config.reward_queries}:
@@ -59,10 +61,10 @@ def looks(config: RunConfig) -> list[Look]:
 def looks_of_curve(config: RunConfig) -> list[Look]:
     """Return the looks that decide which videos the points of a run's curve are of: all of them.
 
-    Of the base model, which has more samples for best-of-N, those videos count that a method is looked at
-    with on its way.
+    Of what is not trained, which is looked at once, those videos count that a method is looked at with on its
+    way.
     """
-    if config.method != BASE:
+    if config.method not in UNTRAINED:
         return looks(config)
     evaluation = config.evaluation
     return [*looks(config), Look(0, HELDOUT, evaluation.prompts, evaluation.curve_samples)]
@@ -85,6 +87,16 @@ def _final(config: RunConfig, queries: int, samples: int) -> list[Look]:
         Look(queries, split, prompts, samples if split == HELDOUT else 1)
         for split in config.evaluation.final_splits
     ]
+
+
+def _at_once(config: RunConfig) -> list[Look]:
+    """Return a look at each split, with every video of it that a training is ever looked at with."""
+    asked = config.evaluation
+    prompts = dict.fromkeys([*asked.final_splits, *asked.splits], 0)
+    for splits, count in ((asked.final_splits, asked.final_prompts), (asked.splits, asked.prompts)):
+        prompts |= {split: max(prompts[split], count) for split in splits}
+    samples = max(asked.samples, asked.measure.samples_along)
+    return [Look(0, split, count, samples if split == HELDOUT else 1) for split, count in prompts.items()]
 
 
 def video_count(look: Look, available: int) -> int:

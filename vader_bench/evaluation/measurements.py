@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from vader_bench import files
+from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.base import ImageBackbone
 from vader_bench.config.names import HELDOUT
 from vader_bench.config.schema import RunConfig, SuiteConfig
@@ -19,12 +20,11 @@ from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.evaluation.extend import extend
 from vader_bench.evaluation.looks import Look
-from vader_bench.evaluation.video import encode_mp4
 from vader_bench.records import provenance
 from vader_bench.records.measurements import MeasurementFolder
-from vader_bench.records.provenance import plugin_code
 from vader_bench.records.record import EXTENDED, SAMPLE_PROMPTS, Extension, Sample
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards.code import reward_code
+from vader_bench.videos import encode_mp4
 
 __all__ = ["BASE_FOLDER", "MEASUREMENTS_FOLDER", "SAMPLES_FOLDER", "Adapters", "Measurer", "at_scale"]
 
@@ -198,6 +198,7 @@ def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[s
     said = suite.model_dump(mode="json")  # paths as its file writes them
     return {
         "backbone": said["backbone"],
+        "plugin": provenance.others_code(BACKBONES, suite.backbone.family),
         "memory": suite.memory.model_dump(mode="json"),
         "sampler": said["sampler"],
         "weights": _weights(suite, suite.weights(), digests),
@@ -211,16 +212,17 @@ def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[s
 def _judges(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Any]:
     """Return what decides the scores of a video."""
     suite, reward = config.suite, config.reward
-    said = suite.model_dump(mode="json")
+    said = suite.model_dump(mode="json")  # paths as its file writes them
     others = [name for name in config.evaluation.measure.judges if name != reward]
     gold = said["gold"].get(reward, said["gold"].get("default"))
     judges = {"reward": said["rewards"][reward], "gold": gold, "share": said["prompt_share"]}
     judges |= {f"judge {name}": said["rewards"][name] for name in others}
-    judges = {name: component for name, component in judges.items() if component is not None}
+    used = {"reward": suite.rewards[reward], "gold": suite.gold_for(reward), "share": suite.prompt_share}
+    used |= {f"judge {name}": suite.rewards[name] for name in others}
     return {
-        "judges": judges,
+        "judges": {name: component for name, component in judges.items() if component is not None},
         "judges_weights": _weights(suite, suite.weights(reward, *others), digests),
-        "plugins": {name: plugin_code(REWARDS.get(one["family"])) for name, one in judges.items()},
+        "plugins": {name: reward_code(one.family, one.settings) for name, one in used.items() if one},
     }
 
 

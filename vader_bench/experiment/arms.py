@@ -8,10 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from vader_bench.config.names import BASE
-from vader_bench.config.schema import METHOD, ArmEntry, ExperimentConfig, Settings, SuiteConfig
+from vader_bench.config.names import ADAPTER, BASE
+from vader_bench.config.schema import METHOD, ArmEntry, ExperimentConfig, SuiteConfig
+from vader_bench.config.settings import AdapterSettings, Settings
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults
+from vader_bench.errors import UserError
 from vader_bench.experiment import registered
+from vader_bench.weights.adapter_files import adapter_digest
 
 __all__ = ["ArmConfig", "SettingsReader", "read_arms", "read_settings"]
 
@@ -22,7 +25,7 @@ class ArmConfig:
 
     name: str
     method: str
-    """The registered method."""
+    """The registered method, or ``adapter``."""
     settings: Mapping[str, Settings]
     """The method's own config, by reward: its defaults give way to the suite's, these to the
     experiment's, these to its overrides for the reward."""
@@ -107,10 +110,17 @@ def _read_arm(
     key, method, configs = f"methods.{name}", entry.method or name, registered.method_configs()
     if name == BASE:
         return None, [Fault(key, "is not to be listed", "delete it: the base model is always among the arms")]
+    if entry.adapter is not None:
+        return _read_adapter(name, entry, rewards, suite)
     if method not in configs:
         place = key if entry.method is None else f"{key}.{METHOD}"
         wrong = "is not a known method" if entry.method is None else f"is {method!r}, which is no method"
         return None, [Fault(place, wrong, nearest(method, configs))]
+    try:
+        configs[method]
+    except UserError as error:
+        told = suite.reworded(error)
+        return None, [Fault(f"{key}.{METHOD}", f"cannot be used: {told.given} {told.wrong}", told.remedy)]
     defaults = suite.methods.get(method, {})
     settings, faults = {}, list(_override_faults(key, entry, suite))
     for reward in dict.fromkeys([*rewards, *entry.by_reward]):
@@ -125,6 +135,29 @@ def _read_arm(
             if fault.key.split(".")[0] not in told_with_suite
         ]
     return ArmConfig(name, method, settings, entry.suite.of(suite)), faults
+
+
+def _read_adapter(
+    name: str, entry: ArmEntry, rewards: Sequence[str], suite: SuiteConfig
+) -> tuple[ArmConfig | None, list[Fault]]:
+    """Return an arm of adapters that are not trained here, and its faults."""
+    key = f"methods.{name}"
+    if entry.method is not None or entry.by_reward:
+        beside = METHOD if entry.method is not None else "by_reward"
+        wrong = f"stands beside `{ADAPTER}`, and nothing is trained there"
+        return None, [Fault(f"{key}.{beside}", wrong, f"delete it, or `{ADAPTER}`")]
+    settings, faults = parse(AdapterSettings, {**(entry.model_extra or {}), ADAPTER: entry.adapter})
+    if settings is None:
+        return None, [fault._replace(key=f"{key}.{fault.key}") for fault in faults]
+    try:
+        found = adapter_digest(settings.adapter)
+    except UserError as error:
+        told = suite.reworded(error)
+        return None, [Fault(f"{key}.{ADAPTER}", f"cannot be used: {told.given} {told.wrong}", told.remedy)]
+    if settings.sha256 not in {"", found}:
+        return None, [Fault(f"{key}.sha256", f"is not that of the file, {found}", "correct it, or the file")]
+    settings = settings.model_copy(update={"sha256": found})
+    return ArmConfig(name, ADAPTER, dict.fromkeys(rewards, settings), entry.suite.of(suite)), []
 
 
 def _override_faults(key: str, entry: ArmEntry, suite: SuiteConfig) -> Iterator[Fault]:

@@ -6,27 +6,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from vader_bench.config.schema import METHOD, ExperimentConfig, SuiteChanges, SuiteConfig
+from vader_bench.backbones import BACKBONES
+from vader_bench.config.schema import METHOD, ComponentConfig, ExperimentConfig, SuiteChanges, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse
 from vader_bench.errors import UserError, shown
 from vader_bench.experiment import registered
 from vader_bench.prompts.sets import PromptSet, load_prompts
+from vader_bench.registry import Registry, own_code
+from vader_bench.rewards import REWARDS
 
 __all__ = ["experiment_faults", "suite_faults"]
+
+_SPENDS_NOTHING, _TRAINED_ARM = "adapters that spend nothing", "name an arm that is trained"
 
 
 def suite_faults(suite: SuiteConfig) -> Iterator[Fault]:
     """Yield what is wrong with a suite beyond its types: families and methods that are not known."""
-    rewards = registered.reward_families()
-    named = {f"rewards.{name}": (component, rewards) for name, component in suite.rewards.items()}
-    named["backbone"] = (suite.backbone, registered.backbone_families())
-    named |= {f"gold.{name}": (component, rewards) for name, component in suite.gold.items()}
+    rewards = {f"rewards.{name}": component for name, component in suite.rewards.items()}
+    rewards |= {f"gold.{name}": component for name, component in suite.gold.items()}
     if suite.prompt_share is not None:
-        named["prompt_share"] = (suite.prompt_share, rewards)
-    for key, (component, families) in named.items():
-        if component.family not in families:
-            wrong = f"of suite {suite.suite} has the unknown family {component.family!r}"
-            yield Fault(key, wrong, nearest(component.family, families))
+        rewards["prompt_share"] = suite.prompt_share
+    yield from _family_faults(suite, rewards, REWARDS, registered.reward_families())
+    yield from _family_faults(suite, {"backbone": suite.backbone}, BACKBONES, registered.backbone_families())
     for method, settings in suite.methods.items():
         yield from _default_faults(method, settings, suite)
 
@@ -41,14 +42,44 @@ def experiment_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Itera
     """
     checks: list[Iterator[Fault | UserError]] = [
         _compares_faults(experiment),
+        _untrained_faults(experiment),
         _judge_faults(experiment, suite),
         _target_faults(experiment),
+        _baseline_faults(experiment),
         _budget_faults(experiment),
         _prompt_faults(experiment, suite),
     ]
     for check in checks:
         with suppress(AtFaultError):
             yield from check
+
+
+def _family_faults(
+    suite: SuiteConfig,
+    components: Mapping[str, ComponentConfig],
+    registry: Registry[Any],
+    known: Sequence[str],
+) -> Iterator[Fault]:
+    """Yield the families that are not ``known``, and files of the user's that cannot be used."""
+    for key, component in components.items():
+        if own_code(component.family):
+            try:
+                registry.get(component.family)
+            except UserError as error:
+                told = suite.reworded(error)
+                yield Fault(key, f"of suite {suite.suite}: {told.given} {told.wrong}", told.remedy)
+        elif part := _own_part(component):
+            wrong = f"of suite {suite.suite}: names {part!r}, and parts are registered families"
+            yield Fault(f"{key}.settings.parts", wrong, "offer the class by an entry point of a package")
+        elif component.family not in known:
+            wrong = f"of suite {suite.suite} has the unknown family {component.family!r}"
+            yield Fault(key, wrong, nearest(component.family, known))
+
+
+def _own_part(component: ComponentConfig) -> str:
+    """Return a part of a mixture that is code in a file, whose path nothing makes relative; empty without."""
+    parts = component.settings.get("parts") if component.family == "mix" else None
+    return next(filter(own_code, parts), "") if isinstance(parts, dict) else ""
 
 
 def _default_faults(method: str, settings: Mapping[str, Any], suite: SuiteConfig) -> Iterator[Fault]:
@@ -69,12 +100,26 @@ def _default_faults(method: str, settings: Mapping[str, Any], suite: SuiteConfig
 def _compares_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
     """Yield a fault for every word under ``compares`` in which arms cannot differ."""
     configs = registered.method_configs()
-    named = [arm.method or name for name, arm in experiment.methods.items()]
-    fields = [field for name in configs if name in named for field in configs[name].model_fields]
+    named = [arm.method or name for name, arm in experiment.methods.items() if arm.adapter is None]
+    fields = [field for name in _usable(named, configs) for field in configs[name].model_fields]
     known = {METHOD, *SuiteChanges.model_fields, *fields}
     for word in experiment.compares:
         if word not in known:
             yield Fault("compares", f"names {word!r}, in which arms cannot differ", nearest(word, known))
+
+
+def _untrained_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
+    """Yield a fault for an experiment that trains nothing: there is no budget to measure adapters beside."""
+    if all(arm.adapter is not None for arm in experiment.methods.values()):
+        yield Fault("methods", "has adapters alone, and nothing is trained", "add an arm with a method")
+
+
+def _usable(names: Sequence[str], configs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the ``names`` of methods that can be used; faults of others are reported where they stand."""
+    for name in dict.fromkeys(names):
+        with suppress(UserError):
+            if configs.get(name):
+                yield name
 
 
 def _judge_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[Fault]:
@@ -84,6 +129,16 @@ def _judge_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[
             yield Fault("evaluation.measure.judges", wrong, nearest(name, suite.rewards))
 
 
+def _baseline_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
+    """Yield a fault for every baseline that is no arm."""
+    for number, name in enumerate(experiment.baselines):
+        if name not in experiment.methods:
+            wrong = f"is {name!r}, which is no arm of the experiment"
+            yield Fault(f"baselines.{number}", wrong, nearest(name, experiment.methods))
+        elif experiment.methods[name].adapter is not None:
+            yield Fault(f"baselines.{number}", f"is {name!r}, {_SPENDS_NOTHING}", _TRAINED_ARM)
+
+
 def _target_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
     target, arms = experiment.target, experiment.methods
     if target is None:
@@ -91,6 +146,8 @@ def _target_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
     if target.arm not in arms:
         wrong = f"is {target.arm!r}, which is no arm of the experiment"
         yield Fault("target.arm", wrong, nearest(target.arm, arms))
+    elif arms[target.arm].adapter is not None:
+        yield Fault("target.arm", f"is {target.arm!r}, {_SPENDS_NOTHING}", _TRAINED_ARM)
     every, budget = experiment.evaluation.every, experiment.budget.reward_queries
     if target.queries % every or target.queries > budget:
         remedy = f"choose a multiple of evaluation.every ({every}), at most {budget}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vader_bench.config.names import BASE
+from vader_bench.config.names import UNTRAINED
 from vader_bench.config.schema import METHOD, RunConfig
 from vader_bench.config.yamlfile import Fault, raise_faults
 
@@ -22,7 +22,7 @@ def check_fair(runs: Sequence[RunConfig], compares: Sequence[str] = (METHOD,)) -
     one reward the same prompts; all arms the same seeds on each reward, the same method and the same
     settings. What ``compares`` names may differ: ``method`` lets arms have other methods with their own
     settings but for ``SHARED_SETTINGS``; every other word is a setting or a key of the suite. The base
-    model spends nothing and has one seed.
+    model and adapters from files spend nothing and have one seed.
 
     Raises:
         UserError: every difference, one a line; or nothing differs in what is compared.
@@ -32,7 +32,7 @@ def check_fair(runs: Sequence[RunConfig], compares: Sequence[str] = (METHOD,)) -
 
 def _unfair(runs: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Fault]:
     only = " and ".join(compares)
-    trained = [run for run in runs if run.method != BASE]
+    trained = [run for run in runs if run.method not in UNTRAINED]
     for field in ("experiment", "evaluation"):
         yield from _differences(runs, field, [getattr(run, field) for run in runs], only)
     suites = [_without(run.suite.model_dump(), compares) for run in runs]
@@ -46,10 +46,10 @@ def _unfair(runs: Sequence[RunConfig], compares: Sequence[str]) -> Iterator[Faul
     for reward in dict.fromkeys(run.reward for run in runs):
         judged = [run for run in runs if run.reward == reward]
         yield from _differences(judged, "prompts", [run.prompts for run in judged], only)
-        yield from _arm_differences([run for run in judged if run.method != BASE], compares)
+        yield from _arm_differences([run for run in judged if run.method not in UNTRAINED], compares)
     for run in runs:
-        if run.method == BASE and run.reward_queries:
-            yield Fault(run.name, f"has a budget of {run.reward_queries}", "the base model is not trained")
+        if run.method in UNTRAINED and run.reward_queries:
+            yield Fault(run.name, f"has a budget of {run.reward_queries}", "what is not trained has none")
 
 
 def _without(table: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

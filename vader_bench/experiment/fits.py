@@ -5,41 +5,69 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from vader_bench.backbones import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones import BACKBONES
+from vader_bench.backbones.adapters import fit_adapter
+from vader_bench.backbones.base import BackboneFactory, Outline
+from vader_bench.backbones.reading import outline_of, reader_of, skeleton_of
+from vader_bench.config.arguments import argument_faults
+from vader_bench.config.names import ADAPTER
 from vader_bench.config.paths import weight_names
 from vader_bench.config.schema import ComponentConfig, SuiteConfig
+from vader_bench.config.settings import AdapterSettings
 from vader_bench.config.yamlfile import Fault
 from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.experiment.arms import ArmConfig
 from vader_bench.experiment.load import LoadedExperiment
 from vader_bench.methods import METHODS
 from vader_bench.prompts.sets import PromptReader, load_prompts
-from vader_bench.rewards.base import REWARDS, fitting_factory, prompt_reader, yields_gradient
+from vader_bench.registry import own_code
+from vader_bench.rewards import REWARDS
+from vader_bench.rewards.base import (
+    frames_seen,
+    frames_to_judge,
+    prompt_reader,
+    setting_faults,
+    yields_gradient,
+)
+from vader_bench.weights.adapters import read_stored
 from vader_bench.weights.hub import HUB_PREFIX
 from vader_bench.weights.resolve import resolve
 
-__all__ = ["fit_faults", "prompt_faults"]
+__all__ = ["component_faults", "fit_faults", "prompt_faults"]
 
 T = TypeVar("T")
 
 
-def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
-    """Return what a checked experiment would fail on while it runs.
-
-    Tried are the settings of backbone and rewards, sizes and frames of videos, steps of the sampler, settings
-    of arms beside their sampler and reward, functions of plug-ins, pictures, and every prompt, by tokenizer
-    and names of classes. Of weights that are not here, only the sizes of released models are known.
-    """
-    suite, config = experiment.suite, experiment.config
-    if not _families(suite) <= {*BACKBONES.names(), *REWARDS.names()}:
+def component_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
+    """Return which settings its backbone and rewards do not take, before anything else reads them."""
+    suite = experiment.suite
+    if not _all_known(suite):
         return []  # the suite's own faults tell of it
     faults: list[Fault | UserError] = []
-    faults += _reward_faults(suite, config.needed_rewards)
-    if faults:
-        return faults
-    backbone = _attempt(lambda: _skeleton(suite), faults)
-    if backbone is not None:
-        faults += _size_faults(suite, backbone, experiment.arms)
+    if (named := _attempt(suite.backbone_weights, faults)) is not None:
+        load = BACKBONES.get(suite.backbone.family).load
+        faults += (_in_suite(suite, "backbone", fault) for fault in argument_faults(load, named[1]))
+    for key, component in _judges(suite, experiment.config.needed_rewards).items():
+        wrong = setting_faults(component.family, component.settings)
+        faults += (_in_suite(suite, key, fault) for fault in wrong)
+    return [suite.reworded(fault) if isinstance(fault, UserError) else fault for fault in faults]
+
+
+def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
+    """Return what an experiment without ``component_faults`` would fail on while it runs.
+
+    Tried are sizes and frames of videos, steps of the sampler, settings of arms beside their sampler and
+    reward, functions of plug-ins, pictures, and every prompt, by tokenizer and names of classes. Of weights
+    that are not here, only the sizes of released models are known.
+    """
+    suite, config = experiment.suite, experiment.config
+    if not _all_known(suite):
+        return []  # the suite's own faults tell of it
+    faults: list[Fault | UserError] = []
+    outline = _attempt(lambda: _outline(suite), faults)
+    if outline is not None:
+        faults += _size_faults(suite, outline, experiment.arms)
+    faults += _frame_faults(suite, config.needed_rewards, None if outline is None else outline.frames)
     for arm in experiment.arms:
         faults += _arm_faults(arm, config.rewards)
     splits = ["train", *config.evaluation.splits, *config.evaluation.final_splits]
@@ -88,7 +116,7 @@ def _readers(
 
 def _backbone_reader(suite: SuiteConfig) -> PromptReader | None:
     weights, settings = suite.backbone_weights()
-    return BACKBONES.get(suite.backbone.family).reader(weights, **settings)
+    return reader_of(suite.backbone.family, weights, settings)
 
 
 def _reader_of(component: ComponentConfig) -> Callable[[], PromptReader | None]:
@@ -125,36 +153,62 @@ def _is_here(component: ComponentConfig) -> bool:
     return True
 
 
-def _families(suite: SuiteConfig) -> set[str]:
-    parts = [suite.backbone, *suite.rewards.values(), *suite.gold.values()]
-    return {part.family for part in [*parts, *filter(None, [suite.prompt_share])]}
+def _all_known(suite: SuiteConfig) -> bool:
+    known, parts = {*BACKBONES.names(), *REWARDS.names()}, [*suite.rewards.values(), *suite.gold.values()]
+    families = {part.family for part in [suite.backbone, *parts, *filter(None, [suite.prompt_share])]}
+    return all(family in known or own_code(family) for family in families)
 
 
-def _reward_faults(suite: SuiteConfig, rewards: Sequence[str]) -> Iterator[Fault]:
-    """Yield settings that no reward of the family takes."""
+def _judges(suite: SuiteConfig, rewards: Sequence[str]) -> dict[str, ComponentConfig]:
+    """Return all that judges videos of runs on ``rewards``, by its key in the suite."""
     named = {f"rewards.{name}": suite.rewards[name] for name in rewards}
     for name in rewards:
         if (gold := suite.gold_for(name)) is not None:
             named[f"gold.{name}"] = gold
     if suite.prompt_share is not None:
         named["prompt_share"] = suite.prompt_share
-    for key, component in named.items():
+    return named
+
+
+def _in_suite(suite: SuiteConfig, key: str, fault: Fault) -> Fault:
+    """Return a ``fault`` of the component ``key`` as one of an experiment's file."""
+    if not fault.key:
+        return Fault(key, f"of suite {suite.suite}: {fault.wrong}", fault.remedy)
+    return Fault(f"{key}.settings.{fault.key}", f"of suite {suite.suite} {fault.wrong}", fault.remedy)
+
+
+def _frame_faults(
+    suite: SuiteConfig, rewards: Sequence[str], frames: int | None
+) -> Iterator[Fault | UserError]:
+    """Yield what judges more frames than the ``frames`` of a video, and mixtures whose parts do not fit.
+
+    Frames that are not known are enough.
+    """
+    for key, component in _judges(suite, rewards).items():
         try:
-            fitting_factory(component.family, component.settings)
-            yields_gradient(component.family, component.settings)  # looks at the parts of mixtures
+            seen = frames_seen(component.family, component.settings)
         except UserError as error:
-            wrong = f"of suite {suite.suite}: {error.given} {error.wrong}"
-            yield Fault(key, wrong, error.remedy)
+            if error.exit_code != ExitCode.MISSING:
+                yield Fault(key, f"of suite {suite.suite}: {error.given} {error.wrong}", error.remedy)
+            elif _is_here(component):
+                yield error
+            continue
+        try:
+            if frames is not None:
+                frames_to_judge(seen.frames, frames)
+        except UserError as error:
+            yield Fault(key, f"of suite {suite.suite}: {error.given}, and {error.wrong}", error.remedy)
 
 
-def _skeleton(suite: SuiteConfig) -> Backbone | None:
-    """Return the backbone without values; ``None`` where it takes its weights to make one."""
+def _outline(suite: SuiteConfig) -> Outline | None:
+    """Return what the backbone's configuration says; ``None`` where it takes its weights to know."""
     weights, settings = suite.backbone_weights()
     factory = BACKBONES.get(suite.backbone.family)
-    if type(factory).skeleton is BackboneFactory.skeleton:
+    kind = type(factory)
+    if (kind.outline, kind.skeleton) == (BackboneFactory.outline, BackboneFactory.skeleton):
         return None
     try:
-        return factory.skeleton(weights, **settings)
+        return outline_of(suite.backbone.family, weights, settings)
     except UserError as error:
         if error.exit_code == ExitCode.MISSING and not _is_here(suite.backbone):
             return None
@@ -162,28 +216,31 @@ def _skeleton(suite: SuiteConfig) -> Backbone | None:
 
 
 def _size_faults(
-    suite: SuiteConfig, backbone: Backbone, arms: Sequence[ArmConfig]
+    suite: SuiteConfig, outline: Outline, arms: Sequence[ArmConfig]
 ) -> Iterator[Fault | UserError]:
     """Yield more frames to judge than a video has, and more steps than a schedule."""
     try:
-        backbone.schedule.timesteps(suite.sampler.steps)
+        outline.timesteps(suite.sampler.steps)
     except UserError as error:
         yield error
     asked = {f"decode_frames of suite {suite.suite}": suite.decode_frames}
     asked |= {f"methods.{arm.name}.suite.decode_frames": arm.suite.decode_frames for arm in arms}
     told = set()
     for key, frames in asked.items():
-        if frames is not None and frames > backbone.frames and frames not in told:
+        if frames is not None and frames > outline.frames and frames not in told:
             told.add(frames)  # an arm that changes nothing has the suite's
             yield Fault(
                 key,
-                f"is {frames}, and a video has {backbone.frames} frames",
-                f"choose {backbone.frames} at most",
+                f"is {frames}, and a video has {outline.frames} frames",
+                f"choose {outline.frames} at most",
             )
 
 
 def _arm_faults(arm: ArmConfig, rewards: Sequence[str]) -> Iterator[Fault]:
-    """Yield settings of ``arm`` that do not fit its sampler or a reward."""
+    """Yield settings of ``arm`` that do not fit its sampler or a reward, or adapters that do not fit."""
+    if arm.method == ADAPTER:
+        yield from _adapter_faults(arm)
+        return
     kind = METHODS.get(arm.method)
     for name in rewards:
         reward = arm.suite.rewards[name]
@@ -195,3 +252,22 @@ def _arm_faults(arm: ArmConfig, rewards: Sequence[str]) -> Iterator[Fault]:
                 continue
             value = getattr(arm.settings[name], key)
             yield Fault(f"methods.{arm.name}.{key}", f"is {value!r} on {name}: {wrong}", remedy)
+
+
+def _adapter_faults(arm: ArmConfig) -> Iterator[Fault]:
+    """Yield what keeps adapters from being read, or from fitting a model whose sizes are known."""
+    settings, suite = next(iter(arm.settings.values()), None), arm.suite
+    if not isinstance(settings, AdapterSettings):
+        return  # the rewards' own faults tell of it
+    written, factory = suite.written(settings.adapter), BACKBONES.get(suite.backbone.family)
+    weights, others = suite.backbone_weights()
+    try:
+        stored = read_stored(settings.adapter, settings.alpha)
+        try:
+            denoiser = skeleton_of(suite.backbone.family, weights, others).denoiser
+        except UserError:
+            return  # what is wrong with the model is told elsewhere, or its sizes are known to nobody
+        fit_adapter(stored, factory, denoiser, written)
+    except UserError as error:
+        told = suite.reworded(error)
+        yield Fault(f"methods.{arm.name}.{ADAPTER}", f"is {written!r}, which {told.wrong}", told.remedy)

@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vader_bench.config.experiment_file import Form, read_experiment_file
+from vader_bench.config.experiment_file import Form, experiment_path, read_experiment_file
+from vader_bench.config.extends import EXTENDS, extended
 from vader_bench.config.paths import WrittenPaths, located, names_file, replaced
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
-from vader_bench.errors import UserError
+from vader_bench.errors import UserError, shown
 from vader_bench.experiment.arms import ArmConfig, SettingsReader, read_arms
 from vader_bench.experiment.checks import experiment_faults, suite_faults
 from vader_bench.experiment.rounds import round_faults
@@ -31,17 +32,34 @@ def suite_names() -> list[str]:
 def load_suite(name_or_path: str | Path) -> SuiteConfig:
     """Return a packaged suite by name, or the one in a YAML file.
 
-    Paths in a suite file are relative to that file: of prompts, weights, pictures and plug-ins.
+    Paths in a suite file are relative to that file: of prompts, weights, pictures and plug-ins. A file that
+    ``extends`` another suite says only what differs; see ``extended``.
 
     Raises:
-        UserError: unknown name, or every fault of the file, one a line.
+        UserError: unknown name, a circle of files, or every fault of the file, one a line.
     """
-    name = str(name_or_path)
-    packaged = name in suite_names()
-    if not packaged and Path(name).suffix not in {".yaml", ".yml"}:
+    return _read_suite(_suite_path(str(name_or_path)), ()).suite
+
+
+class _SuiteFile(NamedTuple):
+    data: dict[str, Any]
+    """What the file says together with what it extends; paths in place of its words."""
+    suite: SuiteConfig
+    written: dict[str, str]
+    """By path what the files say."""
+
+
+def _suite_path(name: str) -> Path:
+    if name in suite_names():
+        return SUITES_FOLDER / f"{name}.yaml"
+    if Path(name).suffix not in {".yaml", ".yml"}:
         remedy = f"{nearest(name, suite_names())}, or a .yaml file"
         raise UserError(f"suite {name!r}", "is not known", remedy)
-    path = SUITES_FOLDER / f"{name}.yaml" if packaged else Path(name)
+    return Path(name)
+
+
+def _read_suite(path: Path, extending: tuple[Path, ...]) -> _SuiteFile:
+    """Return the suite in the file ``path``, which the files ``extending`` lead to."""
     data, faults = read_mapping(path)
     places = WrittenPaths(path.parent)
     if "prompts" in data:
@@ -49,10 +67,29 @@ def load_suite(name_or_path: str | Path) -> SuiteConfig:
     for key in ("backbone", "rewards", "gold", "prompt_share"):
         if key in data:
             data[key] = _with_paths(data[key], places)
+    written = places.written
+    if EXTENDS in data:
+        base = _base_suite(data.pop(EXTENDS), path, extending)
+        data, written = extended(base.data, data), base.written | written
     suite, found = parse(SuiteConfig, data)
     raise_faults(str(path), [*faults, *found])
     assert suite is not None
-    return suite.with_written(places.written)
+    return _SuiteFile(data, suite.with_written(written), written)
+
+
+def _base_suite(name: Any, path: Path, extending: tuple[Path, ...]) -> _SuiteFile:
+    """Return the suite ``name`` that the file ``path`` extends."""
+    given = f"{path}: {EXTENDS}"
+    if not isinstance(name, str):
+        raise UserError(given, f"is {shown(name)}, not text", "name a suite or a .yaml file")
+    chain = (*extending, path.absolute())
+    try:
+        base = _suite_path(located(name, path.parent))
+    except UserError as error:
+        raise UserError(given, f"is {name!r}, which is no suite", error.remedy) from error
+    if base.absolute() in chain:
+        raise UserError(given, f"is {name!r}, which extends this file itself", "extend another suite")
+    return _read_suite(base, chain)
 
 
 @dataclass(frozen=True)
@@ -66,13 +103,15 @@ class LoadedExperiment:
     """Its ``methods``, read for ``suite``."""
     moved: bool = False
     """Whether the suite is another than the file's."""
+    path: Path = Path()
+    """The file, which other paths in it are relative to."""
 
 
 def load_experiment(path: str | Path, quick: bool = False, suite: str | None = None) -> LoadedExperiment:
     """Return the experiment in a YAML file, checked as a whole, and with its ``quick`` fields checked too.
 
     Args:
-        path: the file.
+        path: the file, or the name of an experiment that comes with the package.
         quick: replace fields by those under ``quick``; lists are replaced whole, tables are merged.
         suite: name or file of a suite in place of the file's own, which is not looked at then. Settings
             belong to the suite that they were chosen on: with another one, arms keep only what the experiment
@@ -82,7 +121,7 @@ def load_experiment(path: str | Path, quick: bool = False, suite: str | None = N
         UserError: every fault of the file, one a line: unknown and missing keys, wrong types and
             values, unknown suite, method, reward, prompt set or split, unfit settings of a method.
     """
-    path = Path(path)
+    path = experiment_path(path)
     file = read_experiment_file(path)
     suites, reader = cache(_checked_suite), SettingsReader()  # what the two forms share is read once
     full, faults = _loaded(_on_suite(file.full, suite), suites, reader)
@@ -92,7 +131,7 @@ def load_experiment(path: str | Path, quick: bool = False, suite: str | None = N
     loaded = small if quick else full
     assert loaded is not None
     own = (file.quick if quick else file.full).config
-    return replace(loaded, moved=loaded.config.suite != own.suite)
+    return replace(loaded, moved=loaded.config.suite != own.suite, path=path)
 
 
 def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:
@@ -112,7 +151,7 @@ def _on_suite(form: Form, suite: str | None) -> Form:
     with suppress(AtFaultError):
         if suite is None or _same_suite(suite, config.suite):
             return form
-    changes: dict[str, Any] = {"suite": suite, "tuning": None}
+    changes: dict[str, Any] = {"suite": suite, "tuning": []}
     with suppress(AtFaultError):
         changes["methods"] = {name: arm.only(config.compares) for name, arm in config.methods.items()}
     return form._replace(config=config.model_copy(update=changes))
@@ -142,6 +181,8 @@ def _placed(
     experiment: ExperimentConfig, suite: SuiteConfig, reader: SettingsReader
 ) -> tuple[LoadedExperiment, list[Fault | UserError]]:
     """Return ``experiment``, or what is right of it, on ``suite``, and what is wrong beyond its types."""
+    if experiment.paths:
+        suite = suite.with_written({**suite.paths, **experiment.paths})
     arms, faults = read_arms(experiment, suite, reader)
     return LoadedExperiment(experiment, suite, arms), [
         *faults,
@@ -166,6 +207,8 @@ def _with_paths(component: Any, places: WrittenPaths) -> Any:
     """Return a component of a suite file, or a table of them, with the paths in its settings."""
     if not isinstance(component, dict):
         return component
+    if isinstance(family := component.get("family"), str):
+        component = component | {"family": places.code(family)}
     settings = component.get("settings")
     if not isinstance(settings, dict):
         return {key: _with_paths(inner, places) for key, inner in component.items()}

@@ -12,12 +12,13 @@ from vader_bench import files
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
 from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.experiment.fits import fit_faults
+from vader_bench.experiment.fits import component_faults, fit_faults
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.job import Job
-from vader_bench.experiment.load import load_experiment
-from vader_bench.experiment.tuning import check_tuning
+from vader_bench.experiment.load import LoadedExperiment, load_experiment
+from vader_bench.experiment.tuning.choice import check_tuning, other_weights
 from vader_bench.methods.optimizers import require_optimizer
+from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.upgrade import EXPERIMENT_VERSION
 from vader_bench.weights.resolve import resolve
@@ -28,6 +29,9 @@ __all__ = [
     "claim",
     "require_weights",
     "resolve_experiment",
+    "resolve_loaded",
+    "scarce_prompts",
+    "tuning_warning",
     "weights_to_fetch",
     "write_experiment",
 ]
@@ -44,6 +48,8 @@ class ResolvedExperiment:
     runs: list[RunConfig]
     moved: bool = False
     """Whether the suite is another than the experiment's own."""
+    tuning: tuple[Path, ...] = ()
+    """The tuning results that the settings come from."""
 
     def folder(self, results: Path) -> Path:
         """Return the folder of the experiment below the folder of all results."""
@@ -65,7 +71,7 @@ def resolve_experiment(
     """Return the runs that the experiment file ``path`` asks for.
 
     Args:
-        path: the experiment's file.
+        path: the experiment's file, or the name of one that comes with the package.
         suite: name or file of a suite to use in place of the experiment's own. Settings belong to the suite
             that they were chosen on: with another one, arms keep only what the experiment compares and take
             all else from that suite's ``methods``, or from the defaults of the methods.
@@ -79,19 +85,58 @@ def resolve_experiment(
             optimiser's package is missing.
     """
     loaded = load_experiment(path, quick, suite)
-    moved = loaded.moved
     if seeds is not None:
         changes = {"seeds": _seeds(loaded.config.seeds, seeds)}
         loaded = replace(loaded, config=loaded.config.model_copy(update=changes))
+    return resolve_loaded(loaded, with_weights=with_weights)
+
+
+def resolve_loaded(loaded: LoadedExperiment, *, with_weights: bool = True) -> ResolvedExperiment:
+    """Return the runs that an experiment asks for; see ``resolve_experiment``.
+
+    Raises:
+        UserError: as ``resolve_experiment``, but for faults of the file.
+    """
+    raise_faults(str(loaded.path), component_faults(loaded))
     experiment, runs = loaded.config, expand(loaded)
-    raise_faults(str(path), fit_faults(loaded))
-    if experiment.tuning is not None:
-        check_tuning(experiment, path.parent / experiment.tuning, runs)
+    raise_faults(str(loaded.path), fit_faults(loaded))
+    tuning = tuple(loaded.path.parent / name for name in experiment.tuning)
+    if tuning:
+        check_tuning(experiment, tuning, runs)
     if with_weights:
         require_weights(loaded.suite, experiment.needed_rewards)
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
-    return ResolvedExperiment(experiment, loaded.suite, runs, moved)
+    return ResolvedExperiment(experiment, loaded.suite, runs, loaded.moved, tuning)
+
+
+def scarce_prompts(resolved: ResolvedExperiment) -> dict[str, str]:
+    """Return by prompt set and split how many prompts looks take where there are fewer than are asked for."""
+    asked = resolved.experiment.evaluation
+    most = dict.fromkeys(asked.splits, asked.prompts)
+    for split in asked.final_splits:
+        most[split] = max(most.get(split, 0), asked.final_prompts)
+    return {
+        f"{split} of {name}": f"all {there} prompts that it has, where {wanted} are asked for"
+        for name in sorted({resolved.suite.prompts_for(reward) for reward in resolved.experiment.rewards})
+        for split, wanted in most.items()
+        if (there := len(load_prompts(name).split(split))) < wanted
+    }
+
+
+def tuning_warning(resolved: ResolvedExperiment) -> str:
+    """Return a line that says which weights are not those that the settings were chosen on; empty if none.
+
+    Raises:
+        UserError: see ``other_weights``.
+    """
+    names, suite, rewards = resolved.experiment.tuning, resolved.suite, resolved.experiment.rewards
+    told = [
+        f"{name} was chosen with other weights of {', '.join(others)}"
+        for name, path in zip(names, resolved.tuning, strict=True)
+        if (others := other_weights(path, suite, rewards))
+    ]
+    return f"warning: {'; '.join(told)}; tune again to have settings for these" if told else ""
 
 
 def _seeds(given: Sequence[int], count: int) -> list[int]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from vader_bench.config.schema import Name, Strict
 from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults, read_mapping, rule
 from vader_bench.errors import UserError
-from vader_bench.prompts.sets import packaged_names
+from vader_bench.prompts.sets import known_names
 
 __all__ = [
     "LONG_SEED", "PAPER_RESPONSES", "PLACEHOLDERS", "BlockConfig", "ConsentConfig", "ExclusionConfig",
@@ -106,7 +106,7 @@ class BlockConfig(Strict):
     repeats: int = Field(default=1, ge=0, le=4)
     """Pairs shown again with sides swapped."""
     per_rater: int = Field(default=1, ge=1)
-    """Most blocks that one person may answer. The power of a study hangs on how many people take part."""
+    """Most blocks that one person may answer. The power of a study depends on how many people take part."""
 
 
 class PayConfig(Strict):
@@ -251,7 +251,7 @@ def load_study(path: str | Path, paper: bool = False) -> StudyConfig:
         data["paper"] = True
     if isinstance(arms := data.get("arms"), dict):
         data["arms"] = {name: _located(folder, path.parent) for name, folder in arms.items()}
-    if isinstance(prompts := data.get("prompts"), str) and prompts not in packaged_names():
+    if isinstance(prompts := data.get("prompts"), str) and prompts not in known_names():
         data["prompts"] = _located(prompts, path.parent)
     study, found = parse(StudyConfig, data)
     problems: list[Fault | UserError] = [*faults, *found]

@@ -45,7 +45,7 @@ Model = TypeVar("Model", bound=Strict)
 
 
 class StudyPrompts(Strict):
-    """The prompts of a study, told by their digest."""
+    """The prompts of a study, known by their digest."""
 
     count: int
     sha256: str
@@ -159,7 +159,7 @@ class VideoKey(Strict):
 
 
 class Key(Strict):
-    """What tells the arms apart; without it no answer can be read."""
+    """What distinguishes the arms; without it no answer can be read."""
 
     version: Literal[1] = 1
     study: str

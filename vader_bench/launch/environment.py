@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from vader_bench.records.cores import usable_cores
 
-__all__ = ["device_in_worker", "worker_environment", "worker_surroundings"]
+__all__ = ["device_in_worker", "take_surroundings", "worker_environment", "worker_surroundings"]
 
 _CARDS = "CUDA_VISIBLE_DEVICES"
 _JOB_NAMES = {
@@ -70,6 +70,11 @@ def worker_surroundings(device: str, workers: int) -> Iterator[None]:
         yield
     finally:
         _replace(wanted, before)
+
+
+def take_surroundings(wanted: Mapping[str, str]) -> None:
+    """Give this process the environment ``wanted``: one that is forked has that of where it comes from."""
+    _replace(dict(os.environ), wanted)
 
 
 def _replace(now: Mapping[str, str], wanted: Mapping[str, str]) -> None:

@@ -6,16 +6,15 @@ was interrupted resumes from its last checkpoint when the command is given again
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from time import monotonic
 
@@ -23,8 +22,14 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Display, Failure
-from vader_bench.launch.environment import device_in_worker, worker_surroundings
+from vader_bench.launch.environment import (
+    device_in_worker,
+    take_surroundings,
+    worker_environment,
+    worker_surroundings,
+)
 from vader_bench.launch.orphans import die_with_parent
+from vader_bench.launch.start import start, start_context
 from vader_bench.launch.timetable import Timetable
 from vader_bench.records.cores import usable_cores
 from vader_bench.records.folder import LOG_NAME
@@ -71,7 +76,7 @@ def launch(
     Args:
         jobs: the runs; their order decides only among runs of equal length.
         devices: see ``worker_devices``; no more are used than there are jobs.
-        display: told of every event.
+        display: called at every event.
         execute: does one run, in the worker.
         watch: called in this process with the folder of a run every now and then and when it ends.
 
@@ -90,16 +95,18 @@ def launch(
 class _Worker:
     """A process that executes one job after the other; what it prints goes to ``log.txt`` of the run."""
 
-    def __init__(self, context: SpawnContext, execute: Execute, device: str, workers: int) -> None:
+    def __init__(
+        self, context: ForkServerContext | SpawnContext, execute: Execute, device: str, workers: int
+    ) -> None:
         self.device = device
         self.job: Job | None = None
         self.since = 0.0
         self.fraction = 0.0
         self.connection, theirs = context.Pipe()
-        given = (theirs, execute, device_in_worker(device))
+        surroundings = worker_environment(os.environ, device, workers)
+        given = (theirs, execute, device_in_worker(device), surroundings)
         self.process = context.Process(target=_work, args=given, daemon=True)
-        with _interrupts_held(), worker_surroundings(device, workers):
-            self.process.start()
+        start(self.process, _as_a_worker(device, workers))
         theirs.close()  # so that a worker's death is an end of file here
 
     def give(self, job: Job) -> None:
@@ -132,7 +139,7 @@ class _Crew:
         self._total = len(self.waiting)
         self._done = 0
         self._times = Timetable()
-        self._context = multiprocessing.get_context("spawn")
+        self._context = start_context(self.devices)
         self._workers: list[_Worker] = []
 
     @property
@@ -184,7 +191,7 @@ class _Crew:
             self.display.finished(name, seconds)
             self._close(worker)
         else:
-            self._fail(worker, message)
+            self._fail(worker, replace(message, name=name))
 
     def _bury(self, worker: _Worker) -> None:
         """A worker has died; its run fails and another worker takes its place."""
@@ -212,17 +219,23 @@ class _Crew:
         return self._times.seconds_left(running, [job.kind for job in self.waiting], len(self.devices))
 
 
-def _work(connection: Connection, execute: Execute, device: str) -> None:
+def _work(connection: Connection, execute: Execute, device: str, surroundings: dict[str, str]) -> None:
     """Execute the jobs that come in, until the parent hangs up or dies.
 
     Any other error than a ``UserError`` ends the process, with its traceback in the run's ``log.txt``.
     """
+    # what it was forked from may not hold them
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     die_with_parent()
+    take_surroundings(surroundings)
     while True:
         try:
             job: Job = connection.recv()
         except EOFError:
             return
+        except UserError as error:  # the file of the user's that has its method was changed or deleted
+            connection.send(Failure("", str(error), error.exit_code))
+            continue
         try:
             _redirect_output(job.folder / LOG_NAME)
             execute(job.config, job.folder, device, connection.send)
@@ -244,10 +257,11 @@ def _redirect_output(path: Path) -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start processes that never see Ctrl-C: the parent decides what becomes of them."""
+def _as_a_worker(device: str, workers: int) -> Iterator[None]:
+    """Start workers: with their environment, and deaf to Ctrl-C, since the parent decides what they do."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with worker_surroundings(device, workers):
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

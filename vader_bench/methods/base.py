@@ -13,15 +13,14 @@ from torch import Tensor
 
 from vader_bench.budget.metering import MeteredBackbone, MeteredReward
 from vader_bench.config.faults import Fault
-from vader_bench.config.schema import Settings
-from vader_bench.diffusion.lora import Lora
+from vader_bench.config.settings import Settings
 from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
 from vader_bench.errors import UserError
+from vader_bench.methods import METHODS
 from vader_bench.methods.optimizers import make_optimizer
-from vader_bench.registry import Registry
 from vader_bench.rewards.base import Judgement, frames_said, frames_to_judge
 
-__all__ = ["METHODS", "Method", "MethodConfig", "Workbench"]
+__all__ = ["Method", "MethodConfig", "Workbench"]
 
 
 class MethodConfig(Settings):
@@ -35,6 +34,14 @@ class MethodConfig(Settings):
     """Rank of the adapters; alpha equals the rank, so that the scale is 1."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
+
+    what_ifs: ClassVar[tuple[str, ...]] = ()
+    """Settings beside ``batch_size`` that ``plan`` varies on request, by options of the same names."""
+
+    @property
+    def least_batch(self) -> int:
+        """Return the smallest ``batch_size`` that the other settings allow."""
+        return 1
 
     @property
     @abstractmethod
@@ -87,6 +94,10 @@ class Method(ABC):
     """Random streams of the method beside the common ``sampler`` (noise) and ``frames``."""
     policy_gradient: ClassVar[bool] = False
     """Whether it estimates the gradient of the expected reward from log-probabilities of its samples."""
+    uses_gradient: ClassVar[bool] = False
+    """Whether it differentiates the reward, so that all its queries are gradient queries."""
+    baseline: ClassVar[bool] = False
+    """Whether its final reward, where it is the best of a figure's baselines, is the threshold for all."""
 
     config: MethodConfig
 
@@ -95,7 +106,7 @@ class Method(ABC):
         self.config = config
         self.bench = bench
         backbone = bench.backbone
-        self.lora = Lora(backbone.denoiser, backbone.lora_targets, config.lora_rank, bench.stream("lora"))
+        self.lora = backbone.add_adapters(config.lora_rank, bench.stream("lora"))
         self.optimizer = make_optimizer(
             bench.optimizer, self.lora.parameters(), config.learning_rate, bench.device
         )
@@ -164,24 +175,31 @@ class Method(ABC):
             steps: of the sampler.
             gradient: whether the reward is differentiable.
         """
-        del config, steps, gradient
-        yield from ()
+        del config, steps
+        if cls.uses_gradient and not gradient:
+            others = [name for name in METHODS.table if not METHODS.get(name).uses_gradient]
+            yield Fault("", "has no gradient", f"use {' or '.join(others)} with it")
 
-    @abstractmethod
     def own_state(self) -> dict[str, Any]:
-        """Return what this method remembers from step to step, beside the common parts."""
+        """Return what this method remembers from step to step beside the common parts; nothing by default."""
+        return {}
 
-    @abstractmethod
     def load_own_state(self, state: dict[str, Any]) -> None:
         """Take back what ``own_state`` returned."""
+        del state
 
     def adapter(self) -> dict[str, Tensor]:
-        """Return the LoRA weights by name, for saving and evaluation."""
+        """Return copies of the LoRA weights by name, on the CPU."""
         return self.lora.state()
 
     def next_prompts(self, count: int) -> list[str]:
         """Return the next ``count`` training prompts."""
         return [next(self.bench.prompts) for _ in range(count)]
+
+    def next_groups(self, videos: int, each: int) -> list[str]:
+        """Return a prompt for each of ``videos``, the same for ``each`` in a row; the last row is cut."""
+        drawn = self.next_prompts(-(-videos // each))
+        return [prompt for prompt in drawn for _ in range(each)][:videos]
 
     def noise(self, videos: int) -> Noise:
         """Return a source of noise for ``videos`` latents, from the stream ``sampler``."""
@@ -234,7 +252,3 @@ class Method(ABC):
         if len(frames_to_judge(wanted, total)) == total:
             return whole
         return sorted(torch.randperm(total, generator=generator)[:wanted].tolist())
-
-
-METHODS: Registry[type[Method]] = Registry("method")
-"""Methods by the name that experiment files use."""

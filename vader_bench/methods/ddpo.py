@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from vader_bench.diffusion.sampler import guided_prediction
-from vader_bench.errors import UserError
-from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
+from vader_bench.methods.base import Workbench
+from vader_bench.methods.policy_gradient import PolicyGradient, PolicyGradientConfig
 
-__all__ = ["ClippedLoss", "Ddpo", "DdpoConfig", "RoundSize", "clipped_loss"]
-
-TOLERATED = 0.1
-"""Part of the clip range that the ratio of an unmoved policy may be away from 1 without a note."""
+__all__ = ["Ddpo", "DdpoConfig"]
 
 # --- config ---
 
 
-class DdpoConfig(MethodConfig):
+class DdpoConfig(PolicyGradientConfig):
     """Hyper-parameters of DDPO; defaults of its authors' code where they apply."""
 
     learning_rate: float = Field(default=3e-4, gt=0)
-    update_batch_size: int | None = Field(default=None, ge=1)
-    """Steps of videos differentiated at once, of one video or of several, while ``batch_size`` videos are
-    sampled at once; as many as ``batch_size`` if ``None``. It changes no gradient."""
-    prompts_per_round: int = Field(default=4, ge=1)
-    """Prompts sampled between two rounds of updates."""
-    samples_per_prompt: int = Field(default=4, ge=1)
-    """Videos per prompt and round; a round takes ``prompts_per_round`` times as many queries."""
-    updates_per_round: int = Field(default=2, ge=1)
-    """Optimiser steps per pass over the samples of a round."""
-    inner_epochs: int = Field(default=1, ge=1)
-    """Passes over the samples of a round."""
-    clip_range: float = Field(default=1e-4, gt=0)
-    """Ratios are clipped to 1 plus or minus this. They are ratios of MEAN log-probabilities, so the same
-    drift moves them less the more elements the latents have: choose it for each backbone."""
-    advantage_clip: float = Field(default=5.0, gt=0)
-    """Advantages are clipped to plus or minus this."""
-    timestep_fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the sampler steps trained on, drawn at random for each video."""
     per_prompt_statistics: bool = True
     """Normalise rewards within a prompt instead of within a round."""
     statistics_buffer: int = Field(default=32, ge=1)
@@ -53,95 +31,21 @@ class DdpoConfig(MethodConfig):
     statistics_min_count: int = Field(default=4, ge=1)
     """Rewards of a prompt below which those of the whole round are used."""
 
-    @property
-    def round_queries(self) -> int:
-        """Return the videos between two rounds of updates."""
-        return self.prompts_per_round * self.samples_per_prompt
-
 
 # --- setup ---
 
 
-class RoundSamples(NamedTuple):
-    """The videos of a round, V of them, with the S steps that led to each."""
-
-    prompts: list[str]
-    encoded: Tensor
-    """Conditions [V, L, D]."""
-    states: Tensor
-    """Latents [V, S + 1, C, F, h, w]: the starting noise first, the clean latents last."""
-    log_probs: Tensor
-    """[V, S]: log-probability of each step when it was sampled."""
-    scores: Tensor
-    """[V]."""
-
-
-class StepBatch(NamedTuple):
-    """Steps of videos that go through the denoiser in one call, R of them."""
-
-    videos: Tensor
-    """[R]: which video of the round."""
-    steps: Tensor
-    """[R]: which of its steps."""
-    reference: Tensor | None
-    """[R]: log-probability before the first update of the round. ``None``: the call itself finds it, because
-    no update comes before it."""
-
-
-@METHODS.register("ddpo")
-class Ddpo(Method):
-    """DDPO with importance sampling (Black et al. 2023, section 4.3), with the arithmetic of trl's trainer.
-
-    Metrics beside the common ones:
-
-    ================= ===================================================================
-    clip_fraction     share of steps whose ratio left the clip range
-    approx_kl         half the mean square of the change of the MEAN log-probability; not a KL
-    ratio_deviation   mean distance of the ratio from 1
-    unmoved_deviation the same before any update of the round, when nothing but rounding makes it
-    advantage_std     standard deviation of the advantages before clipping
-    ================= ===================================================================
-    """
+class Ddpo(PolicyGradient):
+    """DDPO with importance sampling (Black et al. 2023, section 4.3), in the arithmetic of trl's trainer."""
 
     Config = DdpoConfig
     streams = ("ddpo",)
-    policy_gradient = True
     config: DdpoConfig
 
     def __init__(self, config: DdpoConfig, bench: Workbench) -> None:
-        """Set up.
-
-        Raises:
-            UserError: the sampler has no noise, or no timestep would be trained on.
-        """
+        """Set up; see ``PolicyGradient``."""
         super().__init__(config, bench)
-        self.sampler.require_density()
-        self._trained_steps = int(bench.steps * config.timestep_fraction)
-        if self._trained_steps < 1:
-            raise UserError(
-                f"ddpo.timestep_fraction = {config.timestep_fraction}",
-                f"is no whole step of {bench.steps}",
-                f"choose at least {1 / bench.steps:.3g}",
-            )
-        _, tracker = _trl()  # imported here and not while the device is timed
-        self._statistics = tracker(config.statistics_buffer, config.statistics_min_count)
-
-    # --- sampling ---
-
-    @torch.no_grad()
-    def _sample(self, videos: int, at_once: int) -> RoundSamples:
-        """Sample and judge ``videos`` videos, ``at_once`` in a batch; costs as many queries."""
-        each, backbone = self.config.samples_per_prompt, self.bench.backbone
-        drawn = self.next_prompts(-(-videos // each))
-        prompts = [prompt for prompt in drawn for _ in range(each)][:videos]
-        frames, batches = self.choose_frames(), []
-        for first in range(0, videos, at_once):
-            own = prompts[first : first + at_once]
-            encoded, noise = backbone.encode(own), self.noise(len(own))
-            path = self.sampler.with_log_probs(noise(), encoded, backbone.unconditional(encoded), noise)
-            score = self.judge(path.states[:, -1], own, frames).score
-            batches.append((encoded, path.states, path.log_probs, score))
-        return RoundSamples(prompts, *(torch.cat(parts) for parts in zip(*batches, strict=True)))
+        self._statistics = _trl_statistics()(config.statistics_buffer, config.statistics_min_count)
 
     # --- advantages ---
 
@@ -156,110 +60,6 @@ class Ddpo(Method):
         else:
             normalised = (rewards - rewards.mean()) / (rewards.std() + 1e-8)
         return torch.as_tensor(normalised).to(scores.device)
-
-    # --- loss ---
-
-    def _log_probs(self, call: StepBatch, samples: RoundSamples) -> Tensor:
-        """Return the log-probabilities [R] of the steps of ``call`` under the policy as it is now."""
-        ladder = self.sampler.schedule.timesteps(self.sampler.steps).to(samples.states.device)
-        latents, timesteps = samples.states[call.videos, call.steps], ladder[call.steps]
-        encoded = samples.encoded[call.videos]
-        unconditional = self.bench.backbone.unconditional(encoded)
-        prediction = guided_prediction(
-            self.sampler.denoise, latents, timesteps, encoded, unconditional, self.sampler.guidance
-        )
-        return self.sampler.log_prob(
-            prediction, latents, timesteps, samples.states[call.videos, call.steps + 1]
-        )
-
-    def _loss(self, call: StepBatch, samples: RoundSamples, advantages: Tensor) -> ClippedLoss:
-        log_probs = self._log_probs(call, samples)
-        reference = log_probs.detach() if call.reference is None else call.reference
-        config = self.config
-        return clipped_loss(
-            log_probs, reference, advantages[call.videos], config.clip_range, config.advantage_clip
-        )
-
-    # --- step ---
-
-    def step(self, allowance: int) -> dict[str, float]:
-        """Sample and judge the videos of a round, cut to ``allowance``, then update."""
-        config = self.config
-        videos = min(config.round_queries, allowance)
-        rows = config.update_batch_size or config.batch_size
-        size = RoundSize.of(videos, config.updates_per_round, config.batch_size, rows, self._trained_steps)
-        samples = self._sample(videos, size.sampled)
-        advantages = self.advantages(samples.prompts, samples.scores)
-        updates = self._with_references(self._updates(samples, size), samples)
-        seen: list[ClippedLoss] = []
-        norms = [self.update(self._losses(calls, samples, advantages, seen)) for calls in updates]
-        return self._metrics(samples, advantages, norms, seen)
-
-    def _losses(
-        self, calls: list[StepBatch], samples: RoundSamples, advantages: Tensor, seen: list[ClippedLoss]
-    ) -> Iterator[Tensor]:
-        """Yield the share of each call in the loss of an update, and add what is to be logged to ``seen``."""
-        for call in calls:
-            found = self._loss(call, samples, advantages)
-            seen.append(found._replace(loss=found.loss.detach()))
-            yield found.loss / len(calls)
-
-    def _updates(self, samples: RoundSamples, size: RoundSize) -> list[list[StepBatch]]:
-        """Return the calls of each update of the round, in a random order of videos and of their steps.
-
-        The stream gives one number a round, however long that is.
-        """
-        seed = int(torch.randint(2**62, (), generator=self.generators["ddpo"]))
-        order, (videos, steps) = torch.Generator().manual_seed(seed), samples.log_probs.shape
-        video, step = torch.arange(videos), torch.arange(steps).expand(videos, steps)
-        updates = []
-        for _ in range(self.config.inner_epochs):
-            shuffled = torch.randperm(videos, generator=order)
-            times = torch.stack([torch.randperm(steps, generator=order) for _ in range(videos)])
-            video, step = video[shuffled], step[shuffled].gather(1, times)
-            trained = step[:, : self._trained_steps]
-            pairs = zip(video.chunk(size.updates), trained.chunk(size.updates), strict=True)
-            updates += [list(_calls(some, when, samples, size)) for some, when in pairs]
-        return updates
-
-    def _with_references(
-        self, updates: list[list[StepBatch]], samples: RoundSamples
-    ) -> list[list[StepBatch]]:
-        """Return ``updates`` with log-probabilities that the training's own calls can be compared with.
-
-        In float32 those of sampling can. In half precision another batch means other kernels, which round
-        by more than the clip range: there each call is made once more before the first update. Those of the
-        first update itself need not be.
-        """
-        if not self.bench.half_precision:
-            return updates
-        first, *later = updates
-        with torch.no_grad():
-            made = [[call._replace(reference=self._log_probs(call, samples)) for call in u] for u in later]
-        return [[call._replace(reference=None) for call in first], *made]
-
-    def _metrics(
-        self, samples: RoundSamples, advantages: Tensor, norms: list[float], seen: list[ClippedLoss]
-    ) -> dict[str, float]:
-        """Return the metrics of a round whose updates have made ``seen`` calls, each as many."""
-        each = ClippedLoss(*map(torch.stack, zip(*seen, strict=True)))
-        deviations = (each.ratio - 1).abs().mean(1)
-        unmoved = deviations[: len(seen) // len(norms)].mean().item()
-        if unmoved > TOLERATED * self.config.clip_range:
-            self.note(
-                "by rounding alone, the ratio of a policy that had not moved was further from 1 than a tenth "
-                f"of the clip range {self.config.clip_range:g}"
-            )
-        return {
-            "reward": samples.scores.mean().item(),
-            "loss": each.loss.mean().item(),
-            "grad_norm": sum(norms) / len(norms),
-            "clip_fraction": each.clip_fraction.mean().item(),
-            "approx_kl": each.approx_kl.mean().item(),
-            "ratio_deviation": deviations.mean().item(),
-            "unmoved_deviation": unmoved,
-            "advantage_std": advantages.std(correction=0).item(),
-        }
 
     # --- state ---
 
@@ -281,93 +81,9 @@ class Ddpo(Method):
         }
 
 
-class RoundSize(NamedTuple):
-    """How a round is cut up, without a remainder."""
-
-    videos: int
-    updates: int
-    """Each on as many videos as the others."""
-    sampled: int
-    """Videos sampled at once."""
-    trained: int
-    """Videos whose steps are differentiated at once."""
-    steps: int
-    """Steps of each of them that are differentiated at once."""
-
-    @classmethod
-    def of(cls, videos: int, updates: int, sampled: int, rows: int, timesteps: int) -> RoundSize:
-        """Return the cut of a round with at most so many updates and videos sampled at once.
-
-        Args:
-            videos: of the round.
-            updates: most updates.
-            sampled: most videos sampled at once.
-            rows: most steps of videos differentiated at once.
-            timesteps: steps of each video that are trained on.
-        """
-        updates = _largest_divisor(videos, updates)
-        trained = _largest_divisor(videos // updates, rows)
-        steps = _largest_divisor(timesteps, rows // trained)
-        return cls(videos, updates, _largest_divisor(videos, sampled), trained, steps)
-
-
-class ClippedLoss(NamedTuple):
-    """The loss of R steps, and what is logged of it."""
-
-    loss: Tensor
-    """A number: the mean over the steps."""
-    ratio: Tensor
-    """[R], without a graph."""
-    approx_kl: Tensor
-    """A number."""
-    clip_fraction: Tensor
-    """A number."""
-
-
-def clipped_loss(
-    log_probs: Tensor, reference: Tensor, advantages: Tensor, clip_range: float, advantage_clip: float
-) -> ClippedLoss:
-    """Return the clipped loss of steps (Black et al. 2023, section 4.3) by trl's ``DDPOTrainer.loss``.
-
-    What surrounds it is trl's ``calculate_loss``, which asks for an image pipeline.
-
-    Args:
-        log_probs: of the steps now [R], with a graph.
-        reference: before the first update [R].
-        advantages: of the steps' videos [R].
-        clip_range: ratios are clipped to 1 plus or minus this.
-        advantage_clip: advantages are clipped to plus or minus this.
-    """
-    trainer, _ = _trl()
-    ratio = torch.exp(log_probs - reference)
-    with torch.no_grad():
-        approx_kl = 0.5 * torch.mean((log_probs - reference) ** 2)
-        clip_fraction = torch.mean((torch.abs(ratio - 1.0) > clip_range).float())
-    advantages = torch.clamp(advantages, -advantage_clip, advantage_clip)
-    loss = trainer.loss(None, advantages, clip_range, ratio)  # reads nothing of a trainer
-    return ClippedLoss(loss, ratio.detach(), approx_kl, clip_fraction)
-
-
 @cache
-def _trl() -> tuple[Any, Any]:
-    """Return trl's trainer, of which the loss alone is used, and its statistics of prompts.
-
-    What they import takes seconds, which workers with another method are spared.
-    """
-    from trl.trainer.ddpo_trainer import DDPOTrainer
+def _trl_statistics() -> Any:
+    """Return trl's statistics of prompts; what it imports takes seconds."""
     from trl.trainer.utils import PerPromptStatTracker
 
-    return DDPOTrainer, PerPromptStatTracker
-
-
-def _calls(videos: Tensor, steps: Tensor, samples: RoundSamples, size: RoundSize) -> Iterator[StepBatch]:
-    """Yield the calls for ``videos`` [v] and their trained ``steps`` [v, T], as large as ``size`` says."""
-    stride = steps.shape[1] // size.steps
-    for some, when in zip(videos.split(size.trained), steps.split(size.trained), strict=True):
-        for first in range(stride):
-            rows, at = some.repeat_interleave(size.steps), when[:, first::stride].flatten()
-            yield StepBatch(rows, at, samples.log_probs[rows, at])
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
+    return PerPromptStatTracker

@@ -15,14 +15,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from vader_bench.errors import UserError
-from vader_bench.methods.base import METHODS, Method, MethodConfig, Workbench
+from vader_bench.methods.base import Method, MethodConfig, Workbench
+from vader_bench.methods.denoising import denoising_error
 
 __all__ = [
     "DiffusionDpo",
     "DiffusionDpoConfig",
     "PreferencePair",
     "best_and_worst",
-    "denoising_error",
     "dpo_loss",
     "group_sizes",
 ]
@@ -46,6 +46,11 @@ class DiffusionDpoConfig(MethodConfig):
     """Videos per prompt; the best and the worst of them make the pair."""
     updates_per_pair: int = Field(default=1, ge=1)
     """Updates a pair takes part in (offline: on average), each with fresh noise and timesteps."""
+
+    @property
+    def least_batch(self) -> int:
+        """Return a whole group."""
+        return self.group_size
 
     @property
     def round_queries(self) -> int:
@@ -74,7 +79,6 @@ class PreferencePair(NamedTuple):
     """Clean latents [C, F, h, w]."""
 
 
-@METHODS.register("diffusion-dpo")
 class DiffusionDpo(Method):
     """Diffusion-DPO (Wallace et al. 2023) on pairs labelled by the reward; every label costs its queries.
 
@@ -93,6 +97,7 @@ class DiffusionDpo(Method):
     """
 
     Config = DiffusionDpoConfig
+    baseline = True
     streams = ("dpo",)
     config: DiffusionDpoConfig
 
@@ -238,11 +243,6 @@ class _LossSettings:
     label_smoothing: float = 0.0
     f_divergence_type: str = "reverse_kl"
     f_divergence_params: None = None
-
-
-def denoising_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the mean squared error [B] over all elements of a video's latents [B, ...], in float32."""
-    return (prediction.float() - target.float()).square().flatten(1).mean(1)
 
 
 @cache

@@ -50,7 +50,7 @@ def pocket() -> PromptSet:
 
 def pocket_looks() -> PromptSet:
     """Return the prompts about actions that show in the look of a frame; none of them is in ``pocket``."""
-    sizes = {"train": 16, "heldout": 20, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
+    sizes = {"train": 16, "heldout": 32, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
     taken = [prompt for members in pocket().splits.values() for prompt in members]
     return _draw_set("pocket-looks", LOOKS, sizes, taken)
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ from vader_bench.config.notation import Items
 from vader_bench.config.paths import FILE_ENDINGS, is_folder, located
 from vader_bench.config.yamlfile import Fault, nearest, raise_faults, read_mapping
 from vader_bench.errors import UserError, shown
+from vader_bench.registry import load_entry, offered, package_of
 from vader_bench.seeding import numpy_stream
 
 __all__ = [
-    "DEVELOPMENT", "SETS_FOLDER", "Leak", "PromptReader", "PromptSet", "PromptStream", "leaks",
-    "load_prompts", "normalise", "packaged_names", "prompt_stream", "save_prompts",
+    "DEVELOPMENT", "SETS_FOLDER", "Leak", "PromptReader", "PromptSet", "PromptStream", "known_names",
+    "leaks", "load_prompts", "normalise", "offered_sets", "packaged_names", "prompt_stream", "save_prompts",
 ]  # fmt: skip
 
 SETS_FOLDER = Path(__file__).parent / "files"
@@ -26,6 +28,8 @@ DEVELOPMENT = ":dev"
 """Ending of a set's name that asks for its development splits as ``train`` and ``heldout``."""
 PromptReader = Callable[[str], object]
 """Raises ``UserError`` for a prompt that a model refuses; what it returns does not matter."""
+GROUP = "vader_bench.prompts"
+"""Entry points by which an installed package offers prompt sets: each is the ``pathlib.Path`` of one."""
 SPLIT_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
@@ -42,7 +46,7 @@ class PromptSet:
     def place(self, split: str, index: int) -> str:
         """Return where the prompt ``index``, from 0, of ``split`` is, as messages say it.
 
-        The line is told where it is not the number of the prompt.
+        The line is reported where it is not the number of the prompt.
         """
         lines = self.lines.get(split, ())
         elsewhere = index < len(lines) and lines[index] != index + 1
@@ -111,14 +115,24 @@ def packaged_names() -> list[str]:
     return sorted(folder.name for folder in SETS_FOLDER.iterdir() if folder.is_dir())
 
 
+def known_names() -> list[str]:
+    """Return the names of all prompt sets that are no files: of this package and of other installed ones."""
+    return [*packaged_names(), *sorted(offered_sets())]
+
+
+def offered_sets() -> dict[str, EntryPoint]:
+    """Return the prompt sets of installed packages by name, but for names that come with this one."""
+    return {name: entry for name, entry in offered(GROUP).items() if name not in packaged_names()}
+
+
 def load_prompts(name_or_path: str) -> PromptSet:
     """Return a prompt set, checked: no empty split, no prompt twice, none in two splits.
 
     Args:
-        name_or_path: a packaged name; or a ``.txt`` file, one prompt a line, which becomes the split
-            ``train``; or a folder of such files, one a split; or a ``.yaml`` file with ``splits:``, which
-            maps a split to its prompts or to a ``.txt`` file beside it. ``:dev`` at the end asks for
-            the development splits. Blank lines do not count.
+        name_or_path: a packaged name, or that of an entry point; or a ``.txt`` file, one prompt a line, which
+            becomes the split ``train``; or a folder of such files, one a split; or a ``.yaml`` file with
+            ``splits:``, which maps a split to its prompts or to a ``.txt`` file beside it. ``:dev`` at the
+            end asks for the development splits. Blank lines do not count.
 
     Raises:
         UserError: no such set or file, or all of its faults, one a line.
@@ -126,16 +140,19 @@ def load_prompts(name_or_path: str) -> PromptSet:
     if name_or_path.endswith(DEVELOPMENT):
         return load_prompts(name_or_path.removesuffix(DEVELOPMENT)).development()
     path = Path(name_or_path)
+    packages = offered_sets()
     if name_or_path in packaged_names():
-        splits = _read_folder(SETS_FOLDER / name_or_path)
-    elif is_folder(path):
+        path = SETS_FOLDER / name_or_path
+    elif name_or_path in packages:
+        path = _path_of(packages[name_or_path])
+    if is_folder(path):
         splits = _read_folder(path)
     elif path.suffix == ".txt":
         splits = {"train": _read_lines(path)}
     elif path.suffix in FILE_ENDINGS:
         splits = _read_yaml(path)
     else:
-        remedy = nearest(name_or_path, packaged_names())
+        remedy = nearest(name_or_path, known_names())
         given = f"prompt set {shown(name_or_path)}"
         raise UserError(given, "is not known", f"{remedy}, or a .txt or .yaml file")
     found = PromptSet(
@@ -144,6 +161,15 @@ def load_prompts(name_or_path: str) -> PromptSet:
         {name: [line for _, line in split] for name, split in splits.items()},
     )
     raise_faults(f"prompt set {name_or_path}", _faults(found))
+    return found
+
+
+def _path_of(entry: EntryPoint) -> Path:
+    """Return where the prompt set of an installed package is."""
+    found = load_entry("prompt set", entry)
+    if not isinstance(found, Path):
+        given = f"prompt set {entry.name!r} of package {package_of(entry)}"
+        raise UserError(given, f"{entry.value} is no pathlib.Path", "ask the package's authors")
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vader_bench import files
+from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.records.record import Record
@@ -25,8 +26,6 @@ from vader_bench.records.upgrade import RECORD_VERSION
 
 __all__ = ["ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics", "read_record"]
 
-ADAPTER_NAME = "lora.safetensors"
-"""The adapters after the whole budget; those of looks before are in ``adapters/``."""
 TRAINING_NAME = "training.json"
 
 LOG_NAME = "log.txt"

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,24 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from vader_bench.records.cores import usable_cores
+from vader_bench.registry import Registry, offered, own_code, own_digest
 
 __all__ = [
     "COMPUTING", "PACKAGES", "code_digest", "device_name", "git_state", "imported_files", "machine",
-    "package_versions", "plugin_code", "repository_root", "training_code",
+    "others_code", "package_versions", "plugin_code", "remember_training_code", "repository_root",
+    "training_code", "training_git",
 ]  # fmt: skip
 
 PACKAGES = (
-    "accelerate", "av", "diffusers", "matplotlib", "mlflow", "numpy", "pandas", "peft", "pydantic",
+    "accelerate", "av", "diffusers", "ftfy", "matplotlib", "mlflow", "numpy", "pandas", "peft", "pydantic",
     "safetensors", "scipy", "tokenizers", "torch", "transformers", "trl", "vader-bench",
 )  # fmt: skip
 """Distributions whose version can change a result or its presentation."""
 
 COMPUTING = (
-    "accelerate", "diffusers", "numpy", "peft", "tokenizers", "torch", "transformers", "trl",
+    "accelerate", "diffusers", "ftfy", "numpy", "peft", "tokenizers", "torch", "transformers", "trl",
 )  # fmt: skip
-"""Those whose version can change the bits of an adapter or of a score."""
+"""Those whose version can change the bits of an adapter or of a score; ftfy cleans the prompts of Wan."""
 
 _PACKAGE = Path(__file__).parents[1]
+_ENTRY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+:[A-Za-z_][A-Za-z0-9_]*")
+"""A line of a registry's table."""
 _TRAINING = "training/session.py"
 """All that trains and measures is imported from here."""
 
@@ -56,12 +61,41 @@ def training_code() -> str:
     return _digest(_PACKAGE, imported_files(_PACKAGE, _TRAINING))
 
 
+@cache
+def training_git() -> dict[str, Any]:
+    """Return the ``git_state`` of the package, as it was when this was first asked."""
+    return git_state()
+
+
+def remember_training_code() -> None:
+    """Take ``training_code`` and ``training_git`` now, for as long as this process and its forks live.
+
+    Called where that code is imported: a worker outlives a change of the files that it was imported from.
+    """
+    training_code()
+    training_git()
+
+
+def others_code(registry: Registry[Any], name: str) -> str:
+    """Return the SHA-256 of the package or file that offers ``name``; empty where none does.
+
+    Nothing of the project's own is imported for it.
+
+    Raises:
+        UserError: what is offered cannot be used; see ``Registry.get``.
+    """
+    offers = own_code(name) is not None or name in offered(registry.group)
+    return plugin_code(registry.get(name)) if offers and name not in registry.table else ""
+
+
 def plugin_code(thing: object) -> str:
-    """Return the SHA-256 of the package that defines ``thing``; empty where it is this one.
+    """Return the SHA-256 of the package or the user's file that defines ``thing``; empty where this one does.
 
     Args:
-        thing: a class or a function, as an installed package adds to a registry.
+        thing: a class, a function or an instance, as an installed package or a file adds to a registry.
     """
+    if own := own_digest(thing):
+        return own
     name = getattr(thing, "__module__", "").partition(".")[0]
     path = getattr(sys.modules.get(name), "__file__", None)
     if name == _PACKAGE.name or path is None:
@@ -72,7 +106,10 @@ def plugin_code(thing: object) -> str:
 
 
 def imported_files(package: Path, start: str) -> set[Path]:
-    """Return the files of ``package`` that its file ``start`` imports, late and by way of others too."""
+    """Return the files of ``package`` that its file ``start`` imports, late and by way of others too.
+
+    Imported is also what a table of names has: ``"package.module:Class"``.
+    """
     found: set[Path] = set()
     ahead = [package / start]
     while ahead:
@@ -87,6 +124,8 @@ def _imports(package: Path, path: Path) -> Iterator[Path]:
     """Yield the files of ``package`` that are run when ``path`` is imported, and its late imports."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _ENTRY.fullmatch(node.value):
+            names = [node.value.partition(":")[0]]
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for parts in (name.split(".") for name in names):
@@ -113,13 +152,20 @@ def _digest(package: Path, paths: Iterable[Path]) -> str:
 
 def package_versions() -> dict[str, str]:
     """Return the version of Python and of each of ``PACKAGES`` that is installed, by name."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # absent is absent: the report tools run without torch
-    return found
+    installed = {name: _version(name) for name in PACKAGES}  # absent is absent: reports do without torch
+    return {
+        "python": platform.python_version(),
+        **{name: found for name, found in installed.items() if found is not None},
+    }
+
+
+@cache
+def _version(name: str) -> str | None:
+    """Return the version of a distribution; each measurement asks for all of them."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:

@@ -91,13 +91,15 @@ class Sample(Stored):
 class Record(Stored):
     """Everything one run did and found."""
 
-    version: Literal[3] = RECORD_VERSION
+    version: Literal[4] = RECORD_VERSION
     status: Literal["finished"] = "finished"
     experiment: str
     suite: str
     method: str
     arm: str = ""
     """Name of the arm, where an experiment has several of one method; see ``label``."""
+    baseline: bool = False
+    """Whether the method is a baseline; see ``methods.Method``."""
     reward: str
     seed: int
     config: dict[str, Any]

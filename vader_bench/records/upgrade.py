@@ -51,9 +51,14 @@ def _to_3(data: _Table) -> dict[str, Any]:
     return {**data}
 
 
-_STEPS: Final[Mapping[int, Callable[[_Table], dict[str, Any]]]] = {2: _to_2, 3: _to_3}
+def _to_4(data: _Table) -> dict[str, Any]:
+    """A record says whether its method is a baseline, which a list of names said until then."""
+    return {**data, "baseline": data.get("method") in ("ddpo", "diffusion-dpo")}
+
+
+_STEPS: Final[Mapping[int, Callable[[_Table], dict[str, Any]]]] = {2: _to_2, 3: _to_3, 4: _to_4}
 """By the version that each one leads to."""
-RECORD_VERSION: Final = 3
+RECORD_VERSION: Final = 4
 EXPERIMENT_VERSION: Final = 1
 """Of ``experiment.yaml`` in a results folder; one without a version, as 0.1.0 wrote it, has the first."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vader_bench.config.names import HELDOUT
+from vader_bench.records.inputs import other_inputs
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.report.load import Results
 from vader_bench.stats import LEVEL, Estimate, Resampler
@@ -54,9 +55,13 @@ def compare_results(own: Results, reference: Results) -> list[ReferenceAgreement
     """Return the comparison for every reward and method of ``own``, by held-out reward."""
     pairs = [(reward, method) for reward in own.experiment.rewards for method in own.methods]
     return [
-        _compare(reward, method, own.of(reward, method), reference.of(reward, method), len(pairs))
+        _compare(reward, method, own.compared(reward, method), _of(reference, reward, method), len(pairs))
         for reward, method in pairs
     ]
+
+
+def _of(reference: Results, reward: str, method: str) -> list[Record]:
+    return reference.compared(reward, method) if method in reference.methods else []
 
 
 def agreement_lines(agreements: Sequence[ReferenceAgreement]) -> list[str]:
@@ -127,10 +132,8 @@ def _unlike(own: Sequence[Record], reference: Sequence[Record]) -> str:
         return "it is missing here"
     if not reference:
         return "it is missing in the reference"
-    mine, other = own[0].digests, reference[0].digests
-    names = sorted(
-        name for name in mine.keys() | other.keys() if name != "code" and mine.get(name) != other.get(name)
-    )
+    names = [*other_inputs(own[0], reference[0].digests)]
+    names += ["adapter"] if own[0].digests.get("adapter") != reference[0].digests.get("adapter") else []
     return f"{', '.join(names)} differ" if names else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,12 @@ class Report:
 
     @property
     def not_improved(self) -> list[str]:
-        """Return the methods whose held-out gain is not above zero by interval, as ``method on reward``."""
+        """Return the trained arms whose held-out gain is not above zero by interval, as ``arm on reward``."""
         return [
             f"{arm.name} on {reward}"
             for reward, analysis in self.analyses.items()
             for arm in analysis.arms
-            if "gain" in arm.statistics and not arm.statistics["gain"].above_zero
+            if arm.seeds and not arm.statistics["gain"].above_zero
         ]
 
 
@@ -56,18 +56,20 @@ def build_report(
     allow_missing: bool = False,
     *,
     command: str | None = None,
+    width: float | None = None,
 ) -> Report:
     """Write the report of ``results_dir`` into it, each file whole or not at all.
 
-    The figure (``<experiment>.png``, ``.svg``), ``curves.csv``, ``summary.csv``, ``pairs.csv``,
+    The figure (``<experiment>.png``, ``.svg``, ``.pdf``), ``curves.csv``, ``summary.csv``, ``pairs.csv``,
     ``summary.md``, ``tables.tex``, ``report.html``, where there is something to show ``course.png``,
-    ``course.svg`` and ``samples.png``, and last ``provenance.json`` with the digests of all others.
+    ``course.svg`` and ``samples.jpg``, and last ``provenance.json`` with the digests of all others.
 
     Args:
         results_dir: ``results/<experiment>/<suite>``.
         reference_dir: the results folder to agree with.
         allow_missing: report although records are missing, and say ``missing`` where they are.
         command: what made the results; by default what an earlier report or the records say.
+        width: of the figure in inches, as a column of a paper has; by default by the number of rewards.
 
     Raises:
         UserError: see ``load_results``; or runs that cannot be compared; or the disk refuses.
@@ -79,7 +81,7 @@ def build_report(
     provenance = _provenance(results, reference, command or _command(results))
     notes = reading_notes(results, analyses)
     said = sections(results, analyses)
-    figure = draw(results, analyses)
+    figure = draw(results, analyses, width)
     course = draw_course(results, analyses)
     sheet = contact_sheet(results)
     name = results.experiment.experiment
@@ -93,23 +95,39 @@ def build_report(
         provenance=provenance,
     )
     outputs = {
-        f"{name}.png": figure["png"],
-        f"{name}.svg": figure["svg"],
-        "curves.csv": frame_csv(curves_frame(results)).encode(),
-        "summary.csv": frame_csv(summary_frame(results, analyses)).encode(),
-        "pairs.csv": frame_csv(pairs_frame(analyses)).encode(),
+        **{f"{name}.{kind}": data for kind, data in figure.items()},
+        **_tables(results, analyses),
         "summary.md": summary_markdown(results, analyses, said, notes).encode(),
         "tables.tex": summary_latex(results, analyses, said).encode(),
         "report.html": page.encode(),
     }
     outputs |= {} if course is None else {f"course.{kind}": data for kind, data in course.items()}
-    outputs |= {} if sheet is None else {"samples.png": sheet}
+    outputs |= {} if sheet is None else {"samples.jpg": sheet}
+    _delete_others(results_dir, outputs)
     provenance["outputs"] = {file: hashlib.sha256(data).hexdigest() for file, data in outputs.items()}
     for file, data in outputs.items():
         write_bytes(results_dir / file, data)
     write_json(results_dir / PROVENANCE_NAME, provenance)
     written = tuple(results_dir / file for file in (*outputs, PROVENANCE_NAME))
     return Report(results=results, analyses=analyses, agreements=agreements, files=written)
+
+
+def _delete_others(folder: Path, outputs: Collection[str]) -> None:
+    """Delete what an earlier report wrote to ``folder`` and this one does not, as its provenance has it."""
+    path = folder / PROVENANCE_NAME
+    for name in read_json(path).get("outputs", {}) if path.exists() else ():
+        if name not in outputs and Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _tables(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes]:
+    """Return the tables for other programs, by file."""
+    frames = {
+        "curves": curves_frame(results),
+        "summary": summary_frame(results, analyses),
+        "pairs": pairs_frame(analyses),
+    }
+    return {f"{name}.csv": frame_csv(frame).encode() for name, frame in frames.items()}
 
 
 def _command(results: Results) -> str:

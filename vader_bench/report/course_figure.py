@@ -47,7 +47,7 @@ _TRADES = (
 
 
 def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes] | None:
-    """Return the figure as ``png`` and ``svg``; ``None`` where the course was not measured.
+    """Return the figure as ``png``, ``svg`` and ``pdf``; ``None`` where the course was not measured.
 
     One column a reward. Upper rows: reward, its truth, the share of the prompt, diversity, motion and path
     divergence against reward queries, with 95 % intervals. Last rows: truth and share of the prompt against
@@ -60,12 +60,12 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
         return None
     rewards = results.experiment.rewards
     records = {
-        (reward, arm): sorted(found, key=lambda record: record.seed)
+        (reward, arm): found
         for reward in rewards
         for arm in results.methods
-        if (found := results.of(reward, arm))
+        if (found := results.compared(reward, arm))
     }
-    courses = {key: course(found) for key, found in records.items()}
+    courses = {key: course(found) for key, found in records.items() if results.trained(key[1])}
     frontiers = {key: frontier(found) for key, found in records.items()}
     states = [state for found in courses.values() for state in found]
     points = [point for found in frontiers.values() for point in found]
@@ -93,7 +93,7 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
         handles = [_handle(arm, results.methods) for arm in results.methods]
         handles.append(Line2D([], [], color=GREY, linestyle="--", marker=".", label="best-of-N of the base"))
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
-        return rendered(figure)
+        return rendered(figure, kinds=("png", "svg", "pdf"))
 
 
 def _draw_row(ax: Axes, row: _Row, courses: dict[str, list[Course]], results: Results) -> None:
@@ -146,7 +146,7 @@ def _frontier(ax: Axes, rows: Sequence[FrontierRow], trade: _Trade, style: tuple
 
 
 def _best_of(ax: Axes, analysis: Analysis, key: str) -> None:
-    arms = [arm for arm in analysis.arms if arm.seeds == 0 and key in arm.statistics]
+    arms = [arm for arm in analysis.untrained if key in arm.statistics]
     x, y = ([arm.statistics[name].value for arm in arms] for name in ("heldout_reward", key))
     ax.plot(x, y, color=GREY, linestyle="--", marker=".", linewidth=1.0, zorder=1)
 

@@ -23,6 +23,8 @@ from vader_bench.stats import Estimate
 __all__ = ["INDEX_NAME", "write_index"]
 
 INDEX_NAME = "index.html"
+_FIRST = ("fig7", "table1")
+"""The experiments that answer the main question."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,12 @@ class Card:
     question: str
     figure: str
     table: Table
+    gains: list[str]
+    """By reward, which arms end above the base model by interval, and by how much."""
     videos: list[dict[str, str]]
     warnings: list[str]
     budget: int
+    seeds: int
     records: int
     command: str
     commits: list[str]
@@ -53,8 +58,9 @@ class Card:
 def write_index(folder: Path) -> Path:
     """Write ``index.html`` over every report at any depth below ``folder`` and return its path.
 
-    Numbers are those of each report's ``summary.csv``. A record that is gone or was changed since the report
-    was made is named, and so is what is wrong with a folder that cannot be read.
+    The main experiments come first, then the others by name. Numbers are those of each report's
+    ``summary.csv``. A record that is gone or was changed since the report was made is named, and so is what
+    is wrong with a folder that cannot be read.
 
     Raises:
         UserError: the disk refuses.
@@ -67,6 +73,7 @@ def write_index(folder: Path) -> Path:
             cards.append(_card(folder, report))
         except UserError as error:
             broken.append(str(error))
+    cards.sort(key=lambda card: (_place(card), card.path))
     page = render(
         TEMPLATES / "index.html.j2", {"folder": folder.resolve().name, "cards": cards, "broken": broken}
     )
@@ -74,11 +81,16 @@ def write_index(folder: Path) -> Path:
     return folder / INDEX_NAME
 
 
+def _place(card: Card) -> int:
+    return _FIRST.index(card.experiment) if card.experiment in _FIRST else len(_FIRST)
+
+
 def _card(folder: Path, report: Path) -> Card:
     provenance = read_json(report / PROVENANCE_NAME)
     warnings = list(_warnings(report, provenance))
     results = load_results(report, allow_missing=True)
     experiment = results.experiment
+    summary = pd.read_csv(report / "summary.csv", keep_default_na=False, dtype=str)
     commits = [git["commit"][:12] for git in provenance["runs"]["git"] if git.get("commit")]
     return Card(
         path=report.relative_to(folder).as_posix(),
@@ -86,10 +98,12 @@ def _card(folder: Path, report: Path) -> Card:
         suite=provenance["suite"],
         question=experiment.question,
         figure=f"{experiment.experiment}.png",
-        table=_table(report),
+        table=_table(summary),
+        gains=list(_gains(summary)),
         videos=list(_videos(results)),
         warnings=warnings,
         budget=experiment.budget.reward_queries,
+        seeds=len(experiment.seeds),
         records=len(provenance["records"]),
         command=provenance["command"],
         commits=sorted(set(commits)),
@@ -108,9 +122,23 @@ def _warnings(report: Path, provenance: dict[str, Any]) -> Iterator[str]:
             yield f"The record of {name} was changed since the report was made: report again."
 
 
-def _table(report: Path) -> Table:
+def _gains(summary: pd.DataFrame) -> Iterator[str]:
+    """Yield a line a reward: the arms whose gain is above zero by interval, the largest first."""
+    for reward, rows in summary.groupby("reward", sort=False):
+        gains = {
+            row["method"]: Estimate(float(row["gain"]), float(row["gain_low"]), float(row["gain_high"]))
+            for _, row in rows.iterrows()
+            if row["gain_low"]
+        }
+        above = sorted(
+            (name for name in gains if gains[name].above_zero), key=lambda name: -gains[name].value
+        )
+        said = (f"{name} {estimate_text(gains[name])}" for name in above)
+        yield f"{reward}: {', '.join(said) or 'no arm'}"
+
+
+def _table(frame: pd.DataFrame) -> Table:
     """Return held-out rewards by arm and reward, as the report's summary has them."""
-    frame = pd.read_csv(report / "summary.csv", keep_default_na=False, dtype=str)
     rewards = list(dict.fromkeys(frame["reward"]))
     arms = list(dict.fromkeys(frame["method"]))
     texts = {(row["method"], row["reward"]): _text(row) for _, row in frame.iterrows()}

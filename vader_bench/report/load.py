@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vader_bench.config.names import BASE, run_name
+from vader_bench.config.names import ADAPTER, BASE, UNTRAINED, run_name
 from vader_bench.config.schema import ExperimentConfig
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import sha256_file
 from vader_bench.records.folder import read_record
+from vader_bench.records.inputs import require_same_inputs
 from vader_bench.records.record import Record
 from vader_bench.records.upgrade import EXPERIMENT_VERSION
-from vader_bench.stats import Analysis, Target, analyse, build_panel
+from vader_bench.stats import Analysis, Target, analyse, beside, build_panel
 
 __all__ = ["Results", "load_results"]
 
@@ -48,13 +49,33 @@ class Results:
         """Return the records on ``reward``, all or those of one ``method`` (``base`` is one)."""
         return [r for r in self.records.values() if r.reward == reward and method in {None, r.label}]
 
+    def seeds(self, arm: str) -> list[int]:
+        """Return the seeds of an arm's runs: the first one of the base model and of adapters from a file."""
+        return _seeds(self.experiment, arm)
+
+    def compared(self, reward: str, arm: str) -> list[Record]:
+        """Return the records of an arm in order of seeds, each with the looks of a training; see ``beside``.
+
+        Adapters from a file have none where no training on ``reward`` is there.
+        """
+        found = sorted(self.of(reward, arm), key=lambda record: record.seed)
+        trained = [record for record in self.of(reward) if record.method not in UNTRAINED]
+        if not any(record.method == ADAPTER for record in found):
+            return found
+        return [beside(record, trained[0]) for record in found] if trained else []
+
+    def trained(self, arm: str) -> bool:
+        """Tell whether ``arm`` is trained, and no adapters from a file."""
+        return self.experiment.methods[arm].adapter is None
+
     def analyses(self) -> dict[str, Analysis]:
         """Return the statistics by reward, without rewards that have no complete seed."""
         given = self.experiment.target
         target = None if given is None else Target(given.arm, given.queries)
         found = {}
         for reward in self.experiment.rewards:
-            panel = build_panel(self.of(reward), self.methods, self.experiment.seeds)
+            asked = self.experiment
+            panel = build_panel(self.of(reward), self.methods, asked.seeds, asked.baselines)
             if panel is not None:
                 found[reward] = analyse(panel, target)
         return found
@@ -68,8 +89,9 @@ def load_results(folder: Path, *, allow_missing: bool = False) -> Results:
         allow_missing: accept that runs have no record; tables then say ``missing``.
 
     Raises:
-        UserError: no results folder, a record of another version or of another experiment, or records
-            missing (exit code 3), naming them.
+        UserError: no results folder, a record of another version or of another experiment, runs on one
+            reward that were made with different weights or prompts, or records missing (exit code 3), naming
+            them.
     """
     experiment = _experiment(folder / "experiment.yaml")
     names = _run_names(experiment)
@@ -85,6 +107,8 @@ def load_results(folder: Path, *, allow_missing: bool = False) -> Results:
     present = {name: paths[name] for name in names if name in paths}
     records = {name: _record(path, name) for name, path in present.items()}
     _require_one_suite(list(records.values()), paths)
+    for reward in experiment.rewards:
+        require_same_inputs(str(folder), [record for record in records.values() if record.reward == reward])
     return Results(
         folder=folder,
         experiment=experiment,
@@ -117,9 +141,14 @@ def _run_names(experiment: ExperimentConfig) -> list[str]:
         for reward in experiment.rewards
         for name in (
             run_name(BASE, reward, experiment.seeds[0]),
-            *(run_name(arm, reward, seed) for arm in experiment.methods for seed in experiment.seeds),
+            *(run_name(arm, reward, seed) for arm in experiment.methods for seed in _seeds(experiment, arm)),
         )
     ]
+
+
+def _seeds(experiment: ExperimentConfig, arm: str) -> list[int]:
+    once = arm == BASE or experiment.methods[arm].adapter is not None
+    return experiment.seeds[:1] if once else experiment.seeds
 
 
 def _record(path: Path, name: str) -> Record:

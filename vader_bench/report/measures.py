@@ -32,7 +32,7 @@ def findings(results: Results, reward: str) -> list[str]:
     """Return what these measures say about ``reward``, in sentences."""
     lines = []
     for arm, records in _measured(results, reward, _has_kl):
-        states = course(records)
+        states = course(records) if results.trained(arm) else []
         hacked = next((state for state in states if state.hacked), None)
         if hacked is not None:
             lines.append(
@@ -42,8 +42,8 @@ def findings(results: Results, reward: str) -> list[str]:
         astray = next((state for state in states if state.off_prompt), None)
         if astray is not None:
             lines.append(
-                f"{arm} leaves the prompt after {astray.queries} queries: the reward has risen and the share "
-                "of the prompt that the oracle sees has fallen, both by interval."
+                f"{arm} departs from the prompt after {astray.queries} queries: the reward has risen and the "
+                "share of the prompt that the oracle sees has fallen, both by interval."
             )
     for arm, records in _measured(results, reward, lambda record: bool(record.extensions)):
         last = drift(records)[-1]
@@ -58,7 +58,7 @@ def _measured(
 ) -> Iterator[tuple[str, list[Record]]]:
     """Yield the arms of which every record has the measure; their records in order of seed."""
     for arm in results.methods:
-        records = sorted(results.of(reward, arm), key=lambda record: record.seed)
+        records = results.compared(reward, arm)
         if records and all(has(record) for record in records):
             yield arm, records
 
@@ -86,12 +86,12 @@ def _course(results: Results, reward: str) -> Table:
     rows = [
         [
             arm if index == 0 else "",
-            str(state.queries),
+            str(state.queries if results.trained(arm) else 0),
             *map(estimate_text, (state.gain, state.gold_gain, state.prompt_share_gain)),
             *map(estimate_text, (state.diversity, state.motion, state.path_kl)),
         ]
         for arm, records in _measured(results, reward, _has_kl)
-        for index, state in enumerate(course(records))
+        for index, state in enumerate(course(records)[0 if results.trained(arm) else -1 :])
     ]
     return Table("Along the budget", head, rows)
 

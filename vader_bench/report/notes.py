@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from vader_bench.records.inputs import most_common
+from vader_bench.records.provenance import COMPUTING
+from vader_bench.records.record import Record
 from vader_bench.report.load import Results
-from vader_bench.stats import BASELINES, RESAMPLES, Analysis
+from vader_bench.stats import RESAMPLES, Analysis
 from vader_bench.stats.aggregate import FEW_SEEDS, aggregate_name
 from vader_bench.stats.compare import POWER
 
@@ -12,7 +17,16 @@ __all__ = ["reading_notes"]
 
 def reading_notes(results: Results, analyses: dict[str, Analysis]) -> list[str]:
     """Return the notes that belong under the tables and the figure of ``results``."""
-    notes = [_seeds(analyses), *_fixed(), _curve(analyses), *_left_out(results, analyses), *_of_runs(results)]
+    notes = [
+        _seeds(analyses),
+        *_fixed(analyses),
+        _adapters(analyses),
+        _curve(analyses),
+        *_left_out(results, analyses),
+        _made_otherwise(results, "code", _code),
+        _made_otherwise(results, "packages", _packages),
+        *_of_runs(results),
+    ]
     return [note for note in notes if note]
 
 
@@ -33,7 +47,10 @@ def _seeds(analyses: dict[str, Analysis]) -> str:
     )
 
 
-def _fixed() -> list[str]:
+def _fixed(analyses: dict[str, Analysis]) -> list[str]:
+    panels = [analysis.panel for analysis in analyses.values()]
+    arms = [arm for panel in panels for arm in zip(panel.methods, panel.baselines, strict=True)]
+    named = " or ".join(dict.fromkeys(name for name, counts in arms if counts)) or "none here"
     return [
         (
             f"Brackets hold 95 % intervals: percentiles of {RESAMPLES} resamples of seeds and, within each "
@@ -41,7 +58,7 @@ def _fixed() -> list[str]:
             "are widened to Student's t for the number of seeds."
         ),
         (
-            "A winner is named where it lies above the base model by interval and, after Holm's correction "
+            "A winner is named where it is above the base model by interval and, after Holm's correction "
             "over the pairs of methods on a reward, above every other method. P-values are those of the "
             "paired bootstrap."
         ),
@@ -52,7 +69,7 @@ def _fixed() -> list[str]:
             "training."
         ),
         (
-            f"The threshold is the final held-out reward of the best baseline ({' or '.join(BASELINES)}). "
+            f"The threshold is the final held-out reward of the best baseline ({named}). "
             "Amounts until it is reached are read off the curves, which are straight between looks. 'Not "
             "reached': the curve stays below it. 'Unbounded': in some resamples the threshold is not above "
             "the base model. 'Undefined': the best baseline does not end above the base model by interval."
@@ -73,6 +90,18 @@ def _fixed() -> list[str]:
             "out. It compares methods only where all runs were made on the same machine."
         ),
     ]
+
+
+def _adapters(analyses: dict[str, Analysis]) -> str:
+    names = dict.fromkeys(arm.name for analysis in analyses.values() for arm in analysis.adapters)
+    if not names:
+        return ""
+    return (
+        f"Not trained here, but adapters from files: {', '.join(names)}. They spend nothing, their lines are "
+        "flat, and their intervals come from resampling prompts alone; it is not known whether they were "
+        "trained on the prompts that they are judged on. They are compared with every method, and are never "
+        "the winner at an equal budget."
+    )
 
 
 def _curve(analyses: dict[str, Analysis]) -> str:
@@ -101,6 +130,39 @@ def _left_out(results: Results, analyses: dict[str, Analysis]) -> list[str]:
             f"Runs that are no part of the experiment and were not used: {', '.join(results.unused)}."
         )
     return notes
+
+
+def _made_otherwise(results: Results, what: str, of: Callable[[Record], dict[str, str]]) -> str:
+    """Return which runs were made with other code or packages than most on their reward; empty if none was.
+
+    ``of`` gives of a record the digest of its code, or the versions of its packages, by name.
+    """
+    odd = []
+    for reward in results.experiment.rewards:
+        found = {record.name: of(record) for record in results.of(reward)}
+        most = most_common(list(found.values()))
+        for run, own in found.items():
+            others = [
+                f"{name} {value} instead of {most[name]}"
+                for name, value in own.items()
+                if value != most[name]
+            ]
+            said = f" ({', '.join(others)})" if what == "packages" else ""
+            odd += [f"{run}{said}"] if others else []
+    if not odd:
+        return ""
+    return (
+        f"Made with other {what} than most runs on the same reward: {', '.join(odd)}. "
+        "What sets them apart may come from that."
+    )
+
+
+def _code(record: Record) -> dict[str, str]:
+    return {name: digest for name, digest in record.digests.items() if name == "code"}
+
+
+def _packages(record: Record) -> dict[str, str]:
+    return {name: record.packages[name] for name in COMPUTING if name in record.packages}
 
 
 def _of_runs(results: Results) -> list[str]:

@@ -142,8 +142,7 @@ def _records(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
     experiment = results.experiment
     found = []
     for arm in (BASE, *results.methods):
-        seeds = experiment.seeds[:1] if arm == BASE else experiment.seeds
-        names = [run_name(arm, reward, seed) for reward in experiment.rewards for seed in seeds]
+        names = [run_name(arm, reward, s) for reward in experiment.rewards for s in results.seeds(arm)]
         found.append(
             (
                 arm,

@@ -9,21 +9,36 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from vader_bench.config.colours import BASE_COLOUR, METHOD_COLOURS
 
 __all__ = ["GREY", "LIGHT_GREY", "drawing", "rendered", "style_of"]
 
-_STYLES = {"vader": ("#0072B2", "o"), "ddpo": ("#D55E00", "s"), "diffusion-dpo": ("#009E73", "^")}
+_MARKERS = {
+    "vader": "o",
+    "ddpo": "s",
+    "diffusion-dpo": "^",
+    "refl": "D",
+    "grpo": "v",
+    "nft": "P",
+    "raft": "X",
+}
+_STYLES = {method: (colour, _MARKERS[method]) for method, colour in METHOD_COLOURS.items()}
 _MORE_STYLES = (
     ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"),
     ("#0072B2", "<"), ("#D55E00", ">"), ("#009E73", "*"), ("#8C8C00", "p"),
 )  # fmt: skip
-"""Colours of Okabe and Ito (2008), distinguished with any common colour blindness; and markers."""
-GREY = "#6b6b6b"
+"""Colours of Okabe and Ito (2008) too; and markers."""
+GREY = BASE_COLOUR
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {
     "svg.hashsalt": "vader-bench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
+    "svg.fonttype": "none",  # text stays text, to be searched, copied and set in a paper
+    "pdf.fonttype": 42,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "font.size": 8.0,
     "axes.titlesize": 9.0,
     "axes.linewidth": 0.7,
@@ -34,6 +49,14 @@ _SETTINGS: Any = {
 }
 
 
+_UNDATED: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""What would make the same figure other bytes the next day."""
+
+
 def drawing() -> AbstractContextManager[None]:
     """Return the context in which figures are drawn and rendered."""
     return mpl.rc_context(_SETTINGS)
@@ -42,19 +65,32 @@ def drawing() -> AbstractContextManager[None]:
 def style_of(arm: str, arms: Sequence[str]) -> tuple[str, str]:
     """Return colour and marker of ``arm`` among all ``arms``; those of a method are always its own."""
     others = [name for name in arms if name not in _STYLES]
-    return _STYLES.get(arm) or _MORE_STYLES[others.index(arm) % len(_MORE_STYLES)]
+    taken = {_STYLES[name] for name in arms if name in _STYLES}
+    free = [style for style in _MORE_STYLES if style not in taken]
+    return _STYLES.get(arm) or free[others.index(arm) % len(free)]
 
 
-def rendered(figure: Figure, title: str | None = None) -> dict[str, bytes]:
-    """Return ``figure`` as ``png`` and ``svg``; a ``title`` is written into the files' metadata."""
+def rendered(
+    figure: Figure, title: str | None = None, kinds: Sequence[str] = ("png", "svg")
+) -> dict[str, bytes]:
+    """Return ``figure`` as each of ``kinds``, of png, svg and pdf; a ``title`` goes into their metadata."""
     named: dict[str, str | None] = {} if title is None else {"Title": title}
-    return {
-        "png": _bytes(figure, "png", {"Software": None, **named}),
-        "svg": _bytes(figure, "svg", {"Date": None, "Creator": None, **named}),
-    }
+    return {kind: _bytes(figure, kind, {**_UNDATED[kind], **named}) for kind in kinds}
 
 
 def _bytes(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     stream = BytesIO()
     figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
-    return stream.getvalue()
+    return _paletted(stream) if kind == "png" else stream.getvalue()
+
+
+def _paletted(stream: BytesIO) -> bytes:
+    """Return the PNG in ``stream`` with 256 colours: a drawing needs no more, and a third of the bytes."""
+    out, texts = BytesIO(), PngInfo()
+    with Image.open(stream) as drawn:
+        for key, text in drawn.info.items():
+            if isinstance(key, str) and isinstance(text, str):
+                texts.add_text(key, text)
+        few = drawn.convert("RGB").quantize(256, kmeans=1)
+        few.save(out, "PNG", optimize=True, dpi=drawn.info["dpi"], pnginfo=texts)
+    return out.getvalue()

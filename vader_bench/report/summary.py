@@ -38,6 +38,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "heldout_reward",
             "gain",
+            "smallest_gain",
             "margin_over_best_of",
             "area",
             "reward_at_equal_flops",

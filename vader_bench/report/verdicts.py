@@ -25,8 +25,10 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
         asked: the methods of the experiment; those without results are named as missing.
     """
     arms = [arm for name in analysis.panel.methods if (arm := analysis.arm(name)) is not None]
-    lines = [_comparison(analysis, arms), _over_base(arms), _threshold(analysis, arms)]
-    lines += [_target(analysis, arms), *(_beside(arms, *measure) for measure in _MEASURES)]
+    trained = [arm for arm in arms if arm.seeds]
+    lines = [_comparison(analysis, trained), *(_adapters(analysis, arm.name) for arm in analysis.adapters)]
+    lines += [_over_base(arms), _findable(analysis, trained), _threshold(analysis, trained)]
+    lines += [_target(analysis, trained), *(_beside(arms, *measure) for measure in _MEASURES)]
     lines.append(_best_of(analysis, arms))
     missing = [name for name in asked if name not in analysis.panel.methods]
     if missing:
@@ -40,7 +42,8 @@ def _comparison(analysis: Analysis, arms: list[ArmSummary]) -> str:
     top = ranked[0]
     reward = estimate_text(top.statistics["heldout_reward"])
     if len(arms) < 2:
-        return f"Only {top.name} has results ({reward}); nothing is compared."
+        what = "no other training" if analysis.adapters else "nothing"
+        return f"Only {top.name} has results ({reward}); {what} is compared."
     if len(analysis.panel.seeds) == 1:
         return (
             "One seed: the intervals cover prompts only and say nothing about another training run, so no "
@@ -57,6 +60,21 @@ def _comparison(analysis: Analysis, arms: list[ArmSummary]) -> str:
     )
 
 
+def _adapters(analysis: Analysis, name: str) -> str:
+    """Say where adapters that were not trained here stand among all arms."""
+    pairs = [pair for pair in analysis.pairs if name in {pair.first, pair.second}]
+    others = [pair.second if pair.first == name else pair.first for pair in pairs]
+    found: dict[str, list[str]] = {"above": [], "below": [], "not distinguished from": []}
+    for pair, other in zip(pairs, others, strict=True):
+        place = "not distinguished from" if pair.ahead is None else "below"
+        found["above" if pair.ahead == name else place].append(other)
+    told = "; ".join(f"{place} {_list(names)}" for place, names in found.items() if names)
+    what = f"{name} was not trained here, and what it has cost is in none of the budgets"
+    if len(analysis.panel.seeds) == 1 or not told:
+        return f"{what}."  # another training run of the others might stand elsewhere
+    return f"{what}: by interval and after Holm's correction it is {told}."
+
+
 def _highest(ranked: list[ArmSummary]) -> str:
     values = [arm.statistics["heldout_reward"].value for arm in ranked]
     if values[0] == values[1]:
@@ -66,7 +84,9 @@ def _highest(ranked: list[ArmSummary]) -> str:
 
 def _undecided(analysis: Analysis, ranked: list[ArmSummary]) -> str:
     top = ranked[0]
-    open_pairs = [p for p in analysis.pairs if top.name in {p.first, p.second} and p.ahead != top.name]
+    names = {arm.name for arm in ranked}
+    pairs = [p for p in analysis.pairs if {p.first, p.second} <= names]
+    open_pairs = [p for p in pairs if top.name in {p.first, p.second} and p.ahead != top.name]
     if not open_pairs:
         return f"{top.name} is ahead of the other methods but not above the base model by interval"
     return "; ".join(_open(pair, top.name, len(analysis.pairs)) for pair in open_pairs)
@@ -100,12 +120,32 @@ def _p(p_value: float) -> str:
 def _over_base(arms: list[ArmSummary]) -> str:
     above = [arm.name for arm in arms if arm.statistics["gain"].above_zero]
     below = [arm.name for arm in arms if arm.statistics["gain"].below_zero]
-    level = [
-        f"{arm.name}{_smallest('gain', arm.smallest_gain)}" for arm in arms if arm.name not in above + below
-    ]
+    level = [f"{arm.name}{_smallest('gain', _size(arm))}" for arm in arms if arm.name not in above + below]
     parts = [f"above it: {_list(above)}" if above else "", f"below it: {_list(below)}" if below else ""]
     parts.append(f"not distinguished from it: {_list(level)}" if level else "")
     return f"Against the base model on held-out prompts, by interval, {'; '.join(p for p in parts if p)}."
+
+
+def _findable(analysis: Analysis, arms: list[ArmSummary]) -> str:
+    """Say which gain these seeds and prompts could find, beside what choosing among samples gains."""
+    sizes = [f"{effect_text(size)} with {arm.name}" for arm in arms if (size := _size(arm)) is not None]
+    if not sizes:
+        return ""
+    seeds, prompts = len(analysis.panel.seeds), arms[0].prompts
+    line = (
+        f"{seeds} seeds and {prompts} prompts find a gain over the base model with probability {POWER} if it "
+        f"is {_list(sizes)}"
+    )
+    base, *chosen = analysis.untrained
+    if not chosen:
+        return f"{line}."
+    gained = chosen[-1].statistics["heldout_reward"].value - base.statistics["heldout_reward"].value
+    return f"{line}; {chosen[-1].name} of the base model gains {effect_text(gained)}."
+
+
+def _size(arm: ArmSummary) -> float | None:
+    found = arm.statistics["smallest_gain"]
+    return None if found.absent else found.value
 
 
 def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:

@@ -39,6 +39,12 @@ _COLUMNS = (
         "heldout_reward", "held-out reward", "reward", "final reward on held-out prompts, at equal queries"
     ),
     Column("gain", "gain", "reward", "final held-out reward minus that of the base model"),
+    Column(
+        "smallest_gain",
+        "gain found",
+        "reward",
+        "the gain that these seeds and prompts would have found with probability 0.8, by interval",
+    ),
     Column("area", "mean over budget", "reward", "area under the held-out curve divided by the budget"),
     Column(
         "reward_at_equal_flops",

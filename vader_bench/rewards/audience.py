@@ -9,7 +9,6 @@ from __future__ import annotations
 from vader_bench.pocket.oracle import look
 from vader_bench.pocket.shapes import Field
 from vader_bench.pocket.taste import LOOKS, RATINGS, WORD_POINTS, WORDS, appeal, rate, utility
-from vader_bench.rewards.base import REWARDS
 from vader_bench.rewards.oracle import ClipMeasure, asked_for
 
 __all__ = ["AudienceRating", "AudienceUtility", "JudgesAppeal"]
@@ -17,7 +16,6 @@ __all__ = ["AudienceRating", "AudienceUtility", "JudgesAppeal"]
 _LOW, _HIGH = RATINGS
 
 
-@REWARDS.register("audience-rating")
 class AudienceRating(ClipMeasure):
     """How the audience rates the frames of a clip, whatever was asked. The truth of ``aesthetic``."""
 
@@ -31,7 +29,6 @@ class AudienceRating(ClipMeasure):
         return float(rate(clip).mean())
 
 
-@REWARDS.register("audience-utility")
 class AudienceUtility(ClipMeasure):
     """How much raters like a clip as an answer (see ``taste.utility``). The truth of ``hps``."""
 
@@ -45,7 +42,6 @@ class AudienceUtility(ClipMeasure):
         return utility(look(clip).caption, asked_for(prompt), float(rate(clip).mean()))
 
 
-@REWARDS.register("judges-appeal")
 class JudgesAppeal(ClipMeasure):
     """How much a user likes a clip as an answer (see ``taste.appeal``). The truth of ``pickscore``."""
 

@@ -5,19 +5,28 @@ Both judge every frame they are given and average over the frames.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vader_bench.config.rules import WeightsName
 from vader_bench.errors import UserError
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
-from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, check_video, read_preprocess
+from vader_bench.rewards.base import Judgement, Reward
+from vader_bench.rewards.preprocess import (
+    ANY_STATISTICS,
+    CLIP_MEAN,
+    CLIP_STD,
+    Preprocess,
+    check_video,
+    read_preprocess,
+)
+from vader_bench.weights.networks import bare_network, load_network
 from vader_bench.weights.open_clip import load_open_clip
-from vader_bench.weights.pretrained import load_frozen
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.tensors import read_tensors
 from vader_bench.weights.tokenizers import read_tokenizer
@@ -26,8 +35,8 @@ if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTokenizer
 
 __all__ = [
-    "Aesthetic", "AestheticHead", "ClipReward", "HumanPreference", "PromptedClipReward", "cosine",
-    "load_clip", "read_head",
+    "Aesthetic", "AestheticHead", "ClipReward", "HumanPreference", "PromptedClipReward", "bare_clip",
+    "cosine", "load_clip", "load_clip_tokenizer", "no_words", "read_head",
 ]  # fmt: skip
 
 _LAION_LAYERS = (0, 2, 4, 6, 7)
@@ -114,13 +123,15 @@ class ClipReward(Reward):
     Args:
         clip: frozen.
         preprocess: turns frames in [0, 1] into what the image tower takes.
+        source: where the weights come from.
     """
 
     by_frame = True
 
-    def __init__(self, clip: CLIPModel, preprocess: Preprocess) -> None:
+    def __init__(self, clip: CLIPModel, preprocess: Preprocess, source: str) -> None:
         self._clip = clip
         self._preprocess = preprocess
+        self.source = source
 
     def modules(self) -> list[nn.Module]:
         """Return CLIP and its preprocessing."""
@@ -138,15 +149,19 @@ class PromptedClipReward(ClipReward):
     Args:
         clip: frozen.
         preprocess: turns frames in [0, 1] into what the image tower takes.
-        tokenizer: folder with the tokenizer's files.
-
-    Raises:
-        UserError: the tokenizer is missing, or not this model's.
+        tokenizer: makes the tokens [B, L] of B prompts, under the key ``input_ids``.
+        source: where the weights come from.
     """
 
-    def __init__(self, clip: CLIPModel, preprocess: Preprocess, tokenizer: Path) -> None:
-        super().__init__(clip, preprocess)
-        self._tokenizer = _load_tokenizer(tokenizer, clip)
+    def __init__(
+        self,
+        clip: CLIPModel,
+        preprocess: Preprocess,
+        tokenizer: Callable[..., Mapping[str, Any]],
+        source: str,
+    ) -> None:
+        super().__init__(clip, preprocess, source)
+        self._tokenizer = tokenizer
 
     @torch.no_grad()
     def _embed_text(self, prompts: Sequence[str]) -> Tensor:
@@ -167,15 +182,27 @@ class PromptedClipReward(ClipReward):
 
 
 def load_clip(folder: Path) -> CLIPModel:
-    """Return the frozen ``CLIPModel`` in ``folder``; see ``load_frozen``."""
+    """Return the frozen ``CLIPModel`` in ``folder``; see ``load_network``."""
     # transformers takes seconds to import, and listing the rewards should not
     from transformers import CLIPModel
 
-    clip: CLIPModel = load_frozen(CLIPModel, folder)
+    clip: CLIPModel = load_network(CLIPModel, folder)
     return clip
 
 
-@REWARDS.register("aesthetic")
+def bare_clip(weights: str) -> CLIPModel:
+    """Return the ``CLIPModel`` called ``weights`` without values; see ``bare_network``."""
+    from transformers import CLIPModel
+
+    clip: CLIPModel = bare_network(CLIPModel, weights)
+    return clip
+
+
+def no_words(prompts: list[str], *, max_length: int, **_: object) -> dict[str, Tensor]:
+    """Return tokens [B, max_length] as a tokenizer does, for estimates: what they are does not matter."""
+    return {"input_ids": torch.zeros(len(prompts), max_length, dtype=torch.long)}
+
+
 class Aesthetic(ClipReward):
     """How good people would find the pictures, by the LAION aesthetic predictor; prompts do not matter.
 
@@ -185,31 +212,60 @@ class Aesthetic(ClipReward):
     licence); the VADER paper (arXiv:2407.08737) trains on it.
 
     Args:
-        clip: weights of a transformers ``CLIPModel`` folder; only the image tower is kept.
-        head: weights file for ``read_head``.
-
-    Raises:
-        UserError: weights are missing or faulty, or the head is made for another CLIP.
+        clip: frozen; only the image tower is kept.
+        preprocess: turns frames in [0, 1] into what it takes.
+        head: of the width of its embeddings.
+        value_range: of the head's ratings.
+        source: where the weights come from.
     """
 
     name = "aesthetic"
     units = "aesthetic rating, about 1 to 10"
 
-    def __init__(self, clip: str, head: str) -> None:
+    def __init__(
+        self,
+        clip: CLIPModel,
+        preprocess: Preprocess,
+        head: AestheticHead,
+        value_range: tuple[float, float],
+        source: str,
+    ) -> None:
+        super().__init__(clip, preprocess, source)
+        del self._clip.text_model, self._clip.text_projection
+        self._head = head
+        self.value_range = value_range
+
+    @classmethod
+    def load(cls, clip: WeightsName, head: WeightsName) -> Aesthetic:
+        """Return the reward of these weights, frozen, on the CPU.
+
+        Args:
+            clip: weights of a transformers ``CLIPModel`` folder.
+            head: weights file for ``read_head``.
+
+        Raises:
+            UserError: weights are missing or faulty, or the head is made for another CLIP.
+        """
         folder = resolve(clip)
         model = load_clip(folder)
-        super().__init__(model, read_preprocess(folder, model.config.vision_config.image_size))
-        del self._clip.text_model, self._clip.text_projection
-        self._head = read_head(resolve(head))
-        self.value_range = self._head.bounds()
-        self.source = f"CLIP image tower {clip}, head {head}"
-        given, wanted = self._head.weight.shape[0], self._clip.config.projection_dim
+        preprocess = read_preprocess(folder, model.config.vision_config.image_size)
+        found = read_head(resolve(head))
+        given, wanted = found.weight.shape[0], model.config.projection_dim
         if given != wanted:
             raise UserError(
                 f"aesthetic head {head!r}",
                 f"is made for embeddings of width {given}, and {clip!r} has {wanted}",
                 "give the head that was trained on this CLIP",
             )
+        return cls(model, preprocess, found, found.bounds(), f"CLIP image tower {clip}, head {head}")
+
+    @classmethod
+    def skeleton(cls, clip: WeightsName, head: WeightsName) -> Aesthetic:
+        """Return the reward without values; the head's size follows from that of ``clip``."""
+        model = bare_clip(clip)
+        preprocess = Preprocess(model.config.vision_config.image_size, *ANY_STATISTICS)
+        bare = AestheticHead(torch.zeros(model.config.projection_dim), torch.zeros(1))
+        return cls(model, preprocess, bare, (-math.inf, math.inf), f"sizes of {clip}, head {head}")
 
     def modules(self) -> list[nn.Module]:
         """Return CLIP, its preprocessing and the head."""
@@ -222,29 +278,31 @@ class Aesthetic(ClipReward):
         return Judgement(rating, rating)
 
 
-@REWARDS.register("hps")
 class HumanPreference(PromptedClipReward):
     """How well the pictures meet their prompt in people's eyes: a CLIP tuned on human choices.
 
     Score = cosine of image and text embedding, averaged over frames, without a logit scale; from -1 to 1,
     with the released models about 0.2 to 0.35. Source: Human Preference Score v2 (arXiv:2306.09341,
     weights under Apache-2.0). Prompts longer than the text tower takes are cut, as that code does.
-
-    Args:
-        model: weights of a transformers ``CLIPModel`` folder, or one of the released files
-            ``HPS_v2_compressed.pt`` and ``HPS_v2.1_compressed.pt`` (https://huggingface.co/xswu/HPSv2).
-        tokenizer: folder with ``vocab.json`` and ``merges.txt``; a file needs it (that of
-            laion/CLIP-ViT-H-14-laion2B-s32B-b79K), a folder has its own.
-
-    Raises:
-        UserError: weights are missing or faulty, or the tokenizer is missing or not this model's.
     """
 
     name = "hps"
     units = "cosine similarity"
     value_range = (-1.0, 1.0)
 
-    def __init__(self, model: str, tokenizer: str | None = None) -> None:
+    @classmethod
+    def load(cls, model: WeightsName, tokenizer: WeightsName | None = None) -> HumanPreference:
+        """Return the reward of these weights, frozen, on the CPU.
+
+        Args:
+            model: weights of a transformers ``CLIPModel`` folder, or one of the released files
+                ``HPS_v2_compressed.pt`` and ``HPS_v2.1_compressed.pt`` (https://huggingface.co/xswu/HPSv2).
+            tokenizer: folder with ``vocab.json`` and ``merges.txt``; a file needs it (that of
+                laion/CLIP-ViT-H-14-laion2B-s32B-b79K), a folder has its own.
+
+        Raises:
+            UserError: weights are missing or faulty, or the tokenizer is missing or not this model's.
+        """
         path = resolve(model)
         if path.is_file() and tokenizer is None:
             remedy = "set `tokenizer` to a folder with the vocab.json and merges.txt of CLIP ViT-H-14"
@@ -252,8 +310,16 @@ class HumanPreference(PromptedClipReward):
         clip = load_open_clip(path) if path.is_file() else load_clip(path)
         size = clip.config.vision_config.image_size
         preprocess = Preprocess(size, CLIP_MEAN, CLIP_STD) if path.is_file() else read_preprocess(path, size)
-        super().__init__(clip, preprocess, resolve(tokenizer) if tokenizer else path)
-        self.source = f"CLIP {model}"
+        words = load_clip_tokenizer(resolve(tokenizer) if tokenizer else path, clip)
+        return cls(clip, preprocess, words, f"CLIP {model}")
+
+    @classmethod
+    def skeleton(cls, model: WeightsName, tokenizer: WeightsName | None = None) -> HumanPreference:
+        """Return the reward without values; no tokenizer is needed."""
+        del tokenizer
+        clip = bare_clip(model)
+        preprocess = Preprocess(clip.config.vision_config.image_size, *ANY_STATISTICS)
+        return cls(clip, preprocess, no_words, f"sizes of {model}")
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, F, 3, H, W] in [0, 1], one prompt a video."""
@@ -262,11 +328,14 @@ class HumanPreference(PromptedClipReward):
         return Judgement(score, score)
 
 
-def _load_tokenizer(folder: Path, clip: CLIPModel) -> CLIPTokenizer:
+def load_clip_tokenizer(folder: Path, clip: CLIPModel) -> CLIPTokenizer:
     """Return the tokenizer in ``folder``, after checking that ``clip`` will find its end token.
 
     CLIP reads a sentence at its end token. A config that names another one makes it read every sentence
     at the same wrong place, without an error. Old configs say 2 and mean the highest token.
+
+    Raises:
+        UserError: a file is missing or faulty, or the tokenizer is not this model's.
     """
     from transformers import CLIPTokenizer
 

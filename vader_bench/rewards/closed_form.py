@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["Brightness", "Colourfulness", "Redness", "brightness", "colourfulness", "redness"]
@@ -53,6 +53,11 @@ class _ClosedForm(Reward):
     source = "closed form"
     formula: Callable[[Tensor], Tensor]
 
+    @classmethod
+    def skeleton(cls) -> Reward:
+        """Return the reward itself, which has no weights."""
+        return cls()
+
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, F, 3, H, W] in [0, 1]."""
         check_video(self.name, video, prompts)
@@ -60,7 +65,6 @@ class _ClosedForm(Reward):
         return Judgement(score, score)
 
 
-@REWARDS.register("colourfulness")
 class Colourfulness(_ClosedForm):
     """The colourfulness of the pixels, 0 for grey; see ``colourfulness``.
 
@@ -73,7 +77,6 @@ class Colourfulness(_ClosedForm):
     formula = staticmethod(colourfulness)
 
 
-@REWARDS.register("brightness")
 class Brightness(_ClosedForm):
     """The mean luma, 0 for black and 1 for white; see ``brightness``."""
 
@@ -83,7 +86,6 @@ class Brightness(_ClosedForm):
     formula = staticmethod(brightness)
 
 
-@REWARDS.register("redness")
 class Redness(_ClosedForm):
     """Red above the mean of green and blue: 1 for pure red, -1 for cyan; see ``redness``."""
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
+from vader_bench.rewards.base import Judgement, Reward, StandIn
 from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["QUALITY", "JpegCompressibility", "jpeg_kilobytes"]
@@ -30,7 +30,6 @@ def jpeg_kilobytes(frame: Tensor) -> float:
     return file.tell() / 1000
 
 
-@REWARDS.register("jpeg-compressibility")
 class JpegCompressibility(Reward):
     """Minus the size of the frames as JPEG files, averaged over frames; prompts do not matter.
 
@@ -44,6 +43,11 @@ class JpegCompressibility(Reward):
     units = "minus kB (1000 bytes) a frame at JPEG quality 95"
     value_range = (-math.inf, 0.0)
     source = "Pillow's JPEG encoder; no weights"
+
+    @classmethod
+    def skeleton(cls) -> StandIn:
+        """Return what costs nothing, as an encoder does: it cannot look at a video without pixels."""
+        return StandIn.of(cls, {})
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, F, 3, H, W] in [0, 1]."""

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import (
-    REWARDS,
+    FramesSeen,
     Judgement,
     PromptReader,
     Reward,
+    counted,
+    frames_seen,
     make_reward,
     prompt_reader,
+    reward_skeleton,
     yields_gradient,
 )
 
@@ -28,7 +31,6 @@ def weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     return sum(others, start=first)
 
 
-@REWARDS.register("mix")
 class Mix(Reward):
     """Several rewards at once: score = sum of weight times score.
 
@@ -47,31 +49,69 @@ class Mix(Reward):
           objective_weights: {aesthetic: 0.075, hps: 0.5}
 
     Args:
-        parts: settings by reward family.
-        weights: of the scores, finite and not 0, one a part; a negative one makes less of it better.
-        objective_weights: of the objectives; the same as ``weights`` by default.
+        parts: the rewards by their families.
+        weights: as for ``load``.
+        objective_weights: as for ``load``.
 
     Raises:
-        UserError: there are no parts, a part is unknown or faulty, weights do not go with the parts, or two
-            parts judge different numbers of frames.
+        UserError: there are no parts, weights do not go with them, or two parts judge different numbers of
+            frames.
     """
 
     name = "mix"
 
     def __init__(
         self,
-        parts: Mapping[str, Mapping[str, Any]],
+        parts: Mapping[str, Reward],
         weights: Mapping[str, float],
         objective_weights: Mapping[str, float] | None = None,
     ) -> None:
-        if not parts:
-            raise UserError("mix: parts", "are none", "name at least one reward family with its settings")
-        self._weights = _checked("weights", weights, parts)
-        self._objective_weights = _checked("objective_weights", objective_weights or weights, parts)
-        self._take({family: make_reward(family, settings or {}) for family, settings in parts.items()})
-        self.units = " + ".join(f"{self._weights[name]:g} x ({part.units})" for name, part in self._items())
-        self.value_range = _range(self._parts, self._weights)
-        self.source = "; ".join(f"{name}: {part.source}" for name, part in self._items())
+        self._parts = parts
+        self._weights, self._objective_weights = _both_weights(parts, weights, objective_weights)
+        self.differentiable = all(part.differentiable for part in parts.values())
+        self.frames = _frames(parts)
+        self.by_frame = all(part.by_frame for part in parts.values())
+        self.units = " + ".join(f"{self._weights[name]:g} x ({part.units})" for name, part in parts.items())
+        self.value_range = _range(parts, self._weights)
+        self.source = "; ".join(f"{name}: {part.source}" for name, part in parts.items())
+
+    @classmethod
+    def load(
+        cls,
+        parts: Mapping[str, Mapping[str, Any] | None],
+        weights: Mapping[str, float],
+        objective_weights: Mapping[str, float] | None = None,
+    ) -> Mix:
+        """Return the mixture of the rewards of these settings.
+
+        Args:
+            parts: settings by reward family.
+            weights: of the scores, finite and not 0, one a part; a negative one makes less of it better.
+            objective_weights: of the objectives; the same as ``weights`` by default.
+
+        Raises:
+            UserError: as the class, or a part is unknown or faulty.
+        """
+        _both_weights(parts, weights, objective_weights)  # faults are said before networks are read
+        made = {family: make_reward(family, own or {}) for family, own in parts.items()}
+        return cls(made, weights, objective_weights)
+
+    @classmethod
+    def skeleton(
+        cls,
+        parts: Mapping[str, Mapping[str, Any] | None],
+        weights: Mapping[str, float],
+        objective_weights: Mapping[str, float] | None = None,
+    ) -> Mix:
+        """Return the mixture of rewards without values."""
+        made = {family: reward_skeleton(family, own or {}) for family, own in parts.items()}
+        return cls(made, weights, objective_weights)
+
+    @classmethod
+    def counted(cls, **settings: Any) -> bool:
+        """Return whether it is known what all parts cost."""
+        parts: Mapping[str, Mapping[str, Any] | None] = settings["parts"]
+        return all(counted(family, own or {}) for family, own in parts.items())
 
     @classmethod
     def has_gradient(cls, **settings: Any) -> bool:
@@ -80,21 +120,24 @@ class Mix(Reward):
         return all(yields_gradient(family, own or {}) for family, own in parts.items())
 
     @classmethod
+    def frames_seen(cls, **settings: Any) -> FramesSeen:
+        """Return which frames all parts judge.
+
+        Raises:
+            UserError: weights do not go with the parts, or two of them judge different numbers of frames.
+        """
+        parts: Mapping[str, Mapping[str, Any] | None] = settings["parts"]
+        _both_weights(parts, settings["weights"], settings.get("objective_weights"))
+        seen = {family: frames_seen(family, own or {}) for family, own in parts.items()}
+        return FramesSeen(_frames(seen), all(part.by_frame for part in seen.values()))
+
+    @classmethod
     def reader(cls, **settings: Any) -> PromptReader | None:
         """Return what refuses a prompt as one of the parts would."""
         parts: Mapping[str, Mapping[str, Any] | None] = settings["parts"]
         found = [prompt_reader(family, own or {}) for family, own in parts.items()]
         readers = [reader for reader in found if reader is not None]
         return (lambda prompt: [read(prompt) for read in readers]) if readers else None
-
-    def _take(self, parts: dict[str, Reward]) -> None:
-        self._parts = parts
-        self.differentiable = all(part.differentiable for part in self._parts.values())
-        self.frames = _frames(self._parts)
-        self.by_frame = all(part.by_frame for part in self._parts.values())
-
-    def _items(self) -> list[tuple[str, Reward]]:
-        return list(self._parts.items())
 
     def modules(self) -> list[nn.Module]:
         """Return the networks of all parts."""
@@ -106,11 +149,21 @@ class Mix(Reward):
         Raises:
             UserError: as the parts.
         """
-        judged = {name: part.judge(video, prompts) for name, part in self._items()}
+        judged = {name: part.judge(video, prompts) for name, part in self._parts.items()}
         return Judgement(
             weighted_sum({name: each.score for name, each in judged.items()}, self._weights),
             weighted_sum({name: each.objective for name, each in judged.items()}, self._objective_weights),
         )
+
+
+def _both_weights(
+    parts: Mapping[str, Any], weights: Mapping[str, float], objective_weights: Mapping[str, float] | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the weights of scores and of objectives after checking that each part has one of each."""
+    if not parts:
+        raise UserError("mix: parts", "are none", "name at least one reward family with its settings")
+    checked = _checked("weights", weights, parts)
+    return checked, _checked("objective_weights", objective_weights or weights, parts)
 
 
 def _checked(key: str, weights: Mapping[str, float], parts: Mapping[str, Any]) -> dict[str, float]:
@@ -127,7 +180,7 @@ def _checked(key: str, weights: Mapping[str, float], parts: Mapping[str, Any]) -
     return dict(weights)
 
 
-def _frames(parts: Mapping[str, Reward]) -> int | None:
+def _frames(parts: Mapping[str, Reward | FramesSeen]) -> int | None:
     """Return the number of frames that all parts can judge."""
     wanted = {name: part.frames for name, part in parts.items() if part.frames is not None}
     if len(set(wanted.values())) > 1:

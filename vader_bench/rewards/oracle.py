@@ -5,6 +5,7 @@ No run trains on them. They are black boxes for clips of the pocket world.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -17,9 +18,9 @@ from vader_bench.pocket.books import shows_book
 from vader_bench.pocket.constancy import constancy
 from vader_bench.pocket.oracle import look, prompt_share
 from vader_bench.pocket.shapes import Field
-from vader_bench.pocket.vocabulary import Caption, parse_caption
+from vader_bench.pocket.vocabulary import ACTIONS, COLOURS, NOUNS, SCENES, Caption, parse_caption
 from vader_bench.pocket.world import FRAMES, SIZE
-from vader_bench.rewards.base import REWARDS, Judgement, PromptReader, Reward
+from vader_bench.rewards.base import Judgement, PromptReader, Reward, StandIn
 from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["ActionVerdict", "ActorConstancy", "BookAbsence", "ClipMeasure", "Oracle", "asked_for"]
@@ -39,6 +40,11 @@ class ClipMeasure(Reward):
         """Return what refuses prompts that are no sentence of the pocket world, where they matter."""
         del settings
         return asked_for if cls.reads_prompts else None
+
+    @classmethod
+    def skeleton(cls) -> StandIn:
+        """Return what costs no FLOPs, as the measurement does: it cannot look at a video without pixels."""
+        return StandIn.of(cls, {})
 
     @abstractmethod
     def measure(self, clip: Field, prompt: str) -> float:
@@ -64,7 +70,6 @@ class ClipMeasure(Reward):
         return Judgement(score, score)
 
 
-@REWARDS.register("oracle")
 class Oracle(ClipMeasure):
     """How much of its prompt a pocket clip shows (see ``pocket.oracle.prompt_share``)."""
 
@@ -78,7 +83,6 @@ class Oracle(ClipMeasure):
         return prompt_share(look(clip), asked_for(prompt))
 
 
-@REWARDS.register("action-verdict")
 class ActionVerdict(ClipMeasure):
     """Whether the prompt's action happens: 1 or 0. The truth of ``action``."""
 
@@ -92,7 +96,6 @@ class ActionVerdict(ClipMeasure):
         return float(look(clip).action == asked_for(prompt).action)
 
 
-@REWARDS.register("book-absence")
 class BookAbsence(ClipMeasure):
     """The share of frames without a book (see ``pocket.books``). The truth of ``object-removal``."""
 
@@ -106,7 +109,6 @@ class BookAbsence(ClipMeasure):
         return 1.0 - float(shows_book(clip).mean())
 
 
-@REWARDS.register("actor-constancy")
 class ActorConstancy(ClipMeasure):
     """How far the actor keeps kind and colour (see ``pocket.constancy``).
 
@@ -134,6 +136,18 @@ def asked_for(prompt: str) -> Caption:
         raise UserError(
             f"prompt {prompt!r}",
             "is not a sentence of the pocket world, so the oracle cannot judge it",
-            "write it like 'a red cat spinning in the park'",
+            f"write it like 'a red cat spinning in the park'{_choice(prompt)}",
         )
     return caption
+
+
+def _choice(prompt: str) -> str:
+    """Return what may stand where ``prompt`` leaves the pocket world, if it begins like its sentences."""
+    found = re.fullmatch(r"an? (\w+) (\w+) (.+)", " ".join(prompt.lower().split()))
+    if found is None:
+        return ""
+    colour, noun, _ = found.groups()
+    for word, known in ((colour, COLOURS), (noun, NOUNS)):
+        if word not in known:
+            return f", with {word!r} replaced by one of: {', '.join(known)}"
+    return f"; it does one of: {', '.join(ACTIONS)}; and is one of: {', '.join(SCENES)}"

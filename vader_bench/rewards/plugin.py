@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vader_bench.config.paths import is_file, is_folder
 from vader_bench.errors import UserError
 from vader_bench.files import read_text, sha256_file
-from vader_bench.rewards.base import REWARDS, Judgement, PromptReader, Reward
+from vader_bench.registry import load_own, no_such_name, require_python
+from vader_bench.rewards.base import Judgement, PromptReader, Reward
 from vader_bench.rewards.preprocess import check_video
 
 __all__ = ["Plugin", "load_function"]
@@ -25,34 +24,16 @@ Function = Callable[[Tensor, Sequence[str]], Tensor]
 def load_function(file: Path, name: str) -> Function:
     """Return the function called ``name`` in the Python file ``file``, which is run as it is.
 
-    An exception of the file's own passes through, with its traceback.
-
     Raises:
-        UserError: there is no such Python file, or it has no such function.
+        UserError: there is no such Python file, it fails when it is run, or it has no such function.
     """
-    _require_python(file)
-    spec = importlib.util.spec_from_file_location(f"vader_bench_plugin_{sha256_file(file)[:12]}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_own("plugin", file)
     found = getattr(module, name, None)
     if not callable(found):
-        offered = sorted(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
-        raise _no_function(file, name, offered)
+        callables = [key for key, value in vars(module).items() if callable(value)]
+        raise no_such_name("plugin", file, f"function {name!r}", callables)
     function: Function = found
     return function
-
-
-def _require_python(file: Path) -> None:
-    if not is_file(file) or file.suffix != ".py":
-        wrong = "is not a Python file" if is_folder(file) or is_file(file) else "does not exist"
-        raise UserError(f"plugin: file {str(file)!r}", wrong, "give the path of a .py file")
-
-
-def _no_function(file: Path, name: str, offered: Sequence[str]) -> UserError:
-    remedy = f"name one of: {', '.join(sorted(offered)) or '(it has none)'}"
-    return UserError(f"plugin: {file}", f"has no function {name!r}", remedy)
 
 
 def _top_level_names(file: Path) -> set[str] | None:
@@ -81,7 +62,6 @@ def _top_level_names(file: Path) -> set[str] | None:
     return None if "*" in names else names
 
 
-@REWARDS.register("plugin")
 class Plugin(Reward):
     """What a function of the user's own makes of a video.
 
@@ -144,10 +124,10 @@ class Plugin(Reward):
             UserError: there is no such Python file, or nothing of that name is made at its top level.
         """
         file, name = Path(settings["file"]).expanduser(), settings["function"]
-        _require_python(file)
+        require_python("plugin", file)
         names = _top_level_names(file)
         if names is not None and name not in names:
-            raise _no_function(file, name, [each for each in names if each[0] != "_"])
+            raise no_such_name("plugin", file, f"function {name!r}", names)
         return None
 
     def modules(self) -> list[nn.Module]:

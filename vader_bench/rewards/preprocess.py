@@ -15,14 +15,16 @@ from vader_bench.errors import UserError
 from vader_bench.files import read_json
 
 __all__ = [
-    "CLIP_MEAN", "CLIP_STD", "CropPreprocess", "HeightPreprocess", "Normalise", "Preprocess", "check_video",
-    "read_preprocess", "read_statistics", "resize",
+    "ANY_STATISTICS", "CLIP_MEAN", "CLIP_STD", "CropPreprocess", "HeightPreprocess", "Normalise",
+    "Preprocess", "check_video", "read_preprocess", "read_statistics", "resize",
 ]  # fmt: skip
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Means of red, green and blue that all CLIP models of OpenAI and OpenCLIP were trained with."""
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Their standard deviations."""
+ANY_STATISTICS = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Means and standard deviations for estimates, which do not depend on them."""
 
 
 def check_video(name: str, video: Tensor, prompts: Sequence[str], frames: int | None = None) -> None:

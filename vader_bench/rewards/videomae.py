@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vader_bench.config.rules import WeightsName
 from vader_bench.errors import UserError, shown
-from vader_bench.files import read_json
-from vader_bench.rewards.base import REWARDS, Judgement, PromptReader, Reward
-from vader_bench.rewards.preprocess import check_video, read_preprocess
-from vader_bench.weights.pretrained import load_frozen
+from vader_bench.rewards.base import FramesSeen, Judgement, PromptReader, Reward
+from vader_bench.rewards.preprocess import ANY_STATISTICS, Preprocess, check_video, read_preprocess
+from vader_bench.weights.networks import bare_network, load_network
+from vader_bench.weights.pipeline_folder import config_whole
 from vader_bench.weights.resolve import resolve
+from vader_bench.weights.sizes import read_labels, read_sizes
+
+if TYPE_CHECKING:
+    from transformers import VideoMAEForVideoClassification
 
 __all__ = ["Action", "ClassFinder", "class_log_probability"]
 
@@ -74,12 +79,20 @@ def _words(text: str) -> str:
     return f" {' '.join(re.findall(r'[a-z0-9]+', text.lower()))} "
 
 
+class _FirstClass(ClassFinder):
+    """One for which every prompt speaks of the first class."""
+
+    def find(self, prompt: str) -> int:
+        """Return 0."""
+        del prompt
+        return 0
+
+
 def class_log_probability(logits: Tensor, classes: Tensor) -> Tensor:
     """Return log softmax(logits)[class], at most 0: logits [B, C] and integer classes [B] to [B]."""
     return functional.log_softmax(logits, dim=-1).gather(1, classes[:, None])[:, 0]
 
 
-@REWARDS.register("action")
 class Action(Reward):
     """How sure a video classifier is that the prompt's action happens.
 
@@ -88,36 +101,67 @@ class Action(Reward):
     the VADER paper uses MCG-NJU/videomae-base-finetuned-kinetics (CC BY-NC 4.0).
 
     Args:
-        model: weights of a transformers ``VideoMAEForVideoClassification`` folder; its config names
-            the classes (``id2label``) and the number of frames that a video must have.
-        keywords: see ``ClassFinder``.
-
-    Raises:
-        UserError: weights are missing or faulty; a keyword stands for no class.
+        model: frozen; its config says how many frames a video must have.
+        preprocess: turns frames in [0, 1] into what it takes.
+        finder: of the classes that the model knows.
+        source: where the weights come from.
     """
 
     name = "action"
     units = "probability"
     value_range = (0.0, 1.0)
 
-    def __init__(self, model: str, keywords: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, model: VideoMAEForVideoClassification, preprocess: Preprocess, finder: ClassFinder, source: str
+    ) -> None:
+        self._model = model
+        self._preprocess = preprocess
+        self._finder = finder
+        self.frames = model.config.num_frames
+        self.source = source
+
+    @classmethod
+    def load(cls, model: WeightsName, keywords: Mapping[str, str] | None = None) -> Action:
+        """Return the reward of these weights, frozen, on the CPU.
+
+        Args:
+            model: weights of a transformers ``VideoMAEForVideoClassification`` folder; its config names
+                the classes (``id2label``) and the number of frames that a video must have.
+            keywords: see ``ClassFinder``.
+
+        Raises:
+            UserError: weights are missing or faulty; a keyword stands for no class.
+        """
         # transformers takes seconds to import, and listing the rewards should not
         from transformers import VideoMAEForVideoClassification
 
         folder = resolve(model)
-        self._model = load_frozen(VideoMAEForVideoClassification, folder)
-        config = self._model.config
-        self._preprocess = read_preprocess(folder, config.image_size)
-        labels: dict[int, str] = config.id2label or {}
-        self._finder = ClassFinder([labels[i] for i in range(len(labels))], keywords)
-        self.frames = config.num_frames
-        self.source = f"VideoMAE {model}"
+        network = load_network(VideoMAEForVideoClassification, folder)
+        preprocess = read_preprocess(folder, network.config.image_size)
+        labels: dict[int, str] = network.config.id2label or {}
+        finder = ClassFinder([labels[i] for i in range(len(labels))], keywords)
+        return cls(network, preprocess, finder, f"VideoMAE {model}")
+
+    @classmethod
+    def skeleton(cls, model: WeightsName, keywords: Mapping[str, str] | None = None) -> Action:
+        """Return the reward without values; the names of the classes do not matter."""
+        from transformers import VideoMAEForVideoClassification
+
+        del keywords
+        network = bare_network(VideoMAEForVideoClassification, model)
+        preprocess = Preprocess(network.config.image_size, *ANY_STATISTICS)
+        return cls(network, preprocess, _FirstClass([""]), f"sizes of {model}")
+
+    @classmethod
+    def frames_seen(cls, **settings: Any) -> FramesSeen:
+        """Return how many frames the classifier takes, by its config; 16 is the default of transformers."""
+        sizes = read_sizes(settings["model"], {"model": "config.json"})["model"]
+        return FramesSeen(config_whole(sizes, "num_frames", settings["model"], 16), cls.by_frame)
 
     @classmethod
     def reader(cls, **settings: Any) -> PromptReader | None:
         """Return what refuses prompts that name no class; the names are in the folder's config."""
-        config = read_json(resolve(settings["model"]) / "config.json")
-        labels = config.get("id2label", {}) if isinstance(config, dict) else {}
+        labels = read_labels(resolve(settings["model"]) / "config.json")
         named = [labels.get(str(i), "") for i in range(len(labels))]
         return ClassFinder(named, settings.get("keywords")).find if named else None
 

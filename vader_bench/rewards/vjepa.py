@@ -1,24 +1,28 @@
-"""Temporal consistency: how well V-JEPA 2 foresees the features of hidden parts of a video."""
+"""Temporal consistency: how well V-JEPA 2 predicts the features of hidden parts of a video."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vader_bench.config.rules import WeightsName
 from vader_bench.errors import UserError
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
-from vader_bench.rewards.preprocess import Preprocess, check_video, read_statistics
+from vader_bench.rewards.base import FramesSeen, Judgement, Reward
+from vader_bench.rewards.preprocess import ANY_STATISTICS, Preprocess, check_video, read_statistics
 from vader_bench.seeding import torch_stream
-from vader_bench.weights.pretrained import load_frozen
+from vader_bench.weights.networks import bare_network, load_network
+from vader_bench.weights.pipeline_folder import config_whole
 from vader_bench.weights.resolve import resolve
+from vader_bench.weights.sizes import read_sizes
 
 if TYPE_CHECKING:
-    from transformers import VJEPA2Model
+    from transformers import VJEPA2Config, VJEPA2Model
 
 __all__ = [
     "BLOCKS", "Blocks", "Masks", "TemporalConsistency", "draw_masks", "encode", "predict",
@@ -122,7 +126,6 @@ def predict(model: VJEPA2Model, features: Tensor, context: Tensor, target: Tenso
     return predictions
 
 
-@REWARDS.register("temporal-consistency")
 class TemporalConsistency(Reward):
     """How well the hidden parts of a video follow from the rest of it; prompts do not matter.
 
@@ -135,55 +138,84 @@ class TemporalConsistency(Reward):
     moving average, and transformers folders hold one); the masks are drawn once, from ``seed``, and are the
     same for every video and every call; and the gradient flows through the target too, because it is the
     score's gradient with respect to the video that is wanted, and frozen networks cannot collapse. A video
-    can: a still or plain one is easy to foresee and scores high, so watch another measure of motion.
+    can: a still or plain one is easy to predict and scores high, so watch another measure of motion.
     Frames are squashed to a square. Source: V-JEPA 2 (arXiv:2506.09985, facebook/vjepa2-vitl-fpc64-256, MIT
     licence); the VADER paper (arXiv:2407.08737) trains on this loss of V-JEPA (arXiv:2404.08471), without
     giving its masks.
 
     Args:
-        model: weights of a transformers ``VJEPA2Model`` folder with its predictor and
-            ``video_preprocessor_config.json``.
-        frames: how many a video must have, a multiple of the model's tubelet; by default the number that
-            the model was trained with, 64 in the released ones.
-        masks: drawn of each kind; more cost more and say more.
-        seed: of the masks.
-
-    Raises:
-        UserError: weights are missing or faulty, ``frames`` or ``masks`` does not fit, or the pictures have
-            too few patches to hide a part.
+        model: frozen, with its predictor.
+        preprocess: turns frames in [0, 1] into what it takes.
+        frames: how many a video must have.
+        masks: what is hidden and seen, in the grid of so many frames.
+        source: where the weights come from, and the masks.
     """
 
     name = "temporal-consistency"
     units = "negative L1 error of normalised features"
     value_range = (-math.inf, 0.0)
 
-    def __init__(self, model: str, frames: int | None = None, masks: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, model: VJEPA2Model, preprocess: Preprocess, frames: int, masks: Sequence[Masks], source: str
+    ) -> None:
+        self._model = model
+        self._preprocess = preprocess
+        self.frames = frames
+        self._masks = masks
+        self.source = source
+
+    @classmethod
+    def load(
+        cls, model: WeightsName, frames: int | None = None, masks: int = 1, seed: int = 0
+    ) -> TemporalConsistency:
+        """Return the reward of these weights, frozen, on the CPU.
+
+        Args:
+            model: weights of a transformers ``VJEPA2Model`` folder with its predictor and
+                ``video_preprocessor_config.json``.
+            frames: how many a video must have, a multiple of the model's tubelet; by default the number that
+                the model was trained with, 64 in the released ones.
+            masks: drawn of each kind; more cost more and say more.
+            seed: of the masks.
+
+        Raises:
+            UserError: weights are missing or faulty, ``frames`` or ``masks`` does not fit, or the pictures
+                have too few patches to hide a part.
+        """
         # transformers takes seconds to import, and listing the rewards should not
         from transformers import VJEPA2Model
 
         folder = resolve(model)
-        self._model = load_frozen(VJEPA2Model, folder)
+        network = load_network(VJEPA2Model, folder)
         statistics = read_statistics(folder / "video_preprocessor_config.json")
-        self._preprocess = Preprocess(self._model.config.crop_size, *statistics)
-        self._set_masks(frames, masks, seed)
-        self.source = f"V-JEPA 2 {model}, {masks} masks of each kind from seed {seed}"
+        preprocess = Preprocess(network.config.crop_size, *statistics)
+        taken = _frames_taken(network.config, frames)
+        source = f"V-JEPA 2 {model}, {masks} masks of each kind from seed {seed}"
+        return cls(network, preprocess, taken, _all_masks(network.config, taken, masks, seed), source)
 
-    def _set_masks(self, frames: int | None, masks: int, seed: int) -> None:
-        """Draw what is hidden; arguments and errors as for the class."""
-        config = self._model.config
-        self.frames = config.frames_per_clip if frames is None else frames
-        if self.frames < 1 or self.frames % config.tubelet_size:
-            wrong = f"is no multiple of {config.tubelet_size}, which the model takes at a time"
-            raise UserError(f"frames = {self.frames}", wrong, "choose a multiple of it")
-        if masks < 1:
-            raise UserError(f"masks = {masks}", "hides nothing", "draw at least 1 of each kind")
-        side = config.crop_size // config.patch_size
-        grid = (self.frames // config.tubelet_size, side, side)
-        self._masks = [
-            draw_masks(grid, blocks, torch_stream(seed, "vjepa-masks", kind, i))
-            for kind, blocks in enumerate(BLOCKS)
-            for i in range(masks)
-        ]
+    @classmethod
+    def skeleton(
+        cls, model: WeightsName, frames: int | None = None, masks: int = 1, seed: int = 0
+    ) -> TemporalConsistency:
+        """Return the reward without values; what the masks hide is drawn as in a run."""
+        from transformers import VJEPA2Model
+
+        network = bare_network(VJEPA2Model, model)
+        places = network.predictor.embeddings
+        places.forward = partial(_placed, places)
+        preprocess = Preprocess(network.config.crop_size, *ANY_STATISTICS)
+        taken = _frames_taken(network.config, frames)
+        with torch.device("cpu"):
+            drawn = _all_masks(network.config, taken, masks, seed)
+        return cls(network, preprocess, taken, drawn, f"sizes of {model}")
+
+    @classmethod
+    def frames_seen(cls, **settings: Any) -> FramesSeen:
+        """Return how many frames the model is given; 64 is the default of transformers."""
+        if settings.get("frames") is not None:
+            return super().frames_seen(**settings)
+        sizes = read_sizes(settings["model"], {"model": "config.json"})["model"]
+        return FramesSeen(config_whole(sizes, "frames_per_clip", settings["model"], 64), cls.by_frame)
 
     def modules(self) -> list[nn.Module]:
         """Return encoder and predictor, and the preprocessing."""
@@ -207,3 +239,34 @@ class TemporalConsistency(Reward):
             errors.append(prediction_error(predicted, features[:, target]))
         score = -torch.stack(errors).mean(0)
         return Judgement(score, score)
+
+
+def _frames_taken(config: VJEPA2Config, frames: int | None) -> int:
+    """Return how many frames a video must have; arguments and errors as for ``load``."""
+    taken: int = config.frames_per_clip if frames is None else frames
+    if taken < 1 or taken % config.tubelet_size:
+        wrong = f"is no multiple of {config.tubelet_size}, which the model takes at a time"
+        raise UserError(f"frames = {taken}", wrong, "choose a multiple of it")
+    return taken
+
+
+def _all_masks(config: VJEPA2Config, frames: int, masks: int, seed: int) -> list[Masks]:
+    """Return what is hidden of videos of so many ``frames``; arguments and errors as for ``load``."""
+    if masks < 1:
+        raise UserError(f"masks = {masks}", "hides nothing", "draw at least 1 of each kind")
+    side = config.crop_size // config.patch_size
+    grid = (frames // config.tubelet_size, side, side)
+    return [
+        draw_masks(grid, blocks, torch_stream(seed, "vjepa-masks", kind, i))
+        for kind, blocks in enumerate(BLOCKS)
+        for i in range(masks)
+    ]
+
+
+def _placed(
+    embeddings: nn.Module, features: Tensor, context: list[Tensor], target: list[Tensor], mask_index: int
+) -> tuple[Tensor, Tensor]:
+    """Return what the predictor's embeddings do, which look into the positions for the largest one."""
+    hidden = embeddings.mask_tokens[mask_index].expand(len(features), target[0].shape[1], -1)  # type: ignore[index]
+    tokens = torch.cat([embeddings.predictor_embeddings(features), hidden], dim=1)  # type: ignore[operator]
+    return tokens, torch.cat([context[0], target[0]], dim=1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from vader_bench.config.rules import WeightsName
 from vader_bench.errors import UserError
-from vader_bench.files import read_json
-from vader_bench.rewards.base import REWARDS, Judgement, Reward
-from vader_bench.rewards.preprocess import HeightPreprocess, check_video, read_statistics
-from vader_bench.weights.pretrained import load_frozen
+from vader_bench.rewards.base import Judgement, Reward
+from vader_bench.rewards.preprocess import ANY_STATISTICS, HeightPreprocess, check_video, read_statistics
+from vader_bench.weights.networks import bare_network, load_network
 from vader_bench.weights.resolve import resolve
+from vader_bench.weights.sizes import read_labels
+
+if TYPE_CHECKING:
+    from transformers import YolosForObjectDetection
 
 __all__ = ["THRESHOLD", "ObjectRemoval", "target_confidence"]
 
@@ -49,7 +53,6 @@ def _index(target: str, labels: Sequence[str]) -> int:
     return labels.index(target)
 
 
-@REWARDS.register("object-removal")
 class ObjectRemoval(Reward):
     """How little of a named thing a detector finds; prompts do not matter.
 
@@ -63,13 +66,11 @@ class ObjectRemoval(Reward):
     (arXiv:2407.08737) uses it to remove books.
 
     Args:
-        model: weights of a transformers ``YolosForObjectDetection`` folder; its config names the classes
-            (``id2label``).
-        target: the class to be removed, e.g. ``book``.
-        height: to which frames are brought, in pixels; their width keeps the aspect ratio.
-
-    Raises:
-        UserError: weights are missing or faulty, or the detector does not know the target.
+        model: frozen.
+        preprocess: turns frames in [0, 1] into what it takes.
+        target: index of the class to be removed.
+        label: its name.
+        source: where the weights come from.
     """
 
     by_frame = True
@@ -77,16 +78,50 @@ class ObjectRemoval(Reward):
     units = "1 - mean confidence of the detector"
     value_range = (0.0, 1.0)
 
-    def __init__(self, model: str, target: str, height: int = 512) -> None:
+    def __init__(
+        self,
+        model: YolosForObjectDetection,
+        preprocess: HeightPreprocess,
+        target: int,
+        label: str,
+        source: str,
+    ) -> None:
+        self._model = model
+        self._preprocess = preprocess
+        self._target = target
+        self._label = label
+        self.source = source
+
+    @classmethod
+    def load(cls, model: WeightsName, target: str, height: int = 512) -> ObjectRemoval:
+        """Return the reward of these weights, frozen, on the CPU.
+
+        Args:
+            model: weights of a transformers ``YolosForObjectDetection`` folder; its config names the classes
+                (``id2label``).
+            target: the class to be removed, e.g. ``book``.
+            height: to which frames are brought, in pixels; their width keeps the aspect ratio.
+
+        Raises:
+            UserError: weights are missing or faulty, or the detector does not know the target.
+        """
         # transformers takes seconds to import, and listing the rewards should not
         from transformers import YolosForObjectDetection
 
         folder = resolve(model)
-        self._model = load_frozen(YolosForObjectDetection, folder)
-        self._preprocess = HeightPreprocess(height, *read_statistics(folder / "preprocessor_config.json"))
-        labels: dict[int, str] = self._model.config.id2label or {}
-        self._target, self._label = list(labels)[_index(target, list(labels.values()))], target
-        self.source = f"YOLOS {model}, target {target}"
+        network = load_network(YolosForObjectDetection, folder)
+        preprocess = HeightPreprocess(height, *read_statistics(folder / "preprocessor_config.json"))
+        labels: dict[int, str] = network.config.id2label or {}
+        index = list(labels)[_index(target, list(labels.values()))]
+        return cls(network, preprocess, index, target, f"YOLOS {model}, target {target}")
+
+    @classmethod
+    def skeleton(cls, model: WeightsName, target: str, height: int = 512) -> ObjectRemoval:
+        """Return the reward without values; any class will do."""
+        from transformers import YolosForObjectDetection
+
+        network = bare_network(YolosForObjectDetection, model)
+        return cls(network, HeightPreprocess(height, *ANY_STATISTICS), 0, target, f"sizes of {model}")
 
     @classmethod
     def reader(cls, **settings: Any) -> None:
@@ -95,8 +130,7 @@ class ObjectRemoval(Reward):
         Raises:
             UserError: it is no class of the detector.
         """
-        config = read_json(resolve(settings["model"]) / "config.json")
-        labels = config.get("id2label", {}) if isinstance(config, dict) else {}
+        labels = read_labels(resolve(settings["model"]) / "config.json")
         if labels:
             _index(settings["target"], list(labels.values()))
 

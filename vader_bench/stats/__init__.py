@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from vader_bench.stats.adapters import beside
 from vader_bench.stats.agreement import Agreement, Consistency, measure_agreement, measure_consistency
 from vader_bench.stats.bootstrap import LEVEL, RESAMPLES, Estimate, Resampler, Sampled
 from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, holm
-from vader_bench.stats.headline import BASELINES, Analysis, ArmSummary, Band, Target, analyse
+from vader_bench.stats.headline import Analysis, ArmSummary, Band, Target, analyse
 from vader_bench.stats.measures import Course, Drift, FrontierRow, course, drift, frontier, transfer
 from vader_bench.stats.panel import AXES, Panel, build_panel, run_curve
 from vader_bench.stats.power import (
@@ -21,7 +22,6 @@ from vader_bench.stats.ranking import Ranking, rank_arms
 
 __all__ = [
     "AXES",
-    "BASELINES",
     "LEVEL",
     "RESAMPLES",
     "Agreement",
@@ -46,6 +46,7 @@ __all__ = [
     "Target",
     "Variation",
     "analyse",
+    "beside",
     "build_panel",
     "compare_pairs",
     "compare_preferences",

@@ -19,7 +19,7 @@ __all__ = ["POWER", "MethodComparison", "compare_pairs", "find_winner", "holm", 
 SIGNIFICANT = 0.05
 """A corrected p-value below it distinguishes two methods."""
 POWER = 0.8
-"""Probability with which an effect must be found to be called findable."""
+"""Probability with which, at least, an effect must be found to be called findable."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class MethodComparison:
     wins: float
     """Seeds with which ``first`` ends above ``second``; equal ends count half."""
     seeds: int
+    """1 where neither of them is trained here."""
     p_value: float
     """Two-sided, by the paired bootstrap, of no difference."""
     p_holm: float
@@ -72,7 +73,7 @@ def compare_pairs(panel: Panel, resampler: Resampler) -> list[MethodComparison]:
     final = scores.reward[:, 1]
     together = resampler.seeds_and_prompts(final, scores.prompts)
     runs = final.mean(axis=-1)
-    seeds = len(panel.seeds)
+    counts = [1 if fixed else len(panel.seeds) for fixed in panel.adapters]
     indices = list(combinations(range(len(panel.methods)), 2))
     differences = [together[a] - together[b] for a, b in indices]
     p_values = [difference.p_value() for difference in differences]
@@ -81,11 +82,11 @@ def compare_pairs(panel: Panel, resampler: Resampler) -> list[MethodComparison]:
             first=panel.methods[a],
             second=panel.methods[b],
             difference=difference.estimate(),
-            wins=_wins(runs[a], runs[b]),
-            seeds=seeds,
+            wins=_wins(runs[a], runs[b]) * max(counts[a], counts[b]) / len(panel.seeds),
+            seeds=max(counts[a], counts[b]),
             p_value=p_value,
             p_holm=p_holm,
-            smallest=smallest_found(difference, seeds, len(indices)),
+            smallest=smallest_found(difference, max(counts[a], counts[b]), len(indices)),
         )
         for (a, b), difference, p_value, p_holm in zip(
             indices, differences, p_values, holm(p_values), strict=True
@@ -117,8 +118,10 @@ def smallest_found(effect: Sampled, seeds: int, comparisons: int = 1) -> float |
     """Return the size of ``effect`` that would have been found with probability ``POWER``.
 
     Found means that its 95 % interval, or with several comparisons the wider one that the strictest of them
-    needs (Bonferroni, the first step of Holm's), does not hold zero. With half width h of that interval,
-    a t of q there and a t of p at the power, both for the spread between seeds, it is h (1 + p / q).
+    needs (Bonferroni, the first step of Holm's), does not hold zero. With half width h of that interval, it
+    is h (1 + z(power) / z(level)). That is exact where prompts spread most, for then h is z(level) standard
+    errors. Where a few seeds do, h is a t of them instead, and the probability is above ``POWER``: the
+    noncentrality at which a t is found so often (Johnson and Welch 1940) is a smaller part of it.
 
     Args:
         effect: a gain or a difference.
@@ -129,7 +132,7 @@ def smallest_found(effect: Sampled, seeds: int, comparisons: int = 1) -> float |
         return None
     level = 1 - (1 - LEVEL) / comparisons
     low, high = effect.bounds(level)
-    at_level, at_power = (float(stats.t.ppf(share, df=seeds - 1)) for share in ((1 + level) / 2, POWER))
+    at_level, at_power = (float(stats.norm.ppf(share)) for share in ((1 + level) / 2, POWER))
     return float(high - low) / 2 * (1 + at_power / at_level)
 
 

@@ -21,23 +21,20 @@ from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
 from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, smallest_found
 from vader_bench.stats.panel import AXES, BaseScores, Measured, Panel
 
-__all__ = ["BASELINES", "Analysis", "ArmSummary", "Band", "Target", "analyse"]
+__all__ = ["Analysis", "ArmSummary", "Band", "Target", "analyse"]
 
-BASELINES = ("ddpo", "diffusion-dpo")
-"""The methods whose best final reward is the threshold that all are measured against."""
+_NOT_TRAINED = Estimate.none("not trained")
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One row of the summary: a method, the base model, or best-of-N of the base model."""
+    """One row of the summary: a method, adapters from a file, the base model, or best-of-N of it."""
 
     name: str
     seeds: int
     """0 where nothing is trained."""
     prompts: int
     statistics: dict[str, Estimate]
-    smallest_gain: float | None = None
-    """The gain that would have been found with probability 0.8; ``None`` with one seed or untrained."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +67,26 @@ class Analysis:
 
     panel: Panel
     arms: list[ArmSummary]
-    """Base, best-of-N, then the methods."""
+    """Base, best-of-N, then the methods and adapters in the experiment's order."""
     bands: dict[str, Band]
+    gold_bands: dict[str, Band]
+    """The same of the reward's truth; empty where it was not measured at every look."""
     pairs: list[MethodComparison]
     winner: str | None
     best_baseline: str | None
     cuts: dict[str, float]
-    """The largest amount that every method has spent, by axis."""
+    """The largest amount that every trained method has spent, by axis."""
     target: Target | None
 
     @property
     def untrained(self) -> list[ArmSummary]:
         """Return the rows of the base model and of best-of-N."""
-        return [arm for arm in self.arms if arm.seeds == 0]
+        return [arm for arm in self.arms if arm.name not in self.panel.methods]
+
+    @property
+    def adapters(self) -> list[ArmSummary]:
+        """Return the rows of adapters that were not trained here."""
+        return [arm for arm in self.arms if arm.name in self.panel.methods and arm.seeds == 0]
 
     def arm(self, name: str) -> ArmSummary | None:
         """Return the row called ``name``, if there is one."""
@@ -112,7 +116,8 @@ class _Analyst:
         self.resampler = resampler
         self.curve = resampler.seeds_and_prompts(panel.curve, panel.prompts)
         self.spent = {axis: self._spent(axis) for axis in AXES}
-        self.cuts = {axis: float(spent.point[:, -1].min()) for axis, spent in self.spent.items()}
+        self.trained = [index for index, fixed in enumerate(panel.adapters) if not fixed]
+        self.cuts = {axis: float(spent.point[self.trained, -1].min()) for axis, spent in self.spent.items()}
         self.ends = {
             name: resampler.seeds_and_prompts(split.reward, split.prompts)
             for name, split in panel.splits.items()
@@ -123,14 +128,17 @@ class _Analyst:
         """Return everything."""
         methods = [self._method(index) for index in range(len(self.panel.methods))]
         pairs = compare_pairs(self.panel, self.resampler)
-        gains = {arm.name: arm.statistics["gain"] for arm in methods}
+        # what adapters have cost is not known: no winner at an equal budget
+        gains = {arm.name: arm.statistics["gain"] for arm in methods if arm.seeds}
+        trained = [pair for pair in pairs if pair.first in gains and pair.second in gains]
         best = self.best_baseline
         return Analysis(
             panel=self.panel,
             arms=[*self._untrained(), *methods],
-            bands={name: self._band(index) for index, name in enumerate(self.panel.methods)},
+            bands=self._bands(self.curve, self.panel.curve),
+            gold_bands=self._gold_bands(),
             pairs=pairs,
-            winner=find_winner(pairs, gains, len(self.panel.seeds)),
+            winner=find_winner(trained, gains, len(self.panel.seeds)),
             best_baseline=None if best is None else self.panel.methods[best],
             cuts=self.cuts,
             target=self.target,
@@ -139,7 +147,7 @@ class _Analyst:
     @cached_property
     def best_baseline(self) -> int | None:
         """Index of the baseline with the highest final reward; chosen once, on the data."""
-        found = [index for index, kind in enumerate(self.panel.kinds) if kind in BASELINES]
+        found = [index for index, counts in enumerate(self.panel.baselines) if counts]
         return max(found, key=lambda index: float(self.curve.point[index, -1]), default=None)
 
     def _spent(self, axis: str) -> Sampled:
@@ -149,28 +157,28 @@ class _Analyst:
 
     def _method(self, index: int) -> ArmSummary:
         held = self.ends[HELDOUT][index]
+        seeds = len(self.panel.seeds) if index in self.trained else 0
         gains = {name: (ends[index, 1] - ends[index, 0]) for name, ends in self.ends.items()}
         statistics = {
             "heldout_reward": held[1].estimate(),
             "gain": gains[HELDOUT].estimate(),
+            "smallest_gain": _findable(gains[HELDOUT], seeds),
             "area": Sampled.of(lambda y: area_under_curve(self.panel.looks, y), self.curve[index]).estimate(),
             **{f"reward_at_equal_{axis}": self._at_cut(index, axis) for axis in AXES if axis != "queries"},
             **self._threshold(index),
             **self._to_target(index),
             **{f"gain_{name}": gain.estimate() for name, gain in gains.items() if name != HELDOUT},
-            "heldout_over_train": _transfer(gains),
+            "heldout_over_train": _transfer(gains) if index in self.trained else _NOT_TRAINED,
             **self._beside("gold", self.final.gold, index),
             **self._beside("prompt_share", self.final.prompt_share, index),
             "diversity": self._diversity(index),
             "margin_over_best_of": self._margin(index),
         }
-        seeds = len(self.panel.seeds)
         return ArmSummary(
             name=self.panel.methods[index],
             seeds=seeds,
             prompts=len(self.final.prompts),
             statistics=statistics,
-            smallest_gain=smallest_found(gains[HELDOUT], seeds),
         )
 
     def _at_cut(self, index: int, axis: str) -> Estimate:
@@ -186,6 +194,8 @@ class _Analyst:
             return dict.fromkeys(["threshold", *keys], Estimate.none("no baseline"))
         level = self.curve[best, -1]
         found = {"threshold": level.estimate()}
+        if index not in self.trained:
+            return found | dict.fromkeys(keys, _NOT_TRAINED)
         if not (level - self.curve[best, 0]).estimate().above_zero:
             return found | dict.fromkeys(keys, Estimate.none("undefined"))
         for axis in AXES:
@@ -202,6 +212,8 @@ class _Analyst:
             return {}
         arm, queries = self.target
         keys = [f"{axis}_to_target" for axis in AXES]
+        if index not in self.trained:
+            return dict.fromkeys(keys, _NOT_TRAINED)
         if arm not in self.panel.methods:
             return dict.fromkeys(keys, Estimate.none("missing"))
         lead, look = self.panel.methods.index(arm), self.panel.looks.tolist().index(queries)
@@ -225,7 +237,7 @@ class _Analyst:
     def _diversity(self, index: int) -> Estimate:
         if self.panel.diversity is None:
             return Estimate.none("not measured")
-        if len(self.panel.seeds) == 1:
+        if len(self.panel.seeds) == 1 or index not in self.trained:
             value = float(self.panel.diversity[index, 0])
             return Estimate(value, np.nan, np.nan)
         return self.resampler.seeds(self.panel.diversity[index]).estimate()
@@ -274,18 +286,39 @@ class _Analyst:
             arms.append(ArmSummary(f"best-of-{count}", 0, prompts, _measured(best)))
         return arms
 
-    def _band(self, index: int) -> Band:
-        curve = self.curve[index]
-        gain = Sampled.of(lambda reward: reward - reward[..., :1], curve)
-        low, high = (curve.point[0] + bound for bound in gain.bounds())
+    def _gold_bands(self) -> dict[str, Band]:
+        gold = self.panel.gold_curve
+        if gold is None:
+            return {}
+        return self._bands(self.resampler.seeds_and_prompts(gold, self.panel.prompts), gold)
+
+    def _bands(self, curves: Sampled, scores: FloatArray) -> dict[str, Band]:
+        """Return the bands of ``curves`` [M, T], made of ``scores`` [M, T, S, P], by method."""
+        return {
+            name: self._band(index, curves, scores[index]) for index, name in enumerate(self.panel.methods)
+        }
+
+    def _band(self, index: int, curves: Sampled, scores: FloatArray) -> Band:
+        curve = curves[index]
+        start = curve if index in self.trained else curves[self.trained[0]]  # the base model's
+        gain = Sampled.of(lambda reward, before: reward - before[..., :1], curve, start)
+        low, high = (start.point[0] + bound for bound in gain.bounds())
         return Band(
             spent={axis: spent.point[index] for axis, spent in self.spent.items()},
             value=curve.point,
             low=low,
             high=high,
-            runs=self.panel.curve[index].mean(axis=-1).T,
+            runs=scores.mean(axis=-1).T,
             runs_spent={axis: self.panel.spent[axis][index].T for axis in AXES},
         )
+
+
+def _findable(gain: Sampled, seeds: int) -> Estimate:
+    """Return the gain that would have been found; see ``smallest_found``."""
+    size = smallest_found(gain, seeds)
+    if size is None:
+        return Estimate.none("one seed") if seeds else _NOT_TRAINED
+    return Estimate(size, np.nan, np.nan)
 
 
 def _measured(found: dict[Measured, Sampled | None]) -> dict[str, Estimate]:

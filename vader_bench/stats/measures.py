@@ -78,7 +78,8 @@ def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
 
     The judges are the reward trained on (by its name) and all that the experiment named.
     """
-    ends = [_looks(record)[:: max(1, len(_looks(record)) - 1)] for record in records]
+    looks = [_looks(record) for record in records]
+    ends = [[look[0], look[-1]] for look in looks]
     first = ends[0][0].scores[0]
     judges: dict[str, _Score] = {records[0].reward: lambda score: score.reward}
     judges |= {name: lambda score, name=name: score.others[name] for name in first.others}  # type: ignore[misc]

@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from vader_bench.config.names import BASE, HELDOUT
+from vader_bench.config.names import ADAPTER, BASE, HELDOUT, UNTRAINED
 from vader_bench.config.schema import EvaluationConfig
 from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record
+from vader_bench.stats.adapters import beside
 from vader_bench.stats.aggregate import FloatArray
 
 __all__ = ["AXES", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "run_curve"]
@@ -66,14 +67,19 @@ class Panel:
     reward: str
     methods: tuple[str, ...]
     """Those with records, in the experiment's order; of an experiment with named arms, the arms."""
-    kinds: tuple[str, ...]
-    """The registered method of each of ``methods``."""
+    baselines: tuple[bool, ...]
+    """Whether each of ``methods`` is a baseline: the best final reward of those is the threshold for all."""
+    adapters: tuple[bool, ...]
+    """Whether each of ``methods`` is adapters that were not trained here: they spend nothing, their curve is
+    flat, and every seed has the same numbers."""
     seeds: tuple[int, ...]
-    """Those that every one of ``methods`` has finished."""
+    """Those that every one of ``methods`` that is trained has finished."""
     prompts: tuple[str, ...]
     """Held-out prompts judged at every look."""
     curve: FloatArray
     """[M, T, S, P]; mean over the videos of a prompt that were judged at every look."""
+    gold_curve: FloatArray | None
+    """The same of the reward's truth; ``None`` where a score is missing."""
     spent: dict[str, FloatArray]
     """[M, T, S] for each of ``AXES``; the queries are the same for all methods and seeds."""
     splits: dict[str, SplitScores]
@@ -89,33 +95,50 @@ class Panel:
         return self.spent["queries"][0, :, 0]
 
 
-def build_panel(records: Sequence[Record], methods: Sequence[str], seeds: Sequence[int]) -> Panel | None:
+def build_panel(
+    records: Sequence[Record],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    baselines: Sequence[str] = (),
+) -> Panel | None:
     """Return the panel of ``records``, all of one reward; ``None`` where no seed is complete.
 
     A seed counts only where every method that has any record has finished it, so that methods stay
-    paired; a method without any record is left out.
+    paired; a method without any record is left out. Adapters that were not trained here have one record
+    for all seeds; see ``beside``. With no ``baselines`` named, records say which they are.
 
     Raises:
         UserError: two records were looked at after different queries, or on other prompts.
     """
-    runs = {(record.label, record.seed): record for record in records}
-    present = [m for m in methods if any((m, seed) in runs for seed in seeds)]
-    complete = [seed for seed in seeds if present and all((m, seed) in runs for m in present)]
+    fixed = {record.label: record for record in records if record.method == ADAPTER}
+    runs = {(record.label, record.seed): record for record in records if record.method not in UNTRAINED}
+    trained = [m for m in methods if any((m, seed) in runs for seed in seeds)]
+    complete = [seed for seed in seeds if trained and all((m, seed) in runs for m in trained)]
     if not complete:
         return None
-    grid = [[runs[method, seed] for seed in complete] for method in present]
+    present = [m for m in methods if m in fixed or m in trained]
+    like = runs[trained[0], complete[0]]
+    grid = [
+        [beside(fixed[method], like) if method in fixed else runs[method, seed] for seed in complete]
+        for method in present
+    ]
     _require_alike([record for row in grid for record in row])
     looks = [[_by_queries(record, HELDOUT) for record in row] for row in grid]
     videos = _shared_videos(list(looks[0][0].values()))
-    base = next((r for r in records if r.method == "base"), None)
+    base, flat = next((r for r in records if r.method == BASE), None), [m in fixed for m in present]
+    curve = _curve(looks, videos, "reward")
+    assert curve is not None  # every video has a reward
+    gold_curve = _curve(looks, videos, "gold")
     return Panel(
         suite=records[0].suite,
         reward=records[0].reward,
         methods=tuple(present),
-        kinds=tuple(row[0].method for row in grid),
+        baselines=tuple(row[0].label in baselines if baselines else row[0].baseline for row in grid),
+        adapters=tuple(method in fixed for method in present),
         seeds=tuple(complete),
         prompts=_prompts(videos),
-        curve=_curve(looks, videos),
+        curve=_flattened(curve, flat),
+        gold_curve=None if gold_curve is None else _flattened(gold_curve, flat),
         spent={axis: _spent(looks, axis) for axis in AXES},
         splits=_splits(grid, videos),
         diversity=_diversity(looks),
@@ -127,15 +150,15 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
     """Return a run's held-out looks in order of queries, each with its mean reward.
 
     The mean is over the videos that were judged at every look, every prompt with the same weight, so that
-    no step in the curve comes from a change of videos. Of the base model, which has more samples for
-    best-of-N, those videos count that a method is looked at with on its way.
+    no step in the curve comes from a change of videos. Of what is not trained, which is looked at once, those
+    videos count that a method is looked at with on its way.
 
     Raises:
         UserError: the run has no held-out look, or two after the same queries.
     """
     looks = list(_by_queries(record, HELDOUT).values())
     videos = _shared_videos(looks)
-    if record.method == BASE:
+    if record.method in UNTRAINED:
         asked = EvaluationConfig.model_validate(record.config["evaluation"])
         along = _prompts(videos)[: asked.prompts]
         videos = [video for video in videos if video[0] in along and video[1] < asked.curve_samples]
@@ -217,10 +240,21 @@ def _videos(record: Record) -> dict[tuple[str, int], list[Video]]:
     return {(e.split, e.queries): [(s.prompt, s.sample) for s in e.scores] for e in record.evaluations}
 
 
-def _curve(looks: list[list[dict[int, Evaluation]]], videos: Sequence[Video]) -> FloatArray:
-    """Return [M, T, S, P]."""
-    values = [[[_means(e, videos) for e in run.values()] for run in row] for row in looks]
+def _curve(
+    looks: list[list[dict[int, Evaluation]]], videos: Sequence[Video], which: Measured
+) -> FloatArray | None:
+    """Return [M, T, S, P]; ``None`` where a score is missing."""
+    values = [[[_means(e, videos, which) for e in run.values()] for run in row] for row in looks]
+    if any(means is None for row in values for run in row for means in run):
+        return None
     return np.asarray(values, dtype=np.float64).swapaxes(1, 2)
+
+
+def _flattened(curve: FloatArray, adapters: Sequence[bool]) -> FloatArray:
+    """Return ``curve`` [M, T, S, P], with adapters that were not trained here at their level throughout."""
+    rows = np.asarray(adapters)
+    curve[rows, 0] = curve[rows, -1]
+    return curve
 
 
 def _spent(looks: list[list[dict[int, Evaluation]]], axis: str) -> FloatArray:

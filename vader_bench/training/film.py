@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from vader_bench import files
 from vader_bench.config.names import BASE
 from vader_bench.config.schema import SuiteConfig
-from vader_bench.diffusion.lora import Lora
-from vader_bench.errors import ExitCode, UserError
-from vader_bench.evaluation.generator import VideoGenerator
-from vader_bench.evaluation.video import encode_mp4
-from vader_bench.records.folder import ADAPTER_NAME, read_record
+from vader_bench.records.folder import ADAPTER_NAME
 from vader_bench.records.record import Record
-from vader_bench.training.load import load_backbone
-from vader_bench.training.session import settle_torch
+from vader_bench.training.model import load_run_model, read_run, run_suite
+from vader_bench.videos import encode_mp4
 from vader_bench.weights.resolve import digest
 
 __all__ = ["film"]
@@ -48,13 +43,13 @@ def film(
         samples: videos of each prompt.
         out: the folder; all its ``.mp4`` files are the run's.
         device: where the model computes.
-        report: told how many videos are ready, whenever some are.
+        report: called with how many videos are ready, whenever some are.
 
     Raises:
         UserError: the run is not finished, its adapters are not there, or its weights are others by now.
     """
-    record = read_record(run / "record.json")
-    suite = SuiteConfig.model_validate(record.config["suite"])
+    record = read_run(run)
+    suite = run_suite(record)
     _begin(out, _made_from(run, record, suite, prompts, samples))
     size = suite.evaluation_batch  # as at the looks, to the last bit; whole batches are kept
     batches = [
@@ -66,16 +61,11 @@ def film(
     report(sum(map(len, batches)) - sum(map(len, missing)))
     if not missing:
         return
-    settle_torch(device)
-    backbone = load_backbone(suite, device)
-    base = record.method == BASE
-    lora = None if base else Lora.from_file(backbone.denoiser, run / ADAPTER_NAME)
-    generator = VideoGenerator(backbone, suite.sampler, device, report, size)
-    with nullcontext() if lora is None else lora.merged():
-        for batch in missing:
-            for videos, _ in generator.batches([(prompts[index], sample) for index, sample in batch]):
-                for place, video in zip(batch, videos, strict=True):
-                    files.write_bytes(_path(out, *place), encode_mp4(video, crf=CRF))
+    model = load_run_model(run, device)
+    asked = [(prompts[index], sample) for batch in missing for index, sample in batch]
+    for batch, videos in zip(missing, model.batches(asked, sampled=report), strict=True):
+        for place, video in zip(batch, videos, strict=True):
+            files.write_bytes(_path(out, *place), encode_mp4(video, crf=CRF))
 
 
 def _path(out: Path, index: int, sample: int) -> Path:
@@ -96,18 +86,7 @@ def _made_from(
     run: Path, record: Record, suite: SuiteConfig, prompts: Sequence[str], samples: int
 ) -> dict[str, Any]:
     """Return what decides what the videos show, code apart."""
-    for name in suite.weights():
-        if digest(name) != record.digests.get(f"weights/{name}"):
-            remedy = "restore the weights that the run was made with, or run it again"
-            raise UserError(str(run), f"was made with other weights {name!r} than are here", remedy)
     adapter = run / ADAPTER_NAME
-    if record.method != BASE and not adapter.is_file():
-        raise UserError(
-            str(adapter),
-            "is not there, so that no videos of this run can be made",
-            "run its experiment again, or choose a run that has kept its adapters",
-            exit_code=ExitCode.MISSING,
-        )
     return {
         "version": 1,
         "weights": {name: digest(name) for name in suite.weights()},

@@ -7,10 +7,12 @@ from typing import Any
 
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
+from vader_bench.config.settings import AdapterSettings
+from vader_bench.errors import UserError
+from vader_bench.methods.code import training_plugins
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records import provenance
 from vader_bench.records.trained import Provenance
-from vader_bench.rewards import REWARDS
 from vader_bench.weights.resolve import digest
 
 __all__ = ["input_digests", "make_origin", "training_depends_on", "training_key"]
@@ -38,11 +40,11 @@ def training_depends_on(config: RunConfig, device: str) -> dict[str, Any]:
         "sampler": said["sampler"],
         "decode_frames": suite.decode_frames,
         "reward": said["rewards"][config.reward],
-        "plugin": provenance.plugin_code(REWARDS.get(suite.rewards[config.reward].family)),
+        "plugins": training_plugins(config),
         "weights": {suite.written(name): digest(name) for name in inputs},
         "prompts": load_prompts(config.prompts).digests()["train"],
-        "method": config.method,
-        "settings": config.settings.model_dump(mode="json"),
+        "method": config.written_method,
+        "settings": config.model_dump(mode="json", include={"settings"})["settings"],
         "seed": config.seed,
         "reward_queries": config.reward_queries,
         "cut_at": _cuts(config),
@@ -65,8 +67,15 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
         device: where the models compute.
         digests: of weights and prompts; see ``input_digests``.
         command: what was called.
+
+    Raises:
+        UserError: code of others is not what it was when the command was given.
     """
     depends_on = training_depends_on(config, device)
+    for name, now in depends_on["plugins"].items():
+        if config.code.get(name, now) != now:
+            wrong = f"has other code of its {name} than when the command was given"
+            raise UserError(config.name, wrong, "give the command again")
     return Provenance(
         key=training_key(depends_on),
         depends_on=depends_on,
@@ -74,16 +83,18 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
         digests={**digests, "code": provenance.training_code()},
         packages=provenance.package_versions(),
         machine=provenance.machine(device),
-        git=provenance.git_state(),
+        git=provenance.training_git(),
     )
 
 
 def input_digests(config: RunConfig) -> dict[str, str]:
-    """Return the SHA-256 of all that a run reads, by name: ``weights/<name>`` and ``prompts/<split>``."""
+    """Return the SHA-256 of all that a run reads: ``weights/<name>``, ``prompts/<split>``, ``adapter``."""
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
     suite = config.suite
     names = suite.weights(config.reward, *judges)
     digests = {f"weights/{suite.written(name)}": digest(name) for name in names}
+    if isinstance(config.settings, AdapterSettings):
+        digests["adapter"] = config.settings.sha256
     prompts = load_prompts(config.prompts).digests()
     return digests | {f"prompts/{split}": value for split, value in prompts.items()}
 

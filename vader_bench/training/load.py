@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vader_bench.backbones import BACKBONES, Backbone
-from vader_bench.backbones.memory import with_memory_switches
+from vader_bench.backbones import Backbone
+from vader_bench.backbones.memory import DTYPES, with_memory_switches
+from vader_bench.backbones.reading import load_family
 from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.training.identity import input_digests
 from vader_bench.weights.resolve import resolve
 
-__all__ = ["Components", "load_backbone", "load_components"]
+__all__ = ["Components", "load_backbone", "load_components", "load_reward"]
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ def load_components(config: RunConfig, device: str) -> Components:
     gold = suite.gold_for(config.reward)
     return Components(
         backbone=load_backbone(suite, device),
-        reward=_load_reward(suite.rewards[config.reward], device),
-        gold=None if gold is None else _load_reward(gold, device),
-        prompt_share=None if suite.prompt_share is None else _load_reward(suite.prompt_share, device),
-        judges={name: _load_reward(suite.rewards[name], device) for name in judges},
+        reward=load_reward(suite.rewards[config.reward], device),
+        gold=None if gold is None else load_reward(gold, device),
+        prompt_share=None if suite.prompt_share is None else load_reward(suite.prompt_share, device),
+        judges={name: load_reward(suite.rewards[name], device) for name in judges},
         prompts=prompts,
         digests=input_digests(config),
     )
@@ -61,11 +62,17 @@ def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
         UserError: weights are missing or faulty, or settings do not fit the family.
     """
     name, settings = suite.backbone_weights()
-    backbone = BACKBONES.get(suite.backbone.family).load(resolve(name), **settings)
+    dtype = DTYPES[suite.memory.frozen_weights]
+    backbone = load_family(suite.backbone.family, resolve(name), settings, dtype)
     return with_memory_switches(backbone, suite.memory).to(device)
 
 
-def _load_reward(component: ComponentConfig, device: str) -> Reward:
+def load_reward(component: ComponentConfig, device: str) -> Reward:
+    """Return the reward that ``component`` of a suite describes, frozen, on ``device``.
+
+    Raises:
+        UserError: weights are missing or faulty, or settings do not fit the family.
+    """
     reward = make_reward(component.family, component.settings)
     for module in reward.modules():
         module.to(device)

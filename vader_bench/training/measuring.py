@@ -12,7 +12,7 @@ from torch import nn
 
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.budget.memory import LiveBytes
-from vader_bench.config.names import BASE, HELDOUT
+from vader_bench.config.names import HELDOUT, UNTRAINED
 from vader_bench.config.schema import RunConfig, config_digest
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
@@ -26,6 +26,7 @@ from vader_bench.evaluation.looks import (
     video_count,
 )
 from vader_bench.evaluation.measurements import Adapters, Measurer
+from vader_bench.methods import METHODS
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import SAMPLE_PROMPTS, Evaluation, Extension, FrontierPoint, Record
@@ -47,7 +48,7 @@ class Measuring:
         run: its folder, open.
         components: what it works with; adapters are put into their backbone.
         device: where the models compute.
-        report: told how far the run is.
+        report: called with how far the run is.
     """
 
     def __init__(
@@ -117,10 +118,10 @@ class Measuring:
         """Measure what is asked for of the trained run and not there yet, write its record, and return it.
 
         Raises:
-            UserError: a score is not finite, or weights are others than those it was trained with.
+            UserError: a score is not finite, or weights or prompts are not those it was trained with.
         """
         origin, training = self._run.load_origin(), self._run.load_training()
-        self._require_same_weights(origin)
+        self._require_same_inputs(origin)
         self._run.cut_to_training(training)
         self.tally.trained(self._config.reward_queries)
         with _Loaded(self._components.backbone.denoiser, self._run, self._config.reward_queries) as loaded:
@@ -153,8 +154,9 @@ class Measuring:
         return Record(
             experiment=config.experiment,
             suite=config.suite.suite,
-            method=config.method,
+            method=config.written_method,
             arm=config.arm,
+            baseline=config.method not in UNTRAINED and METHODS.get(config.method).baseline,
             reward=config.reward,
             seed=config.seed,
             config=config.model_dump(mode="json"),
@@ -194,7 +196,7 @@ class Measuring:
     def _peak_bytes(self) -> int | None:
         """Return the memory of a first step of the method, taken once more and thrown away."""
         config = self._config
-        if config.method == BASE:
+        if config.method in UNTRAINED:
             return None
 
         def make() -> int:
@@ -209,7 +211,8 @@ class Measuring:
 
         asked = {
             "measures": "peak memory",
-            "method": config.method,
+            "method": config.written_method,
+            "code": config.code.get("method", ""),
             "settings": config.settings.model_dump(mode="json"),
             "reward": config.suite.model_dump(mode="json")["rewards"][config.reward],
             "decode_frames": config.suite.decode_frames,
@@ -219,12 +222,17 @@ class Measuring:
         trained = Adapters("untrained", lambda: None)
         return self._measurer.kept(trained, asked, _BYTES, make)
 
-    def _require_same_weights(self, origin: Provenance) -> None:
+    def _require_same_inputs(self, origin: Provenance) -> None:
         for name, trained_with in origin.depends_on["weights"].items():
             if self._components.digests[f"weights/{name}"] != trained_with:
                 wrong = f"was trained with other weights {name!r} than are here"
                 remedy = "restore the weights, or delete the run's folder to run it again"
                 raise UserError(str(self._run.path), wrong, remedy)
+        prompts = self._components.digests["prompts/train"]
+        if self._config.method not in UNTRAINED and prompts != origin.depends_on["prompts"]:
+            wrong = "was trained on other prompts than are here"
+            remedy = "restore the prompts, or delete the run's folder to run it again"
+            raise UserError(str(self._run.path), wrong, remedy)
 
     def _videos(self) -> int:
         """Return the number of videos that training and measurements take."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -15,21 +14,26 @@ import torch
 
 from vader_bench import files
 from vader_bench.budget.ledger import Budget, Ledger, Meter
-from vader_bench.config.names import BASE
+from vader_bench.config.names import ADAPTER, UNTRAINED
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.measurements import Adapters
 from vader_bench.prompts.sets import prompt_stream
+from vader_bench.records import provenance
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import Record
 from vader_bench.records.trained import AdapterPoint, Training
+from vader_bench.training.adopt import adopt
 from vader_bench.training.identity import make_origin
 from vader_bench.training.load import Components, load_components
 from vader_bench.training.measuring import Measuring
 from vader_bench.training.progress import Progress
+from vader_bench.training.settle import settle_torch
 from vader_bench.training.workbench import make_method
 
-__all__ = ["execute", "settle_torch"]
+__all__ = ["execute"]
+
+provenance.remember_training_code()  # now: what is imported is what the files hold
 
 CHECKPOINT_SECONDS = 15.0
 """Steps lose at most about so much work to a kill; a look is always followed by a checkpoint."""
@@ -52,7 +56,7 @@ def execute(
         config: the resolved run.
         folder: the run's folder; see ``RunFolder``.
         device: where the models compute: ``"cpu"``, ``"cuda:0"``.
-        report: told how far the run is.
+        report: called with how far the run is.
         command: what was called, for the record.
 
     Raises:
@@ -71,26 +75,15 @@ def execute(
         return measuring.finish()
 
 
-def settle_torch(device: str) -> None:
-    """Make torch give the same numbers every time; on the CPU a run has one thread, to share it fairly."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU is first used
-    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
-    # it shows reads before writes, takes a tenth of a step and changes no number
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # made at import
-    torch.backends.cudnn.allow_tf32 = False
-    if device == "cpu":
-        torch.set_num_threads(1)
-    else:
-        torch.cuda.set_device(device)  # what asks for no device in particular takes this one
-
-
 def _train(
     config: RunConfig, run: RunFolder, components: Components, device: str, measuring: Measuring, key: str
 ) -> Training:
     """Spend the budget of a run, keep its adapters at every look, and return what the training leaves."""
-    if config.method == BASE:
-        untrained = AdapterPoint(ledger=Ledger().as_dict(), adapter=None)
-        return Training(key=key, points=[untrained], metrics_bytes=0)
+    if config.method in UNTRAINED:
+        adopted = adopt(config, run, components) if config.method == ADAPTER else None
+        point = AdapterPoint(ledger=Ledger().as_dict(), adapter=None if adopted is None else adopted.sha256)
+        notes = [] if adopted is None else [adopted.note]
+        return Training(key=key, points=[point], metrics_bytes=0, notes=notes)
     loop = _Loop(config, run, components, device, measuring)
     loop.resume()
     loop.work()

@@ -1,4 +1,4 @@
-"""Weights of the Hugging Face hub, from the local cache alone: found there, or told how to get them."""
+"""Weights of the Hugging Face hub, from the local cache alone; errors say how to get what is not there."""
 
 from __future__ import annotations
 

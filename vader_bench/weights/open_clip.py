@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vader_bench.errors import UserError
-from vader_bench.weights.pretrained import quiet_transformers
+from vader_bench.weights.networks import make_network
 from vader_bench.weights.tensors import read_tensors, weight_faults
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def load_open_clip(path: Path, architecture: Architecture | None = None) -> CLIP
     state = read_tensors(path, remedy)
     architecture = architecture or VIT_H_14
     _check(str(path), state, architecture, remedy)
-    return _build(convert(state, architecture), architecture)
+    return _build(convert(state, architecture), architecture, str(path))
 
 
 def convert(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
@@ -137,14 +137,10 @@ def _towers(architecture: Architecture) -> list[tuple[str, str, Tower]]:
     ]
 
 
-def _build(converted: Mapping[str, Tensor], architecture: Architecture) -> CLIPModel:
+def _build(converted: dict[str, Tensor], architecture: Architecture, source: str) -> CLIPModel:
     from transformers import CLIPModel
 
-    with quiet_transformers():
-        model: CLIPModel = CLIPModel.from_pretrained(
-            None, config=_config(architecture), state_dict=dict(converted), dtype=torch.float32
-        )
-    model.requires_grad_(False)  # from_pretrained has set eval mode
+    model: CLIPModel = make_network(lambda: CLIPModel(_config(architecture)), converted, source)
     return model
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from time import time_ns
+from typing import NamedTuple
 
 from vader_bench.config.paths import expanded, is_file, is_folder
 from vader_bench.errors import UserError
 from vader_bench.files import canonical_json, read_json, sha256_file, sha256_text, write_json
 from vader_bench.weights.hub import HUB_PREFIX, find_cached, parse_hub_name
 
-__all__ = ["DIGESTS", "PACKAGED", "digest", "is_packaged", "resolve", "size", "unchanged", "write_digests"]
+__all__ = [
+    "DIGESTS",
+    "PACKAGED",
+    "digest",
+    "digest_of",
+    "is_packaged",
+    "resolve",
+    "size",
+    "unchanged",
+    "write_digests",
+]
 
 PACKAGED = Path(__file__).parents[1] / "pocket" / "weights"
 """Where the weights that come with the package lie."""
@@ -19,6 +33,27 @@ DIGESTS = "digests.json"
 
 _PREFIX = "pocket/"
 _REMEDY = "train the weights again with `nox -s pretrain-pocket` or clone the repository again"
+
+
+_QUIET = 2_000_000_000
+"""Nanoseconds that a file must have been left alone before it is hashed for the digest to be kept: a tick of
+the coarsest clock of a file system (FAT). A second change within one tick leaves no trace in the times."""
+
+
+class _Stamp(NamedTuple):
+    """What tells one content of a file from another without reading it."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    """Nanoseconds; whoever copies a file may set it."""
+    changed: int
+    """Nanoseconds; nobody can set it."""
+
+
+_KNOWN: dict[Path, tuple[_Stamp, str]] = {}
+"""Digests of files that this process has read, which may have tens of gigabytes and belong to many runs."""
 
 
 def resolve(name: str) -> Path:
@@ -66,13 +101,20 @@ def digest(name: str) -> str:
     return _combined(_hashed(path))
 
 
+def digest_of(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of a file, or one for several, whose names count too."""
+    if len(paths) == 1:
+        return _sha256(paths[0])
+    return _combined({path.name: _sha256(path) for path in paths})
+
+
 def is_packaged(name: str) -> bool:
     """Return whether ``name`` is that of weights that come with the package."""
     return name.startswith(_PREFIX)
 
 
 def size(name: str) -> int:
-    """Return how many bytes the files of ``name`` have; they are counted and not read.
+    """Return how many bytes the files of ``name`` have, those behind links too; they are not read.
 
     Raises:
         UserError: there is no such part, path or repository here.
@@ -80,7 +122,7 @@ def size(name: str) -> int:
     path = PACKAGED / name.removeprefix(_PREFIX) if is_packaged(name) else resolve(name)
     if not path.exists():
         raise UserError(f"weights {name!r}", "are not packaged", _REMEDY)
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    files = [path] if path.is_file() else _files(path)
     return sum(file.stat().st_size for file in files)
 
 
@@ -144,13 +186,48 @@ def _parts(listed: dict[str, str]) -> list[str]:
 def _hashed(path: Path) -> dict[str, str]:
     """Return the SHA-256 of the file ``path``, or of every file below the folder, by path inside it."""
     if path.is_file():
-        return {path.name: sha256_file(path)}
-    inside = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
+        return {path.name: _sha256(path)}
+    inside = {file.relative_to(path): file for file in _files(path)}
     return {
-        name.as_posix(): sha256_file(file)
+        name.as_posix(): _sha256(file)
         for name, file in inside.items()
         if not any(part.startswith(".") for part in name.parts)
     }
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below ``folder`` by their paths inside it, those of linked folders too.
+
+    A loader opens what lies behind a link like anything else. A link to a folder that the path has passed
+    already would lead round for ever, and shows no file that is not found without it.
+    """
+    passed = {str(folder): {os.path.realpath(folder)}}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        above = passed.pop(place)
+        real = {name: os.path.realpath(Path(place, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in above]
+        passed |= {os.path.join(place, name): above | {real[name]} for name in folders}  # noqa: PTH118 -- as walk
+        yield from (file for name in names if (file := Path(place, name)).is_file())
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of the file ``path``, which is read again only where it may have changed."""
+    begun, path = time_ns(), path.absolute()
+    stamp = _stamp(path)
+    if path in _KNOWN and _KNOWN[path][0] == stamp:
+        return _KNOWN[path][1]
+    found = sha256_file(path)
+    if stamp is not None and stamp == _stamp(path) and begun - max(stamp.modified, stamp.changed) > _QUIET:
+        _KNOWN[path] = (stamp, found)
+    return found
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # reading it will say why
+    return _Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _combined(digests: dict[str, str]) -> str:

@@ -12,8 +12,9 @@ from vader_bench.errors import UserError
 from vader_bench.files import read_json
 from vader_bench.weights.hub import HUB_PREFIX, parse_hub_name
 from vader_bench.weights.resolve import resolve
+from vader_bench.weights.tensors import WHOLE_FOLDER
 
-__all__ = ["Sizes", "known_names", "local_folder", "read_sizes", "sizes_in"]
+__all__ = ["Sizes", "known_names", "local_folder", "read_labels", "read_sizes", "read_table", "sizes_in"]
 
 Sizes = dict[str, dict[str, Any]]
 """What the configuration of each part says."""
@@ -70,11 +71,32 @@ def sizes_in(folder: Path, files: Mapping[str, str], optional: Sequence[str] = (
         path = folder / name
         if part in optional and not path.is_file():
             continue
-        found = read_json(path)
-        if not isinstance(found, dict):
-            raise UserError(str(path), "is not a table", "give a whole folder written by save_pretrained")
-        sizes[part] = found
+        sizes[part] = read_table(path)
     return sizes
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the table in the JSON file ``path``.
+
+    Raises:
+        UserError: it is missing or holds something else.
+    """
+    table = read_json(path)
+    if not isinstance(table, dict):
+        raise UserError(str(path), "is not a table", WHOLE_FOLDER)
+    return table
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Return the names of classes, by number, in the configuration of a classifier; none where it has none.
+
+    Raises:
+        UserError: the file is missing or holds something else.
+    """
+    labels = read_table(path).get("id2label") or {}
+    if not isinstance(labels, dict) or not all(isinstance(label, str) for label in labels.values()):
+        raise UserError(str(path), "has no table of names as id2label", WHOLE_FOLDER)
+    return labels
 
 
 def known_names() -> list[str]:

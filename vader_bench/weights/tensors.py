@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from torch import Tensor
 
 from vader_bench.errors import UserError, shown
 
-__all__ = ["UNREADABLE", "read_tensors", "weight_faults"]
+__all__ = ["UNREADABLE", "WHOLE_FOLDER", "read_tensors", "told_as_damaged", "weight_faults"]
+
+WHOLE_FOLDER = "give a whole folder written by save_pretrained"
+"""What to do where a part of a model's folder is missing or damaged."""
 
 UNREADABLE = (
     ArithmeticError,
@@ -28,6 +32,7 @@ UNREADABLE = (
     OSError,
     RuntimeError,
     TypeError,
+    UnboundLocalError,  # diffusers, where a size is of another form
     ValueError,
     SafetensorError,
     pickle.UnpicklingError,
@@ -38,6 +43,24 @@ _WRONG = "cannot be read as weights"
 
 _WRAPPERS = ("state_dict", "module")
 """Keys under which Lightning and DeepSpeed put the tensors of a pickle."""
+
+
+@contextmanager
+def told_as_damaged(source: str) -> Iterator[None]:
+    """Turn what libraries raise inside, on a configuration that is damaged, into a line about ``source``.
+
+    Raises:
+        UserError: they raise something.
+    """
+    try:
+        yield
+    except (ImportError, torch.OutOfMemoryError):  # not for what is in the folder
+        raise
+    except UNREADABLE as error:
+        first = next(iter(str(error).strip().splitlines()), "")
+        reason = f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+        remedy = f"{WHOLE_FOLDER}, or copy the released one again"
+        raise UserError(source, f"cannot be read as a model ({reason})", remedy) from error
 
 
 def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
@@ -111,7 +134,7 @@ def weight_faults(
 ) -> list[str]:
     """Return what is wrong with ``stored`` as weights of the shapes ``wanted``, in words, by name.
 
-    Of more than a dozen faults the first are told, and how many there are beside them.
+    Of more than a dozen faults the first are reported, and how many there are beside them.
 
     Args:
         wanted: shapes by name.

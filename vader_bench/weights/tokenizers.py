@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vader_bench.errors import UserError, shown
 from vader_bench.files import read_json, read_text
-from vader_bench.weights.pretrained import quiet_transformers
 from vader_bench.weights.tensors import UNREADABLE
 
-__all__ = ["read_tokenizer", "refuse_long"]
+__all__ = ["clip_counter", "quiet_transformers", "read_tokenizer", "refuse_long"]
 
 _TABLES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -50,6 +52,29 @@ def read_tokenizer(folder: Path, kind: Any = None) -> Any:
         raise UserError(str(folder), wrong, _REMEDY) from error
 
 
+def clip_counter(folder: Path) -> Callable[[str], int | None]:
+    """Return what counts the tokens of a prompt as CLIP's tokenizer in ``folder`` does, start and end too.
+
+    It tells nothing (``None``) of a prompt of more than letters of the English alphabet and spaces, for which
+    the tokenizer has rules of its own. It is there because transformers takes seconds to import.
+
+    Args:
+        folder: with ``vocab.json`` and ``merges.txt``, whole.
+    """
+    from tokenizers.models import BPE
+
+    lines = read_text(folder / "merges.txt").splitlines()
+    merges = [tuple(line.split()) for line in lines if line.strip() and not line.startswith("#version")]
+    pieces = BPE(vocab=read_json(folder / "vocab.json"), merges=merges, end_of_word_suffix="</w>")
+
+    def count(prompt: str) -> int | None:
+        if not re.fullmatch("[A-Za-z ]*", prompt):
+            return None
+        return 2 + sum(len(pieces.tokenize(word)) for word in prompt.lower().split())
+
+    return count
+
+
 def refuse_long(
     prompts: Sequence[str], rows: Sequence[Sequence[int]], limit: int, what: str = "tokens, the text encoder"
 ) -> None:
@@ -82,3 +107,19 @@ def _require_merges(folder: Path) -> None:
     if lacking:
         wrong = f"has no merge that makes {lacking[0]!r} and {len(lacking) - 1} other pieces of vocab.json"
         raise UserError(str(folder / "merges.txt"), wrong, _REMEDY)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from writing notes and progress bars between a run's own lines."""
+    from transformers.utils import logging as notes
+
+    verbosity, bars = notes.get_verbosity(), notes.is_progress_bar_enabled()
+    notes.set_verbosity(logging.ERROR)
+    notes.disable_progress_bar()
+    try:
+        yield
+    finally:
+        notes.set_verbosity(verbosity)
+        if bars:
+            notes.enable_progress_bar()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,31 @@ def test_faulty_weights_are_all_told_by_name(copy: Path) -> None:
     assert error.value.wrong == (
         "lacks conv_in.bias; has an unknown more; has conv_out.bias of shape [3], not [4]"
     )
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 7, 999, 1000, 1001])
+def test_what_checks_ask_is_what_the_model_has(steps: int, packaged: Backbone) -> None:
+    outline = BACKBONES.get("modelscope").outline("pocket/text-to-video", frames=8)
+    assert outline.frames == packaged.frames == 8
+
+    def told(timesteps: Callable[[int], object]) -> str:
+        try:
+            return str([int(step) for step in timesteps(steps)])  # type: ignore[attr-defined]
+        except UserError as error:
+            return str(error)
+
+    assert told(outline.timesteps) == told(packaged.schedule.timesteps)
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Backbone:
+    return BACKBONES.get("modelscope").skeleton("pocket/text-to-video", frames=8)
+
+
+def test_packaged_weights_refuse_the_prompts_that_the_model_refuses() -> None:
+    read = BACKBONES.get("modelscope").reader("pocket/text-to-video")
+    assert read is not None
+    read("a red dog is running on the grass")
+    for prompt in ("a dog " * 12, "1, 2, 3, 4, " * 6):
+        with pytest.raises(UserError, match="tokens, the text encoder reads 24"):
+            read(prompt)

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.benches import MakeBench, RedReward
+from vader_bench.backbones import Backbone
 from vader_bench.budget import ledger, metering
 from vader_bench.budget.ledger import Budget, BudgetExceededError, Meter
 from vader_bench.budget.metering import PLAIN_ATTENTION, FlopTable
-from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
-from vader_bench.rewards.base import Judgement
+from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream
 
 
@@ -76,7 +76,7 @@ def test_a_backward_is_charged_when_it_happens(make_bench: MakeBench) -> None:
 def test_flops_are_those_of_the_counter_of_pytorch(make_bench: MakeBench) -> None:
     stand = make_bench(Linear(), count_flops=True)
     backbone, reward = stand.bench.backbone, stand.bench.reward
-    Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+    backbone.add_adapters(2, torch_stream(0, "lora"))
     encoded = backbone.encode(PROMPTS)
 
     def work() -> None:
@@ -96,7 +96,7 @@ def test_flops_are_those_of_the_counter_of_pytorch(make_bench: MakeBench) -> Non
 def test_a_denoiser_without_its_adapters_is_counted_as_what_it_is(make_bench: MakeBench) -> None:
     stand = make_bench(count_flops=True)
     backbone, spent = stand.bench.backbone, stand.meter.ledger
-    lora = Lora(backbone.denoiser, backbone.lora_targets, 2, torch_stream(0, "lora"))
+    lora = backbone.add_adapters(2, torch_stream(0, "lora"))
     encoded = backbone.encode(PROMPTS)
     with torch.no_grad():
         backbone.denoise(LATENTS, TIMES, encoded)
@@ -126,6 +126,17 @@ def test_counting_is_neither_charged_nor_timed(
     assert stand.meter.ledger.device_seconds == 2.0
 
 
+def test_no_network_is_handed_out(make_bench: MakeBench) -> None:
+    """A method could call one without being charged."""
+    bench = make_bench().bench
+    for part in (bench, bench.backbone, bench.reward):
+        public = {name: getattr(part, name) for name in dir(part) if not name.startswith("_")}
+        networks = [
+            name for name, value in public.items() if isinstance(value, nn.Module | Backbone | Reward)
+        ]
+        assert networks == []
+
+
 class Remembering(Linear):
     """A reward that notices every call."""
 
@@ -147,6 +158,29 @@ def test_a_reward_is_called_by_nobody_but_the_method(make_bench: MakeBench) -> N
     assert reward.calls == [(3, PROMPTS)] * 2
     product = 2 * 3 * 4 * (3 * 8 * 8) * 2  # multiplications and additions of 12 rows of 192 by two columns
     assert stand.meter.ledger.flops == 2 * product
+
+
+class Outside(RedReward):
+    """A black box: what it does is none of PyTorch's business."""
+
+    def __init__(self) -> None:
+        super().__init__(differentiable=False)
+        self.calls: list[int] = []
+
+    def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
+        self.calls.append(len(video))
+        pixels = video.detach().numpy()
+        score = torch.tensor([(clip @ clip.swapaxes(-1, -2)).mean() for clip in pixels])
+        return Judgement(score, score)
+
+
+def test_a_black_box_is_called_once_and_costs_no_flops(make_bench: MakeBench) -> None:
+    reward = Outside()
+    stand = make_bench(reward, count_flops=True)
+    for _ in range(2):
+        stand.bench.reward.judge(torch.ones(3, 4, 3, 8, 8), PROMPTS)
+    assert reward.calls == [3, 3]
+    assert (stand.meter.ledger.reward_queries, stand.meter.ledger.flops) == (6, 0)
 
 
 def test_a_counted_judgement_has_the_gradient_of_any_other(make_bench: MakeBench) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.commands import Command
 from tests.support.configs import run_config
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {
@@ -68,6 +66,11 @@ def experiment(tmp_path: Path, tiny_pipeline: Path) -> Path:
 
 def call(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Call the command line in a process of its own, in the folder ``cwd``."""
+    return Command([*map(str, arguments)], cwd, ENVIRONMENT).done()
+
+
+def call_in_an_interpreter(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Call it in a new interpreter, as users do."""
     command = [*COMMAND, *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
@@ -78,6 +81,6 @@ def call(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path) -> tuple[Path, str]:
     """The folder in which the experiment was run through the command line, and what that printed."""
     folder = tmp_path_factory.mktemp("finished")
-    done = call("run", write_project(folder, tiny_pipeline), cwd=folder)
+    done = call_in_an_interpreter("run", write_project(folder, tiny_pipeline), cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout + done.stderr

@@ -10,13 +10,8 @@ import pytest
 from rich.console import Console
 
 from tests.unit.cli.conftest import ENVIRONMENT
-from vader_bench.backbones import BACKBONES
 from vader_bench.cli import list as list_verb
 from vader_bench.cli import main
-from vader_bench.cli.list import registered_names
-from vader_bench.methods import METHODS
-from vader_bench.registry import REWARD_PLUGINS, Registry
-from vader_bench.rewards import REWARDS
 
 
 @pytest.fixture
@@ -31,18 +26,21 @@ def lines(
     return {f"{kind}: {name}": state for kind, name, state in cells}
 
 
-@pytest.mark.parametrize(
-    ("table", "registry"), [("METHODS", METHODS), ("BACKBONES", BACKBONES), ("REWARDS", REWARDS)]
-)
-def test_names_read_from_the_source_are_those_registered(table: str, registry: Registry[object]) -> None:
-    assert registered_names(table) == registry.names()
-
-
 def test_all_kinds_are_listed_with_their_state(lines: dict[str, str]) -> None:
     assert lines["method: vader"] == lines["reward: hps"] == lines["backbone: modelscope"] == "ready"
     assert lines["suite: pocket"].startswith("ready; rewards action, aesthetic")
-    assert lines["weight of pocket: pocket/clip"].startswith("present, 1.05 MB")
+    assert lines["weight of pocket: pocket/aesthetic"].startswith("present, 1.05 MB")
     assert lines["prompt set: activities"] == "heldout 135, train 50"
+
+
+def test_experiments_that_come_with_the_package_are_listed_with_their_question(lines: dict[str, str]) -> None:
+    files = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
+    listed = {name.removeprefix("experiment: ") for name in lines if name.startswith("experiment: ")}
+    tunings = {path.stem for path in files if path.stem.startswith("tune")}
+    assert listed == {path.stem for path in files} - tunings
+    assert {f"tuning: {name}" for name in tunings} <= set(lines)
+    told = lines["experiment: sanity"]
+    assert told.startswith("suite pocket; Can each method raise an easy closed-form reward on prompts that")
 
 
 def test_missing_weights_are_reported_with_the_command_that_fetches_them(lines: dict[str, str]) -> None:
@@ -61,7 +59,7 @@ def test_on_a_terminal_it_is_a_table(
     assert main(["list"]) == 0
     said = capsys.readouterr().out
     assert "│ suite" in said
-    assert "pocket/clip" in said
+    assert "pocket/aesthetic" in said
 
 
 def test_listing_does_without_torch() -> None:
@@ -72,15 +70,22 @@ def test_listing_does_without_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_rewards_of_installed_packages_are_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("group", "kind"),
+    [("methods", "method"), ("rewards", "reward"), ("backbones", "backbone"), ("prompts", "prompt set")],
+)
+def test_what_installed_packages_offer_is_listed(
+    group: str,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     info = tmp_path / "guest-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n", "utf-8")
-    (info / "entry_points.txt").write_text(f"[{REWARD_PLUGINS}]\nsharpness = guest:Sharpness\n", "utf-8")
+    (info / "entry_points.txt").write_text(f"[vader_bench.{group}]\nsharp = guest:Sharp\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["list"]) == 0
-    assert ["reward", "sharpness", "of", "the", "package", "guest"] in [
-        line.split() for line in capsys.readouterr().out.splitlines()
-    ]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [*kind.split(), "sharp", "of", "the", "package", "guest"] in lines

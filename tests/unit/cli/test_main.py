@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.unit.cli.conftest import ENVIRONMENT, ROOT, call, experiment_data, write_yaml
+from tests.unit.cli.conftest import ENVIRONMENT, ROOT, call_in_an_interpreter, experiment_data, write_yaml
 from vader_bench import __version__
 from vader_bench.cli import app, main
 from vader_bench.config.yamlfile import read_mapping
 
 OPTIONS = {
     "list": set(),
+    "new": {"kind", "name", "--out"},
+    "doctor": {"--suite", "--out", "--tracking"},
     "check": {"experiment", "--suite", "--quick"},
     "plan": {
         *("experiment", "--suite", "--quick", "--gpu", "--precision", "--checkpointing"),
@@ -36,9 +38,12 @@ OPTIONS = {
         "--tracking",
         "--fresh",
     },
-    "report": {"results", "--allow-missing"},
+    "report": {"results", "--allow-missing", "--width"},
     "index": {"folder"},
     "compare": {"own", "reference"},
+    "sample": {"run", "--prompts", "--samples", "--scale", "--out", "--device"},
+    "score": {"folder", "--reward", "--suite", "--prompts", "--out", "--device"},
+    "export": {"run", "--to", "--out"},
     "sync": {"results", "--tracking", "--new-store"},
     "study power": {
         *("--share", "--responses", "--prompts", "--raters", "--questions", "--alpha", "--power"),
@@ -173,7 +178,7 @@ def test_an_interrupt_is_exit_code_130(
 
 @pytest.mark.slow
 def test_a_process_ends_with_the_code_and_the_line(tmp_path: Path) -> None:
-    done = call("check", "nowhere.yaml", cwd=tmp_path)
+    done = call_in_an_interpreter("check", "nowhere.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "error: nowhere.yaml: does not exist; check the path\n"

@@ -5,19 +5,22 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.networks import made_once
 from vader_bench.cli import main
+from vader_bench.cost import whatif
 
 
 @pytest.fixture(autouse=True)
 def _there(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(experiment.parent)
+    monkeypatch.setattr(whatif, "Skeletons", made_once)
 
 
 def test_every_arm_is_reported_with_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "small.yaml"]) == 0
     said = capsys.readouterr().out
     lines = said.splitlines()
-    assert lines[0] == "small on tiny, rtx-4080 (16 GiB)"
+    assert lines[0] == "small on tiny, rtx-4080 (16.0 GiB)"
     assert lines[1] == "4 frames of 8 x 8, 2 steps, guidance 1, frozen weights float32, no switch on"
     assert lines[2].split() == [
         "method", "reward", "batch", "k", "decoded", "queries", "TFLOP", "hours", "GiB", "weights", "kept",
@@ -41,17 +44,17 @@ def test_what_would_make_it_fit_is_reported(
         == 0
     )
     said = capsys.readouterr().out
-    assert "does not fit rtx-4080; GiB with one switch on top of the other:" in said
+    assert "does not fit rtx-4080; GiB with each further switch added:" in said
     assert "  vader on red: one video at a look 0.0, smallest batch 0.0" in said
     assert said.endswith(": does not fit\n")
 
 
-def test_there_is_always_a_verdict_for_a_card_of_16_gib(capsys: pytest.CaptureFixture[str]) -> None:
+def test_there_is_always_a_verdict_for_a_card_of_16_gb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "small.yaml", "--gpu", "a6000", "--precision", "bf16"]) == 0
     said = capsys.readouterr().out
     assert "frozen weights bfloat16" in said
     assert "the card's 154.8 TFLOP/s" in said
-    assert said.endswith("fits a6000: every arm\nfits 16 GiB: every arm\n")
+    assert said.endswith("fits a6000: every arm\nfits 16 GB: every arm\n")
 
 
 def test_the_smaller_form_spends_less(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,5 +90,5 @@ def test_a_plugin_is_counted_as_nothing_and_that_is_said(capsys: pytest.CaptureF
     Path("small.yaml").write_text(yaml.safe_dump(experiment | {"rewards": ["red", "mine"]}), "utf-8")
     assert main(["plan", "small.yaml"]) == 0
     said = capsys.readouterr().out
-    assert "counted as nothing, since only a run can tell: what mine costs\n" in said
+    assert "not counted, because only a run can measure it: what mine costs\n" in said
     assert sum(line.split()[1:2] == ["mine"] for line in said.splitlines()) == 2

@@ -7,8 +7,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
-from tests.unit.cli.conftest import COMMAND, ENVIRONMENT, call, experiment_data, write_project, write_yaml
+from tests.support.commands import Command
+from tests.unit.cli.conftest import ENVIRONMENT, call, experiment_data, write_project, write_yaml
 from vader_bench.config.yamlfile import read_mapping
 from vader_bench.records.folder import read_metrics, read_record
 
@@ -62,8 +63,8 @@ def test_everything_is_there_at_the_end(finished: Finished) -> None:
     assert sorted(path.name for path in (results / "runs").glob("[!.]*")) == RUNS
     names = {path.name for path in results.iterdir() if path.is_file()}
     assert names == {
-        *("small.png", "small.svg", "curves.csv", "summary.csv", "summary.md", "pairs.csv", "report.html"),
-        *("provenance.json", "experiment.yaml", "tracking.json", "samples.png", "tables.tex"),
+        *("small.png", "small.svg", "small.pdf", "curves.csv", "summary.csv", "summary.md", "pairs.csv"),
+        *("provenance.json", "experiment.yaml", "tracking.json", "samples.jpg", "tables.tex", "report.html"),
     }
     assert "5 of 5 runs, time left 0:00" in said
     assert "red (tiny)" in said
@@ -156,16 +157,9 @@ def test_another_experiment_in_the_same_folder_is_refused(finished: Finished, tm
     assert before == {path: path.read_bytes() for path in (folder / "results").rglob("*") if path.is_file()}
 
 
-def start(experiment: Path) -> subprocess.Popen[str]:
-    command = [*COMMAND, "run", str(experiment), "--workers", "2"]
-    return subprocess.Popen(
-        command,
-        cwd=experiment.parent,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(experiment: Path) -> Command:
+    command = ["run", str(experiment), "--workers", "2"]
+    return Command(command, experiment.parent, ENVIRONMENT, together=True)
 
 
 def wait_for_metrics(folder: Path, lines: int) -> None:
@@ -186,7 +180,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_records(experiment: Path
         wait_for_metrics(results, lines)
         time.sleep(moments.random())
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.done()
     done = call("run", experiment, cwd=experiment.parent)
     assert done.returncode == 0, done.stderr
     assert comparable(results) == comparable(finished[0] / "results" / "small" / "tiny")
@@ -198,10 +192,10 @@ def test_an_interrupt_ends_it_cleanly_and_it_goes_on(experiment: Path, finished:
     process = start(experiment)
     wait_for_metrics(results, 3)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; give the same command again to go on" in said
-    assert "Traceback" not in said
+    done = process.done(timeout=60)
+    assert done.returncode == 130
+    assert "interrupted; give the same command again to go on" in done.stdout
+    assert "Traceback" not in done.stdout
     assert not list(results.rglob("*.writing"))
     done = call("run", experiment, cwd=experiment.parent)
     assert done.returncode == 0, done.stderr
@@ -248,19 +242,24 @@ def test_a_reward_that_is_not_a_number_is_reported_and_leaves_no_record(
     assert not list(experiment.parent.rglob("*.png"))
 
 
+def holders(folder: Path) -> set[int]:
+    """Return the processes that have a file below ``folder`` open."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # it has been closed, or is another user's
+            if str(folder) in str(link.readlink()):
+                found.add(int(link.parts[2]))
+    return found
+
+
 def test_a_crash_is_reported_with_its_log_and_the_others_finish(experiment: Path) -> None:
     folder = experiment.parent / "results" / "small" / "tiny" / "runs" / "vader-red-seed1"
     process = start(experiment)
     wait_for_metrics(folder, 1)
-    workers = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    for pid in workers:
-        if any(
-            str(folder) in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()
-        ):
-            os.kill(int(pid), signal.SIGKILL)
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 1
+    for pid in holders(folder) - {process.pid}:
+        os.kill(pid, signal.SIGKILL)
+    done = process.done(timeout=300)
+    said = done.stdout
+    assert done.returncode == 1
     assert "1 of 5 runs failed: vader-red-seed1: stopped with exit code -9; see" in said
     assert len(list(folder.parent.glob("*/record.json"))) == 4  # others lie among MLflow's artifacts

@@ -55,13 +55,22 @@ def check(store: str | Path) -> None:
 def test_it_says_how_much_it_sent(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = folder.parents[1]
     shown = local_store(results)
-    assert said(capsys, folder) == f"sent 2 runs to {shown}\n"
-    assert said(capsys, folder) == f"sent 0 runs to {shown}; it had all of 2\n"
-    assert said(capsys, folder, "--tracking", shown) == f"sent 0 runs to {shown}; it had all of 2\n"
+    assert said(capsys, folder).splitlines()[0] == f"sent 2 runs to {shown}"
+    nothing = f"sent 0 runs to {shown}; it had all of 2"
+    assert said(capsys, folder).splitlines()[0] == nothing
+    assert said(capsys, folder, "--tracking", shown).splitlines()[0] == nothing
     check(results)
     client = MlflowClient(tracking_uri=shown)
     artifacts = client.list_artifacts(stored(results)["report"].info.run_id)
     assert [artifact.path for artifact in artifacts] == ["summary.csv"]
+
+
+def test_it_says_where_the_charts_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, store, charts = said(capsys, folder).splitlines()
+    assert store.startswith("MLflow: mlflow ui --backend-store-uri ")
+    assert charts.startswith(
+        "  small/tiny, red: http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey="
+    )
 
 
 def test_the_address_that_run_prints_is_the_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +119,12 @@ def test_a_broken_store_is_set_aside_and_everything_is_sent_again(
     assert "give the same command with --new-store" in refused(capsys, folder)
     out = said(capsys, folder, "--new-store").splitlines()
     assert out[0].startswith(f"the broken database is now {results}/mlflow.db.broken-")
-    assert out[1:] == [f"sent 2 runs to {local_store(results)}"] * 2
+    assert out[1:3] == [f"sent 2 runs to {local_store(results)}"] * 2
+    assert [line.partition(": ")[0] for line in out[3:]] == [
+        "MLflow",
+        "  small/tiny, red",
+        "  small/other, red",
+    ]
     assert len(list(results.glob("mlflow.db.broken-*"))) == 1
     assert set(stored(results)) == {*NAMES, "report"}
     assert said(capsys, other).startswith("sent 0 runs")
@@ -127,7 +141,9 @@ def test_a_whole_store_is_not_set_aside(folder: Path, capsys: pytest.CaptureFixt
 def test_the_libraries_below_say_nothing(tmp_path: Path) -> None:
     finish_run(start_run(tmp_path / "results"))
     done = call("sync", "results/small/tiny", cwd=tmp_path)
-    assert done.stdout == f"sent 1 run to {local_store(tmp_path / 'results')}\n"
+    first, *pages = done.stdout.splitlines()
+    assert first == f"sent 1 run to {local_store(tmp_path / 'results')}"
+    assert len(pages) == 2
     assert done.stderr == ""
 
 

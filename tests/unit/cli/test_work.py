@@ -8,14 +8,20 @@ from typing import Any
 import pytest
 
 from tests.support.configs import run_config
+from tests.support.results import Invented, make_record
 from vader_bench import files
 from vader_bench.cli import _work
 from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
-from vader_bench.files import write_text
+from vader_bench.files import write_json
 from vader_bench.launch.display import Failure
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.trained import Training
+
+
+def write_record(folder: Path, seed: int) -> None:
+    record = make_record(Invented(), "vader", "red", seed)
+    write_json(RunFolder(folder).record_path, record.model_dump(mode="json"))
 
 
 @pytest.mark.parametrize(("finished", "launched"), [([], [[1, 2]]), ([1], [[2]]), ([1, 2], [])])
@@ -33,14 +39,31 @@ def test_workers_get_the_runs_that_are_not_finished(
         return []
 
     monkeypatch.setattr(_work, "launch", launch)
+    monkeypatch.setattr(_work, "input_digests", lambda _: {})
     folder = tmp_path / "small" / "tiny"
     jobs = [Job(run_config(seed=seed), folder / "runs" / str(seed)) for seed in (1, 2)]
     for seed in finished:
-        write_text(RunFolder(folder / "runs" / str(seed)).record_path, "{}")
+        write_record(folder / "runs" / str(seed), seed)
     _work.work(jobs, folder, 1, "http://127.0.0.1:9")
     assert given == launched
     already = f"{len(finished)} finished already, " if finished else ""
     assert f"2 runs: {already}{2 - len(finished)} trained" in capsys.readouterr().err
+
+
+def test_no_run_is_added_to_finished_ones_of_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_work, "launch", lambda *_: pytest.fail("runs were executed"))
+    monkeypatch.setattr(_work, "input_digests", lambda _: {"weights/unet": "9" * 64, "prompts/noun": "9"})
+    folder = tmp_path / "small" / "tiny"
+    jobs = [Job(run_config(seed=seed), folder / "runs" / f"seed{seed}") for seed in (1, 2, 3)]
+    for seed in (1, 2):
+        write_record(folder / "runs" / f"seed{seed}", seed)
+    with pytest.raises(
+        UserError, match="than are here now: vader-red-seed1, vader-red-seed2 with other weights/unet; restore"
+    ):
+        _work.work(jobs, folder, 1, "http://127.0.0.1:9")
+    _work.work(jobs[:2], folder, 1, "http://127.0.0.1:9")  # nothing is added, so that nothing is mixed
 
 
 def test_a_run_that_was_interrupted_while_it_was_measured_is_not_counted_as_trained_again(

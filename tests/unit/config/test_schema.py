@@ -11,11 +11,11 @@ from vader_bench.config.schema import (
     ArmEntry,
     MemoryConfig,
     RunConfig,
-    Settings,
     SuiteChanges,
     SuiteConfig,
     config_digest,
 )
+from vader_bench.config.settings import Settings
 from vader_bench.files import read_json
 from vader_bench.methods import METHODS
 

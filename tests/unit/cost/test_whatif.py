@@ -5,16 +5,25 @@ from pathlib import Path
 import pytest
 
 from tests.support.configs import tiny_run
+from tests.support.networks import made_once
 from vader_bench.config.schema import MemoryConfig
+from vader_bench.cost import whatif
+from vader_bench.cost.estimate import RESERVE
 from vader_bench.cost.gpus import Gpu
 from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms, switches
 from vader_bench.errors import UserError
+from vader_bench.methods.vader import VaderConfig
 
-TINY = Gpu(0.001, 1, 1, 1)
+TINY = Gpu(1, 1, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _networks_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whatif, "Skeletons", made_once)
 
 
 def test_changes_reach_backbone_memory_and_method(tiny_pipeline: Path) -> None:
-    changes = Changes(backbone={"frames": 2}, memory={"checkpointing": True}, k=2, batch=1)
+    changes = Changes(backbone={"frames": 2}, memory={"checkpointing": True}, settings={"k": 2}, batch=1)
     run = changes.of(tiny_run(tiny_pipeline))
     assert run.suite.backbone.settings["frames"] == 2
     assert run.suite.memory == MemoryConfig(checkpointing=True)
@@ -24,6 +33,14 @@ def test_changes_reach_backbone_memory_and_method(tiny_pipeline: Path) -> None:
     settings = dict(pair.settings)
     assert settings["batch_size"] == 2, "a pair is the least"
     assert "k" not in settings
+
+
+def test_a_method_says_which_of_its_settings_change(
+    tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VaderConfig, "what_ifs", ("accumulation",))
+    settings = dict(Changes(settings={"accumulation": 3, "k": 2}).of(tiny_run(tiny_pipeline)).settings)
+    assert (settings["accumulation"], settings["k"]) == (3, 1)
 
 
 def test_an_arm_is_estimated_once_whatever_its_seeds(tiny_pipeline: Path) -> None:
@@ -45,7 +62,7 @@ def test_arms_may_differ_in_their_suites(tiny_pipeline: Path) -> None:
 
 def test_more_steps_with_gradient_keep_more(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline)
-    one, two = (plan_arms([run], Changes(k=k))[0].estimate for k in (1, 2))
+    one, two = (plan_arms([run], Changes(settings={"k": k}))[0].estimate for k in (1, 2))
     assert two.memory.kept > 1.5 * one.memory.kept
     assert two.flops > one.flops
 
@@ -68,7 +85,7 @@ def test_every_switch_saves_on_top_of_those_before_until_it_fits(tiny_pipeline: 
     )
     assert moved.kept < kept.kept
     assert 0 <= kept.total - moved.total < 0.005 * kept.total, "what comes back weighs as much: no advice"
-    card = Gpu((totals[1] + 2**30) / 2**30, 1, 1, 1)
+    card = Gpu((totals[1] + RESERVE) / 2**20, 1, 1, 1)
     assert [switch.name for switch in switches(planned, card)] == ["one video at a look"]
 
 

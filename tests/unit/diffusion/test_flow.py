@@ -107,39 +107,6 @@ def test_without_noise_a_whole_way_is_eulers(sign: Literal[1, -1]) -> None:
     torch.testing.assert_close(ours, latents, rtol=1e-5, atol=1e-5)
 
 
-def flow_grpos_step(
-    sigmas: Tensor, index: int, sample: Tensor, model_output: Tensor, noise_level: float
-) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation as ``sde_step_with_logprob`` of Flow-GRPO's code makes them.
-
-    Its lines and names (flow_grpo/diffusers_patch/sd3_sde_with_logprob.py), with what it multiplies the drawn
-    noise by in place of the sample.
-    """
-    sigma, sigma_prev, sigma_max = sigmas[index], sigmas[index + 1], sigmas[1].item()
-    dt = sigma_prev - sigma
-    std_dev_t = torch.sqrt(sigma / (1 - torch.where(sigma == 1, sigma_max, sigma))) * noise_level
-    prev_sample_mean = (
-        sample * (1 + std_dev_t**2 / (2 * sigma) * dt)
-        + model_output * (1 + std_dev_t**2 * (1 - sigma) / (2 * sigma)) * dt
-    )
-    return prev_sample_mean, std_dev_t * torch.sqrt(-1 * dt)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 10, 50])
-@pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_with_noise_every_step_is_flow_grpos(steps: int, shift: float) -> None:
-    latents, velocity, eta = noise(1), noise(2), 0.7
-    schedule = FlowSchedule(shift)
-    ladder = schedule.timesteps(steps).double()
-    sigmas = torch.cat([ladder / 1000, torch.zeros(1).double()])
-    for index in range(steps):
-        now, after = (1000 * sigmas[place].expand(2) for place in (index, index + 1))
-        mean, std = schedule.transition(velocity, latents, now, after, eta)
-        wanted = flow_grpos_step(sigmas, index, latents, velocity, eta)
-        torch.testing.assert_close((mean, std), (wanted[0], wanted[1].expand_as(std)))
-        assert std.shape == (2, 1, 1, 1, 1)
-
-
 @pytest.mark.parametrize("steps", [1, 2, 10, 50])
 def test_the_first_step_has_the_standard_deviation_eta(steps: int) -> None:
     """As sqrt(1 / (1 - s')) eta is multiplied by sqrt(1 - s')."""

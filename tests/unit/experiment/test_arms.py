@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 import yaml
 
 from vader_bench.config import experiment_file
-from vader_bench.config.schema import ArmEntry, ExperimentConfig, RunConfig, Settings, SuiteConfig
+from vader_bench.config.schema import ArmEntry, ExperimentConfig, RunConfig, SuiteConfig
+from vader_bench.config.settings import Settings
 from vader_bench.config.yamlfile import parse_partly, read_mapping
 from vader_bench.errors import UserError
 from vader_bench.experiment import load, registered, resolve
 from vader_bench.experiment.arms import SettingsReader, read_arms, read_settings
+from vader_bench.experiment.grid import expand
 from vader_bench.experiment.resolve import resolve_experiment
 
 pytestmark = pytest.mark.usefixtures("known_names")
@@ -127,3 +130,70 @@ def test_settings_of_quick_are_read_too(write_files: Write, experiment_data: Dat
     path.write_text(yaml.safe_dump(data), "utf-8")
     with pytest.raises(UserError, match=r"quick\.methods\.vader\.k: is 0; it must be at least 1"):
         load.load_experiment(path)
+
+
+def test_adapters_from_a_file_are_an_arm(
+    experiment_data: Data, suite_data: Data, write_files: Write, tmp_path: Path
+) -> None:
+    """The path is relative to the file, their digest is part of what they are, and one seed is enough."""
+    (tmp_path / "lora.pt").write_bytes(b"some bytes")
+    digest = hashlib.sha256(b"some bytes").hexdigest()
+    experiment_data["methods"]["published"] = {"adapter": "lora.pt", "alpha": 8}
+    loaded = load.load_experiment(write_files())
+    arm = loaded.arms[-1]
+    assert (arm.name, arm.method) == ("published", "adapter")
+    assert dict(arm.settings["action"]) == {
+        "adapter": str(tmp_path / "lora.pt"), "alpha": 8.0, "sha256": digest,
+    }  # fmt: skip
+    runs = [run for run in expand(loaded) if run.label == "published"]
+    assert [(run.reward, run.seed, run.reward_queries) for run in runs] == [
+        ("aesthetic", 0, 0), ("action", 0, 0),
+    ]  # fmt: skip
+    assert runs[0].model_dump(mode="json")["settings"]["adapter"] == "./lora.pt"
+    moved = load.load_experiment(write_files(), suite="small")
+    assert [each.name for each in moved.arms] == ["vader", "ddpo", "published"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "said"),
+    [
+        (
+            {"adapter": "no.pt"},
+            "adapter",
+            "weights './no.pt' are neither a folder nor a file",
+        ),
+        ({"adapter": "."}, "adapter", "holds no adapters"),
+        ({"adapter": "a.pt", "method": "vader"}, "method", "stands beside `adapter`"),
+        ({"adapter": "a.pt", "by_reward": {"action": {"alpha": 1}}}, "by_reward", "stands beside `adapter`"),
+        ({"adapter": "a.pt", "alpha": 0}, "alpha", "is 0; it must be above 0"),
+        ({"adapter": "a.pt", "rank": 3}, "rank", "is not a known"),
+        ({"adapter": "a.pt", "sha256": "0" * 64}, "sha256", "is not that of the file"),
+        ({"adapter": 3}, "adapter", "is 3"),
+    ],
+)
+def test_what_is_wrong_with_an_arm_of_adapters_is_one_line(
+    entry: Data, key: str, said: str, experiment_data: Data, write_files: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pt").write_bytes(b"some bytes")
+    experiment_data["methods"]["published"] = entry
+    with pytest.raises(UserError) as refused:
+        load.load_experiment(write_files())
+    [line] = [line for line in str(refused.value).split("\n") if "published" in line]
+    assert f"methods.published.{key}" in line
+    assert said in line
+
+
+def test_adapters_alone_and_adapters_as_a_yardstick_are_refused(
+    experiment_data: Data, write_files: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pt").write_bytes(b"some bytes")
+    experiment_data["methods"]["published"] = {"adapter": "a.pt"}
+    experiment_data |= {"baselines": ["published"], "target": {"arm": "published", "queries": 64}}
+    with pytest.raises(UserError) as refused:
+        load.load_experiment(write_files())
+    assert "baselines.0: is 'published', adapters that spend nothing" in str(refused.value)
+    assert "target.arm: is 'published', adapters that spend nothing" in str(refused.value)
+    del experiment_data["baselines"], experiment_data["target"]
+    experiment_data["methods"] = {"published": {"adapter": "a.pt"}}
+    with pytest.raises(UserError, match="methods: has adapters alone, and nothing is trained"):
+        load.load_experiment(write_files())

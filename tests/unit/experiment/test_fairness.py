@@ -96,7 +96,7 @@ def test_the_base_model_is_looked_at_like_the_others(runs: list[RunConfig]) -> N
     with pytest.raises(UserError, match="in prompts"):
         check_fair(changed(runs, "base-action-seed0", prompts="pocket"))
     with pytest.raises(
-        UserError, match="base-action-seed0: has a budget of 64; the base model is not trained"
+        UserError, match="base-action-seed0: has a budget of 64; what is not trained has none"
     ):
         check_fair(changed(runs, "base-action-seed0", reward_queries=64))
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
 from vader_bench.errors import UserError
@@ -14,6 +16,7 @@ from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.experiment.resolve import resolve_experiment
 
 ROOT = Path(__file__).parents[3]
+LAYER = "transformer_in.transformer_blocks.0.attn1.to_q"
 FIG7 = ROOT / "experiments" / "fig7.yaml"
 
 
@@ -93,6 +96,7 @@ def test_measures_of_the_pocket_world_read_its_sentences_alone(project: Project)
     project.suite["prompt_share"] = {"family": "oracle"}
     assert any("is not a sentence of the pocket world" in line for line in project.told())
     project.suite["prompt_share"] = {"family": "audience-rating"}  # whatever was asked
+    project.suite["backbone"]["settings"]["frames"] = 8  # as the pocket world has them
     assert project.told() == []
 
 
@@ -128,7 +132,7 @@ def test_settings_that_a_family_does_not_know(project: Project) -> None:
 def test_a_reward_without_gradient_is_nothing_for_vader(project: Project) -> None:
     project.suite["rewards"]["small"] = {"family": "jpeg-compressibility"}
     project.experiment["rewards"] = ["small"]
-    remedy = "use ddpo or diffusion-dpo with it, and no arm vader"
+    remedy = "use ddpo or diffusion-dpo or grpo or nft or raft with it, and no arm vader"
     told = f"{project.path}: rewards: names 'small', which has no gradient; {remedy}"
     assert project.told() == [told]
     mix: dict[str, Any] = {
@@ -255,3 +259,126 @@ def test_all_faults_are_reported_at_once(project: Project) -> None:
     project.experiment["methods"]["vader"]["k"] = 99
     project.prompts(train=["a cat", "x " * 300], heldout=["a hen"])
     assert len(project.told()) == 3
+
+
+def test_adapters_are_held_against_the_model(project: Project) -> None:
+    pair = {"lora_A": torch.ones(1, 8), "lora_B": torch.ones(8, 1)}
+    weights = {f"unet.{LAYER}.{side}.weight": weight for side, weight in pair.items()}
+    save_file(weights, project.folder / "lora.safetensors")
+    project.experiment["methods"]["published"] = {"adapter": "./lora.safetensors"}
+    [line] = project.told()
+    assert "methods.published.adapter: is './lora.safetensors', which has " in line
+    assert f"{LAYER} of shape [8, 8], not" in line
+    (project.folder / "lora.safetensors").write_bytes(b"no tensors")
+    [line] = project.told()
+    assert "methods.published.adapter: is './lora.safetensors', which cannot be read as weights" in line
+
+
+@pytest.mark.parametrize("role", ["reward", "judge", "gold"])
+def test_judges_that_want_more_frames_than_a_video_has(project: Project, role: str) -> None:
+    settings: dict[str, Any] = {"model": "pocket/vjepa", "frames": 16}
+    long = {"family": "temporal-consistency", "settings": settings}
+    key = "gold.red" if role == "gold" else "rewards.long"
+    if role == "gold":
+        project.suite["gold"] = {"red": long}
+    else:
+        project.suite["rewards"]["long"] = long
+    if role == "reward":
+        project.experiment["rewards"] = ["red", "long"]
+    if role == "judge":
+        project.experiment["evaluation"]["measure"] = {"judges": ["long"]}
+    told = f"{key}: of suite tiny: 16 frames to judge, and a video has 4; choose at most 4, or another reward"
+    assert project.told() == [f"{project.path}: {told}"]
+    settings["frames"] = 0
+    assert project.told()[0].endswith("a video has 4; choose 1 to 4, or another reward")
+    settings["frames"] = 4
+    assert project.told() == []
+
+
+OWN_FRAMES = """
+from vader_bench.rewards.closed_form import Brightness
+def make(frames=None):
+    return Brightness()
+"""
+
+
+def test_weights_of_a_mixture_that_go_with_no_part(project: Project) -> None:
+    mix = {"parts": {"redness": {}}, "weights": {"brightness": 1.0}}
+    project.suite["rewards"]["red"] = {"family": "mix", "settings": mix}
+    told = f"{project.path}: rewards.red: of suite tiny: mix: weights and parts differ in brightness, redness"
+    assert any(line.startswith(told) for line in project.told())
+    project.suite["backbone"] = {
+        "family": "wan",
+        "settings": {"weights": "hf:no/where"},
+    }  # sizes nobody knows
+    assert any(line.startswith(told) for line in project.told())
+
+
+@pytest.mark.parametrize("frames", ["all", [1, 2], True])
+def test_a_plug_in_may_mean_something_else_by_frames(project: Project, frames: object) -> None:
+    """Then nobody knows how many it judges, and it is no fault."""
+    (project.path.parent / "own.py").write_text(OWN_FRAMES, "utf-8")
+    project.suite["rewards"]["red"] = {"family": "./own.py:make", "settings": {"frames": frames}}
+    assert project.told() == []
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "told"),
+    [
+        ("temporal-consistency", {"model": "pocket/vjepa", "frames": [1]}, "frames: {} is [1], not a whole"),
+        ("temporal-consistency", {"model": "pocket/vjepa", "masks": "2"}, "masks: {} is '2', not a whole"),
+        ("action", {"model": 3}, "model: {} is 3, not text; write text"),
+        ("action", {"model": "pocket/videomae", "keywords": {"a": 1}}, "keywords.a: {} is 1, not text"),
+        ("plugin", {"file": 3, "function": "f"}, "file: {} is 3, not text"),
+        ("plugin", {"file": "f.py", "function": [1]}, "function: {} is [1], not text"),
+        ("plugin", {"file": "f.py", "function": "f", "by_frame": 1}, "by_frame: {} is 1, not true or false"),
+        ("mix", {"parts": 3, "weights": {}}, "parts: {} is 3, not `key: value` lines"),
+        ("mix", {"parts": {"redness": 3}, "weights": {}}, "parts.redness: {} is 3, not `key: value` lines"),
+        ("mix", {"parts": {"action": {"model": 3}}, "weights": {}}, "parts.action.model: {} is 3, not text"),
+        ("mix", {"parts": {"mix": {"parts": 3, "weights": {}}}, "weights": {}}, "parts.mix.parts: {} is 3"),
+        ("mix", {"parts": {"redness": {}}, "weights": {"redness": True}}, "weights.redness: {} is True"),
+    ],
+)  # fmt: skip
+def test_settings_of_rewards_are_of_their_types(
+    project: Project, family: str, settings: dict[str, Any], told: str
+) -> None:
+    project.suite["rewards"]["red"] = {"family": family, "settings": settings}
+    [line] = project.told()
+    assert f"{project.path}: rewards.red.settings.{told.format('of suite tiny')}" in line
+
+
+def test_types_of_parts_and_backbones_are_told_together(project: Project) -> None:
+    parts = {"jpeg-compressibility": {}, "action": {"model": 3, "keywords": []}}
+    project.suite["rewards"]["red"] = {"family": "mix", "settings": {"parts": parts, "weights": {}}}
+    project.suite["backbone"]["settings"]["weights"] = 3
+    backbone, model, keywords = project.told()
+    assert "backbone.settings.weights: is 3, not text" in backbone
+    assert "parts.action.model" in model
+    assert "parts.action.keywords" in keywords
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "path"),
+    [
+        ("head", "head.safetensors", "./head.safetensors"), ("clip", "clip", "./clip"),
+        ("head", "$HEAD", "$HEAD/"), ("head", "~", "~/"),
+    ],
+)  # fmt: skip
+def test_names_of_weights_have_a_slash(project: Project, key: str, name: str, path: str) -> None:
+    """Without one they would be looked for in the working directory, and be in no record."""
+    settings = {"clip": "pocket/clip", "head": "pocket/aesthetic/head.safetensors"} | {key: name}
+    project.suite["rewards"]["red"] = {"family": "aesthetic", "settings": settings}
+    [line] = project.told()
+    assert f"rewards.red.settings.{key}: of suite tiny is '{name}', and names of weights have a slash" in line
+    assert f"write {path} for a file or folder beside this file, or one of pocket/" in line
+
+
+def test_the_weights_of_a_backbone_have_a_slash_too(project: Project) -> None:
+    project.suite["backbone"]["settings"]["weights"] = "model"
+    [line] = project.told()
+    assert "backbone.settings.weights: is 'model', and names of weights have a slash; write ./model" in line
+    settings = {"weights": "hf:owner/name", "tokenizer": "tokenizer"}
+    project.suite["backbone"] = {"family": "videocrafter2", "settings": settings}
+    assert any(
+        "backbone.settings: tokenizer: is 'tokenizer', and names of" in line for line in project.told()
+    )

@@ -139,6 +139,14 @@ def test_faults_of_the_evaluation(write_files: Write, experiment_data: Data, cha
     assert any(text.startswith(line) for text in found), found
 
 
+def test_a_baseline_must_be_an_arm(write_files: Write, experiment_data: Data) -> None:
+    experiment_data["baselines"] = ["ddpo"]
+    assert load_experiment(write_files()).config.baselines == ["ddpo"]
+    experiment_data["baselines"] = ["ddpo", "vadr"]
+    (line,) = lines_of(lambda: load_experiment(write_files()))
+    assert "baselines.1: is 'vadr', which is no arm of the experiment; did you mean 'vader'?" in line
+
+
 def test_settings_needed_only_by_reward(write_files: Write, experiment_data: Data) -> None:
     by_reward = {"aesthetic": {"learning_rate": 0.1}, "action": {"learning_rate": 0.2}}
     experiment_data["methods"] = {"vader": {"by_reward": by_reward}}

@@ -17,7 +17,9 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment import load
 from vader_bench.experiment.load import load_experiment, load_suite
-from vader_bench.experiment.tuning import check_tuning, load_tune, make_trials
+from vader_bench.experiment.tuning.candidates import find_candidates
+from vader_bench.experiment.tuning.choice import check_tuning
+from vader_bench.experiment.tuning.config import load_tune
 from vader_bench.prompts.sets import load_prompts
 
 pytestmark = pytest.mark.usefixtures("known_names")
@@ -183,12 +185,50 @@ methods:
 """
 
 
+HALVING = (
+    TUNING.replace(
+        """\
+budget:
+  reward_queries: 64
+""",
+        """\
+rungs:
+- {reward_queries: 64, keep: 2}
+- {reward_queries: 128, seeds: 2}
+""",
+    )
+    .replace(
+        """\
+      - 3.0e-3
+""",
+        """\
+      - 3.0e-3
+    points:
+    - {learning_rate: 1.0e-2}
+    extend:
+    - {learning_rate: 3.0e-2}
+    bounds: {learning_rate: [3.0e-2]}
+""",
+    )
+    .replace(
+        """\
+      learning_rate: [1.0e-4, 3.0e-4]
+""",
+        """\
+      learning_rate: [1.0e-4, 3.0e-4]
+    points: [{k: 1, learning_rate: 1.0e-2}]
+    extend: [{k: 1, learning_rate: 3.0e-2}]
+""",
+    )
+)
+
+
 @often
-@given(text=mutated([TUNING]))
+@given(text=mutated([TUNING, HALVING]))
 def test_tuning_files(folder: Path, text: str) -> None:
     def read(path: Path) -> None:
         config = load_tune(path)
-        make_trials(config, load_suite(config.suite))
+        find_candidates(config, load_suite(config.suite))
 
     hold(folder / "tune.yaml", text, read)
 
@@ -199,7 +239,7 @@ def test_grids_that_nobody_means_are_refused_before_they_are_multiplied(folder: 
     text = TUNING.replace("      k: [1, 2]\n", grid)
     (folder / "tune.yaml").write_text(text, "utf-8")
     with pytest.raises(
-        UserError, match=r"methods\.vader\.grid: makes 2000000000000000000 trials; make it 10000"
+        UserError, match=r"methods\.vader\.grid: makes 2000000000000000000 settings; make it 10000"
     ):
         load_tune(folder / "tune.yaml")
 
@@ -220,7 +260,7 @@ def test_choice_files(folder: Path, run_config: RunConfig, text: str) -> None:
     experiment = load_experiment_of(folder)
 
     def read(path: Path) -> None:
-        check_tuning(experiment, path, [run_config])
+        check_tuning(experiment, [path], [run_config])
 
     hold(folder / "choice.yaml", text, read)
 
@@ -234,7 +274,7 @@ def test_a_choice_of_another_form_is_refused_although_its_digest_is_right(
         digest = files.sha256_text(files.canonical_json(data))
         hold(folder / "choice.yaml", f"{text}sha256: {digest}\n", lambda _: None)
         with pytest.raises(UserError, match="is not as the tuning wrote it"):
-            check_tuning(load_experiment_of(folder), folder / "choice.yaml", [run_config])
+            check_tuning(load_experiment_of(folder), [folder / "choice.yaml"], [run_config])
 
 
 def load_experiment_of(folder: Path) -> Any:

@@ -78,9 +78,18 @@ def test_on_another_suite_arms_keep_only_what_is_compared(tmp_path: Path, tiny_p
     assert {dict(run.settings)["learning_rate"] for run in own.runs if run.method != "base"} == {0.5}
 
 
-def test_what_was_tuned_on_pocket_is_not_used_on_another_suite() -> None:
-    path = Path(__file__).parents[3] / "experiments" / "fig7.yaml"
+def test_what_was_tuned_on_pocket_is_not_used_on_another_suite(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    tuned = root / "results" / "reference" / "tune" / "pocket" / "choice.yaml"
+    choice = yaml.safe_load(tuned.read_text("utf-8"))["choice"]
+    methods = {
+        method: {"by_reward": {reward: choice[reward][method] for reward in choice}}
+        for method in ("vader", "ddpo", "diffusion-dpo")
+    }
+    fig7 = yaml.safe_load((root / "experiments" / "fig7.yaml").read_text("utf-8"))
+    path = tmp_path / "fig7.yaml"
+    path.write_text(yaml.safe_dump(fig7 | {"methods": methods, "tuning": str(tuned)}), "utf-8")
     resolved = resolve_experiment(path, "modelscope", with_weights=False)
-    assert resolved.experiment.tuning is None
+    assert resolved.experiment.tuning == []
     assert {dict(run.settings)["learning_rate"] for run in resolved.runs if run.method == "vader"} == {2e-4}
-    assert resolve_experiment(path, "pocket", with_weights=False).experiment.tuning is not None
+    assert resolve_experiment(path, "pocket", with_weights=False).experiment.tuning != []

@@ -9,18 +9,30 @@ from typing import Any
 import pytest
 
 from tests.support.faults import lines_of
+from vader_bench.config.schema import ArmEntry
 from vader_bench.experiment.arms import SettingsReader, read_arms
 from vader_bench.experiment.load import load_experiment, load_suite, place, suite_names
 from vader_bench.experiment.rounds import round_faults
-from vader_bench.experiment.tuning import load_tune, make_trials
+from vader_bench.experiment.tuning.candidates import find_candidates
+from vader_bench.experiment.tuning.config import load_tune
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+ROUNDS = {"aesthetic": 2, "hps": 2, "action": 4}
+"""Prompts of a round of DDPO, four videos each."""
+
+
+METHODS = {
+    "vader": {},
+    "ddpo": {"by_reward": {name: {"prompts_per_round": n} for name, n in ROUNDS.items()}},
+    "diffusion-dpo": {},
+}
 
 
 def of_fig7(every: int, queries: int) -> Callable[[], object]:
-    """Return what places fig7 with other looks and another budget."""
+    """Return what places fig7 with ``METHODS``, other looks and another budget."""
     experiment = load_experiment(EXPERIMENTS / "fig7.yaml").config
     changes: dict[str, Any] = {
+        "methods": {name: ArmEntry.model_validate(arm) for name, arm in METHODS.items()},
         "evaluation": experiment.evaluation.model_copy(update={"every": every}),
         "budget": experiment.budget.model_copy(update={"reward_queries": queries}),
     }
@@ -57,7 +69,7 @@ def test_whole_rounds_pass(every: int, queries: int) -> None:
 @pytest.mark.parametrize("quick", [False, True])
 def test_the_packaged_experiments_ask_for_whole_rounds(quick: bool) -> None:
     for path in sorted(EXPERIMENTS.glob("*.yaml")):
-        if path.stem != "tune":
+        if not path.stem.startswith("tune"):
             loaded = load_experiment(path, quick)
             rounds = {settings.round_queries for arm in loaded.arms for settings in arm.settings.values()}
             assert rounds
@@ -68,7 +80,7 @@ def test_they_do_so_on_every_other_suite_too() -> None:
     """There arms keep only what is compared, and take the suite's settings or the defaults."""
     suites, refused = {name: load_suite(name) for name in suite_names()}, []
     for path in sorted(EXPERIMENTS.glob("*.yaml")):
-        if path.stem == "tune":
+        if path.stem.startswith("tune"):
             continue
         experiment = load_experiment(path).config
         methods = {name: arm.only(experiment.compares) for name, arm in experiment.methods.items()}
@@ -81,11 +93,13 @@ def test_they_do_so_on_every_other_suite_too() -> None:
     assert refused == []
 
 
-def test_trials_of_a_tuning_have_whole_rounds_too() -> None:
-    tune = load_tune(EXPERIMENTS / "tune.yaml")
-    assert len(make_trials(tune, load_suite("pocket"))) == 108
-    cut = tune.model_copy(update={"evaluation": tune.evaluation.model_copy(update={"every": 8})})
-    (line,) = lines_of(lambda: make_trials(cut, load_suite("pocket")))
-    wrong, _, remedy = line.partition("; ")
-    assert wrong == "tuning tune: evaluation.every: is 8, which cuts rounds of 16 queries of ddpo"
-    assert remedy == "choose a multiple of 16"
+@pytest.mark.parametrize(("name", "settings"), [("tune", 3 * 3 * 18), ("tune-methods", 4 * 3 * 18)])
+def test_trials_of_a_tuning_have_whole_rounds_too(name: str, settings: int) -> None:
+    tune = load_tune(EXPERIMENTS / f"{name}.yaml")
+    found = find_candidates(tune, load_suite("pocket"))
+    assert len(found) == settings
+    largest = max(candidate.config.settings.round_queries for candidate in found)
+    cut = tune.model_copy(update={"evaluation": tune.evaluation.model_copy(update={"every": largest // 2})})
+    lines = lines_of(lambda: find_candidates(cut, load_suite("pocket")))
+    assert all("evaluation.every: is " in line and f"a multiple of {largest}" in line for line in lines)
+    assert lines

@@ -18,6 +18,7 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure
 from vader_bench.launch.local import launch, worker_devices
+from vader_bench.registry import load_own
 from vader_bench.training.progress import Progress
 
 
@@ -134,3 +135,17 @@ def test_gpus_get_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert worker_devices() == ["cuda:0", "cuda:1"]
     assert worker_devices(3) == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_a_method_whose_file_has_gone_fails_its_run_alone(tmp_path: Path) -> None:
+    source = "from vader_bench.config.settings import Settings\nclass Own(Settings):\n    k: int = 1\n"
+    (tmp_path / "own.py").write_text(source, "utf-8")
+    settings = load_own("method", tmp_path / "own.py").Own(k=7)
+    first, second = jobs(tmp_path / "runs", 1, 2)
+    lost = Job(first.config.model_copy(update={"settings": settings}), first.folder)
+    (tmp_path / "own.py").unlink()
+    [failure] = launch([lost, second], ["cpu"], Notes(), work)
+    assert failure.name == lost.name
+    assert "own.py': does not exist; give the path of a .py file" in failure.message
+    assert failure.exit_code == ExitCode.BAD_INPUT
+    assert (second.folder / "done").exists()

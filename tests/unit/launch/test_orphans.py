@@ -23,7 +23,8 @@ def work(path):
     time.sleep(60)
 
 if __name__ == "__main__":
-    multiprocessing.get_context("spawn").Process(target=work, args=(sys.argv[1],)).start()
+    context = multiprocessing.get_context(sys.argv[2])
+    context.Process(target=work, args=(sys.argv[1],)).start()
     time.sleep(60)
 """
 
@@ -39,11 +40,12 @@ def runs(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's table of processes")
-def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_ends_when_its_parent_is_killed(method: str, tmp_path: Path) -> None:
     script, note = tmp_path / "parent.py", tmp_path / "pid"
     script.write_text(PARENT, "utf-8")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    parent = subprocess.Popen([sys.executable, str(script), str(note)], env=environment)
+    parent = subprocess.Popen([sys.executable, str(script), str(note), method], env=environment)
     end = time.monotonic() + 50
     while not (note.exists() and note.read_text("utf-8")) and time.monotonic() < end:
         time.sleep(0.05)

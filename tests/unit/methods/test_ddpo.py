@@ -9,7 +9,8 @@ import torch
 from tests.support.benches import PROMPTS, MakeBench
 from tests.support.stock_ddpo import StockDdpo
 from vader_bench.errors import UserError
-from vader_bench.methods.ddpo import Ddpo, DdpoConfig, RoundSamples, RoundSize, StepBatch
+from vader_bench.methods.ddpo import Ddpo, DdpoConfig
+from vader_bench.methods.policy_gradient import RoundSamples, RoundSize, StepBatch
 
 SMALL = {"batch_size": 4, "lora_rank": 2, "prompts_per_round": 2, "samples_per_prompt": 2}
 
@@ -148,7 +149,9 @@ def log_probs(method: Ddpo, samples: RoundSamples) -> torch.Tensor:
     """Return the log-probability [V, S] of each step of the samples under the policy as it is."""
     videos = torch.arange(len(samples.prompts))
     steps = [StepBatch(videos, torch.full_like(videos, step), None) for step in range(method.bench.steps)]
-    return torch.stack([method._log_probs(call, samples) for call in steps], 1)
+    return torch.stack(
+        [method._log_probs(method._prediction(call, samples), call, samples) for call in steps], 1
+    )
 
 
 def test_updates_make_better_samples_likelier(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:

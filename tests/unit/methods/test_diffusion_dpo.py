@@ -13,12 +13,12 @@ from torch import Tensor
 from tests.support.benches import MakeBench, RedReward
 from vader_bench.errors import UserError
 from vader_bench.methods import Method
+from vader_bench.methods.denoising import denoising_error
 from vader_bench.methods.diffusion_dpo import (
     DiffusionDpo,
     DiffusionDpoConfig,
     PreferencePair,
     best_and_worst,
-    denoising_error,
     dpo_loss,
     group_sizes,
 )

@@ -35,7 +35,7 @@ def test_the_last_k_steps_carry_gradient(k: int, make_bench: MakeBench) -> None:
 
 def test_random_k_takes_every_value(make_bench: MakeBench) -> None:
     method = make_bench(steps=3).method("vader", k="random", **SMALL)
-    drawn = [method._draw_k() for _ in range(60)]  # type: ignore[attr-defined] # a method of Vader
+    drawn = [method._draw() for _ in range(60)]  # type: ignore[attr-defined] # a method of Vader
     assert set(drawn) == {1, 2, 3}
 
 

@@ -95,8 +95,8 @@ def _path(action: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("action", "column", "expected"),
     [
-        ("moving left", 0, [47, 17]),
-        ("moving right", 0, [17, 47]),
+        ("moving left", 0, [44, 20]),
+        ("moving right", 0, [20, 44]),
         ("growing", 2, [0.55, 1.25]),
         ("shrinking", 3, [1.25, 0.55]),
         ("jumping", 1, [42, 42]),

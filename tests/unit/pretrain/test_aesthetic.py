@@ -14,7 +14,7 @@ from vader_bench.pretrain import aesthetic
 from vader_bench.pretrain.lesson import Lesson
 from vader_bench.pretrain.pictures import normalise
 from vader_bench.pretrain.pool import Pool
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards.clip import Aesthetic
 from vader_bench.seeding import numpy_stream
 from vader_bench.weights.resolve import PACKAGED
 
@@ -43,7 +43,7 @@ def test_only_the_image_tower_and_the_head_are_trained(rater: aesthetic.Rater) -
 def test_a_round_ends_in_what_the_reward_loads(tmp_path: Path, drawn_pool: Pool) -> None:
     lesson = Lesson("aesthetic-0", None, tmp_path / "a", PACKAGED / "clip", tmp_path, drawn_pool, 2)
     aesthetic.learn(lesson)
-    reward = REWARDS.get("aesthetic")(clip=str(tmp_path / "a"), head=str(tmp_path / "a/head.safetensors"))
+    reward = Aesthetic.load(str(tmp_path / "a"), str(tmp_path / "a/head.safetensors"))
     video = torch.rand(2, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     again = aesthetic.load(tmp_path / "a").eval()
     with torch.no_grad():

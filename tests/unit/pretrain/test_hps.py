@@ -13,7 +13,7 @@ from vader_bench.pretrain import hps
 from vader_bench.pretrain.lesson import Lesson
 from vader_bench.pretrain.options import draw_options
 from vader_bench.pretrain.pool import Pool
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards import make_reward
 from vader_bench.seeding import numpy_stream
 from vader_bench.weights.resolve import PACKAGED
 
@@ -51,7 +51,7 @@ def test_decided_pairs_are_reported_by_chance_at_least() -> None:
 @pytest.mark.slow
 def test_a_round_ends_in_what_the_reward_loads(tmp_path: Path, drawn_pool: Pool) -> None:
     hps.learn(Lesson("hps-0", None, tmp_path / "hps", PACKAGED / "clip", tmp_path, drawn_pool, 2))
-    reward = REWARDS.get("hps")(model=str(tmp_path / "hps"))
+    reward = make_reward("hps", {"model": str(tmp_path / "hps")})
     video = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert reward.score(video, ["a red cat spinning in the park"]).abs() <= 1
     before = CLIPModel.from_pretrained(PACKAGED / "clip", dtype=torch.float32).visual_projection.weight

@@ -40,7 +40,7 @@ def test_the_section_has_a_column_for_each_breed() -> None:
     measured |= {f"i2v_{DOGS[0]}_{key}": 0.5 for key in card._SEEN}
     measured |= {f"i2v_{DOGS[1]}_{key}": 0.25 for key in card._SEEN}
     text = card.section(measured)
-    assert "| what | labrador | maltese |" in text
-    assert "| noun as in the picture (chance 1/12) | 50.0% | 25.0% |" in text
+    assert "| what | labrador | maltese | aim |" in text
+    assert "| noun as in the picture (chance 1/12) | 50.0% | 25.0% | 80 % |" in text
     assert "gives 99.0% of" in text
     assert "25.2 dB" in text

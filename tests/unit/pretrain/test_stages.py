@@ -23,7 +23,7 @@ from vader_bench.pretrain.export import export_clip, export_videomae
 from vader_bench.pretrain.measure import count_known, measure_samples
 from vader_bench.pretrain.pool import CLEAR, Piece, Pool
 from vader_bench.pretrain.tokenizer import MAX_TOKENS, make_pieces, make_tokenizer, tokenise
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards import make_reward
 
 pytestmark = pytest.mark.slow
 _COUNT = 8
@@ -181,7 +181,7 @@ def test_clip(work: Path) -> None:
     clip.train(model, tokenizer, work, steps=2)
     export_clip(model.eval(), tokenizer, work / "clip")
     video = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert REWARDS.get("hps")(model=str(work / "clip")).score(video, _SENTENCE).abs() <= 1
+    assert make_reward("hps", {"model": str(work / "clip")}).score(video, _SENTENCE).abs() <= 1
 
 
 def test_the_action_classifier(work: Path, clips: NDArray[np.uint8], drawn_pool: Pool) -> None:
@@ -190,7 +190,7 @@ def test_the_action_classifier(work: Path, clips: NDArray[np.uint8], drawn_pool:
     videomae.train(model, clips, drawn, drawn_pool, work, "videomae", steps=2)
     assert 0 <= videomae.accuracy(model.eval(), clips, drawn) <= 1
     export_videomae(model, work / "videomae")
-    reward = REWARDS.get("action")(model=str(work / "videomae"))
+    reward = make_reward("action", {"model": str(work / "videomae")})
     video = torch.rand(1, 8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert 0 < reward.score(video, _SENTENCE).item() < 1
 

@@ -16,7 +16,7 @@ from vader_bench.pretrain.clips import rendered
 from vader_bench.pretrain.export import export_vjepa
 from vader_bench.pretrain.pool import Part, Pool, as_bytes, as_floats
 from vader_bench.pretrain.vjepa import Jepa
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards import make_reward
 from vader_bench.rewards.vjepa import TemporalConsistency
 from vader_bench.seeding import numpy_stream
 
@@ -122,6 +122,6 @@ def test_it_trains_and_is_loaded_by_the_reward(
 ) -> None:
     model = vjepa.train(vjepa.build(), frames, drawn_pool, tmp_path, "vjepa", steps=2)
     export_vjepa(model.eval(), tmp_path / "vjepa")
-    reward = REWARDS.get("temporal-consistency")(model=str(tmp_path / "vjepa"))
+    reward = make_reward("temporal-consistency", {"model": str(tmp_path / "vjepa")})
     assert reward.frames == 8
     assert reward.score(video(1), ["a cat"]).item() < 0

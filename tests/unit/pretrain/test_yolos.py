@@ -19,7 +19,7 @@ from vader_bench.pretrain.export import export_yolos
 from vader_bench.pretrain.pictures import normalise
 from vader_bench.pretrain.pool import Part, Pool, as_bytes
 from vader_bench.pretrain.yolos import begin_as, loss_of_set, match, overlap
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards.yolos import ObjectRemoval
 from vader_bench.seeding import numpy_stream
 from vader_bench.weights.resolve import PACKAGED
 
@@ -160,5 +160,5 @@ def test_it_trains_and_is_loaded_by_the_reward(tmp_path: Path, drawn_pool: Pool)
     yolos.train(model, drawn_pool, tmp_path, "yolos", steps=2)
     assert not torch.equal(model.bbox_predictor.layers[2].weight, before)
     export_yolos(model.eval(), tmp_path / "yolos")
-    reward = REWARDS.get("object-removal")(model=str(tmp_path / "yolos"), target="book", height=64)
+    reward = ObjectRemoval.load(str(tmp_path / "yolos"), "book", height=64)
     assert 0 <= reward.score(torch.rand(1, 2, 3, 64, 64), ["a book"]).item() <= 1

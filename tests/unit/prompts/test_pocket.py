@@ -31,7 +31,7 @@ def captions(prompts: PromptSet, *splits: str) -> list[Caption]:
 def test_sizes() -> None:
     sizes = {name: {k: len(v) for k, v in load_prompts(name).splits.items()} for name in SETS}
     pocket = {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24}
-    looks = {"train": 16, "heldout": 20, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
+    looks = {"train": 16, "heldout": 32, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
     books = {"train": 24, "heldout": 24, "composition": 16, "noun": 16, "dev_train": 16, "dev_heldout": 16}
     assert sizes == {"pocket": pocket, "pocket-books": books, "pocket-looks": looks}
 

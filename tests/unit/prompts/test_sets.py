@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from vader_bench.errors import UserError
 from vader_bench.prompts.sets import (
     Leak,
     PromptSet,
+    known_names,
     leaks,
     load_prompts,
     normalise,
@@ -228,3 +230,37 @@ def test_one_text_file_has_a_way_to_more_splits(tmp_path: Path) -> None:
     remedy = r"write a .yaml file with `splits: \{train: mine.txt, heldout: another.txt\}`"
     with pytest.raises(UserError, match=remedy):
         load_prompts(str(path)).split("heldout")
+
+
+@pytest.fixture
+def birds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with a prompt set, where Python finds packages; and one name that is this package's own."""
+    info, package = tmp_path / "birds-1.0.dist-info", tmp_path / "birds_of_a_test"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: birds\nVersion: 1.0\n", "utf-8")
+    entries = "birds = birds_of_a_test:BIRDS\npocket = birds_of_a_test:BIRDS\nnone = birds_of_a_test:NONE\n"
+    (info / "entry_points.txt").write_text(f"[vader_bench.prompts]\n{entries}", "utf-8")
+    (package / "birds").mkdir(parents=True)
+    source = "from pathlib import Path\nBIRDS = Path(__file__).parent / 'birds'\nNONE = 3\n"
+    (package / "__init__.py").write_text(source, "utf-8")
+    (package / "birds" / "train.txt").write_text("a hen\na crow\n", "utf-8")
+    (package / "birds" / "heldout.txt").write_text("a gull\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "birds_of_a_test", raising=False)
+    return package / "birds"
+
+
+def test_a_set_of_an_installed_package_is_loaded_by_name(birds: Path) -> None:
+    found = load_prompts("birds")
+    assert (found.name, found.splits) == ("birds", {"train": ["a hen", "a crow"], "heldout": ["a gull"]})
+    assert found.digests() == load_prompts(str(birds)).digests()
+    assert known_names() == [*packaged_names(), "birds", "none"]
+    assert load_prompts("pocket").splits.keys() > {"train", "composition"}, "own names come first"
+
+
+def test_a_package_that_offers_no_path_is_named(birds: Path) -> None:
+    del birds
+    with pytest.raises(UserError, match=r"prompt set 'none' of package birds: .*:NONE is no pathlib.Path"):
+        load_prompts("none")
+    with pytest.raises(UserError, match="did you mean 'birds'"):
+        load_prompts("bird")

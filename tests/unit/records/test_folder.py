@@ -358,9 +358,9 @@ def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 4}, "version 4; this program reads versions 1 to 3; upgrade vader-bench to the version"),
-        ({"version": 0}, "version 0; this program reads versions 1 to 3"),
-        ({"version": None}, "version None; this program reads versions 1 to 3"),
+        ({"version": 5}, "version 5; this program reads versions 1 to 4; upgrade vader-bench to the version"),
+        ({"version": 0}, "version 0; this program reads versions 1 to 4"),
+        ({"version": None}, "version None; this program reads versions 1 to 4"),
         ({"seed": "one"}, "is no record \\(seed: "),
         ({"extra": 1}, "is no record \\(extra: "),
     ],

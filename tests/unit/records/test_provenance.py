@@ -12,6 +12,8 @@ import pytest
 
 from vader_bench.files import write_text
 from vader_bench.records.provenance import (
+    COMPUTING,
+    PACKAGES,
     code_digest,
     git_state,
     imported_files,
@@ -70,15 +72,17 @@ def test_what_a_file_imports_is_found_by_way_of_others_and_late(tmp_path: Path) 
         "start.py": "from package.one import x\nimport numpy",
         "one.py": "def late():\n    from package.sub import two",
         "sub/__init__.py": "",
-        "sub/two.py": "import package.three as other",
-        "three.py": "from package import start",
+        "sub/two.py": "import package.three as other\nTABLE = {'name': 'package.four:Four'}",
+        "four.py": "",
+        "five.py": "",
+        "three.py": "from package import start\n'see package.five'",
         "never.py": "import package.start",
         "sub/never.py": "",
     }
     for name, text in sources.items():
         write_text(package / name, text)
     found = {path.relative_to(package).as_posix() for path in imported_files(package, "start.py")}
-    assert found == {"start.py", "one.py", "sub/__init__.py", "sub/two.py", "three.py"}
+    assert found == {"start.py", "one.py", "sub/__init__.py", "sub/two.py", "three.py", "four.py"}
 
 
 def test_code_of_a_plug_in_is_that_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +116,12 @@ def test_code_digest_of_the_package() -> None:
 def test_package_versions_leave_out_what_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vader_bench.records.provenance.PACKAGES", ("numpy", "no-such-package"))
     assert sorted(package_versions()) == ["numpy", "python"]
+
+
+def test_packages_that_compute_are_written_down() -> None:
+    assert set(COMPUTING) <= set(PACKAGES)
+    assert "ftfy" in COMPUTING  # the tokens of Wan's prompts come from it
+    assert "ftfy" in package_versions()
 
 
 def test_git_state(checkout: Path) -> None:

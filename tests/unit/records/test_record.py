@@ -29,7 +29,7 @@ def stored(path: Path) -> dict[str, Any]:
 
 def test_the_gold_of_an_older_record_is_the_share_of_the_prompt() -> None:
     data, record = stored(LOOKED_AT), read_record(LOOKED_AT)
-    assert record.version == RECORD_VERSION == 3
+    assert record.version == RECORD_VERSION == 4
     before = [look["scores"] for look in data["evaluations"]]
     before += [point["look"]["scores"] for point in data["frontier"]]
     after = [look.scores for look in (*record.evaluations, *(point.look for point in record.frontier))]
@@ -46,9 +46,19 @@ def test_what_an_older_record_does_not_know_stays_empty() -> None:
 
 def test_a_record_of_version_2_is_what_it_was(tmp_path: Path) -> None:
     newest = make_record(Invented(), "vader", "red", 1).model_dump(mode="json")
-    second = {name: newest[name] for name in newest.keys() - {"key", "command", "taken_from"}}
+    second = {name: newest[name] for name in newest.keys() - {"key", "command", "taken_from", "baseline"}}
     write_json(tmp_path / "record.json", second | {"version": 2})
     assert read_record(tmp_path / "record.json").model_dump(mode="json") == newest
+
+
+@pytest.mark.parametrize(("method", "baseline"), [("base", False), ("vader", False), ("ddpo", True)])
+def test_a_record_of_version_3_has_the_baselines_of_its_time(
+    method: str, baseline: bool, tmp_path: Path
+) -> None:
+    newest = make_record(Invented(), method, "red", 1).model_dump(mode="json")
+    third = {name: newest[name] for name in newest.keys() - {"baseline"}}
+    write_json(tmp_path / "record.json", third | {"version": 3})
+    assert read_record(tmp_path / "record.json").baseline == baseline
 
 
 def test_so_it_is_along_the_chunks_of_longer_videos() -> None:

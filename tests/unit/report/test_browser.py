@@ -11,10 +11,10 @@ import torch
 
 from tests.support.browser import started_browser, wait_until
 from tests.support.results import Invented, write_results
-from vader_bench.evaluation.video import encode_mp4
 from vader_bench.files import write_bytes
 from vader_bench.report import build_report
 from vader_bench.report.index import write_index
+from vader_bench.videos import encode_mp4
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from vader_bench.files import sha256_file
 from vader_bench.report import Report, build_report
 
 FILES = [
-    "fig7.png", "fig7.svg", "curves.csv", "summary.csv", "pairs.csv", "summary.md", "tables.tex",
+    "fig7.png", "fig7.svg", "fig7.pdf", "curves.csv", "summary.csv", "pairs.csv", "summary.md", "tables.tex",
     "report.html", "provenance.json",
 ]  # fmt: skip
 SMALL = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1))
@@ -101,4 +101,4 @@ def test_methods_that_did_not_improve_are_named(tmp_path: Path) -> None:
 
 def test_the_figure_is_named_after_the_experiment(tmp_path: Path) -> None:
     report = build_report(write_results(tmp_path, replace(SMALL, experiment="sanity", seeds=(0,))))
-    assert [path.name for path in report.files[:2]] == ["sanity.png", "sanity.svg"]
+    assert [path.name for path in report.files[:3]] == ["sanity.png", "sanity.svg", "sanity.pdf"]

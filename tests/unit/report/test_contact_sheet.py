@@ -9,9 +9,9 @@ from PIL import Image
 
 from tests.support.results import Invented, write_results
 from vader_bench.errors import UserError
-from vader_bench.evaluation.video import encode_mp4
 from vader_bench.report import load_results
 from vader_bench.report.contact_sheet import FRAMES, GAP, SIDE, contact_sheet
+from vader_bench.videos import encode_mp4
 
 WORLD = Invented(rewards=("red",), methods=("vader",), seeds=(0,))
 

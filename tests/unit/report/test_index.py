@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 import torch
 
 from tests.support.results import Invented, write_results
-from vader_bench.evaluation.video import encode_mp4
 from vader_bench.files import write_bytes
 from vader_bench.report import build_report
 from vader_bench.report.index import write_index
+from vader_bench.videos import encode_mp4
 
 WORLD = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0,))
 
@@ -40,6 +41,38 @@ def test_every_report_below_the_folder_is_on_the_page(page: str) -> None:
     assert 'href="reference/sanity/tiny/report.html"' in page
     assert "vader-bench run &lt;fig7&gt;" in page
     assert "64 reward queries a run; 3 records" in page
+
+
+def test_the_page_opens_with_what_each_experiment_found(page: str, results: Path) -> None:
+    """Before any picture or video; a gain is named where its interval in the summary is above zero."""
+    overview, _, cards = page.partition('<div class="cards">')
+    assert "<video" not in overview
+    assert "<img" not in overview
+    assert cards.index("<details>") < cards.index("<video")
+    (row,) = re.findall(r'<tr><th scope="row"><a href="#fig7-tiny">.*</tr>', overview)
+    with (results / "fig7" / "tiny" / "summary.csv").open(encoding="utf-8") as opened:
+        low = {line["method"]: line["gain_low"] for line in csv.DictReader(opened) if line["gain_low"]}
+    assert {arm for arm in low if f"{arm} " in row} == {arm for arm in low if float(low[arm]) > 0}
+    assert ("no arm" in row) == all(float(one) <= 0 for one in low.values())
+
+
+def test_where_nothing_gains_it_says_so(tmp_path: Path) -> None:
+    build_report(
+        write_results(tmp_path / "fig7" / "tiny", replace(WORLD, gains={"vader": -0.4, "ddpo": -0.4}))
+    )
+    assert "<td>red: no arm</td>" in write_index(tmp_path).read_text("utf-8")
+
+
+def test_the_main_experiments_come_first(tmp_path: Path) -> None:
+    for experiment in ("ablate", "table1", "fig7"):
+        build_report(
+            write_results(tmp_path / "reference" / experiment / "tiny", replace(WORLD, experiment=experiment))
+        )
+    page = write_index(tmp_path).read_text("utf-8")
+    places = [
+        page.index(f'href="#reference-{experiment}-tiny"') for experiment in ("fig7", "table1", "ablate")
+    ]
+    assert places == sorted(places)
 
 
 def test_all_that_the_page_links_to_is_there(page: str, results: Path) -> None:

@@ -115,3 +115,31 @@ def test_a_reward_without_a_complete_seed_has_no_analysis(tmp_path: Path) -> Non
     skip = ["vader-blue-seed0", "ddpo-blue-seed1"]
     results = load_results(write_results(tmp_path, world, skip=skip), allow_missing=True)
     assert list(results.analyses()) == ["red"]
+
+
+def _with(path: Path, **changes: dict[str, str]) -> None:
+    """Change values in tables of a record."""
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {table: data[table] | values for table, values in changes.items()}))
+
+
+def test_runs_with_other_weights_or_prompts_share_no_table(tmp_path: Path) -> None:
+    path = _record(write_results(tmp_path, SMALL), "vader-red-seed4")
+    _with(path, digests={"prompts/heldout": "0" * 64})
+    with pytest.raises(UserError, match="vader-red-seed4 had other prompts/heldout than base-red-seed3"):
+        load_results(tmp_path)
+
+
+def test_the_base_model_shares_the_weights(tmp_path: Path) -> None:
+    path = _record(write_results(tmp_path, SMALL), "base-red-seed3")
+    _with(path, digests={"weights/unet": "0" * 64})
+    with pytest.raises(UserError, match="base-red-seed3 had other weights/unet than ddpo-red-seed3"):
+        load_results(tmp_path)
+
+
+def test_another_reward_may_have_its_own_prompts(tmp_path: Path) -> None:
+    world = Invented(methods=("vader",), seeds=(0,))
+    write_results(tmp_path, world)
+    for name in ("base-blue-seed0", "vader-blue-seed0"):
+        _with(_record(tmp_path, name), digests={"prompts/heldout": "0" * 64})
+    assert load_results(tmp_path).missing == ()

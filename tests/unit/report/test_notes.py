@@ -34,6 +34,13 @@ def test_it_is_said_which_videos_count(results: Results, analyses: dict[str, Ana
     assert not any(words in note for note in reading_notes(results, {}))
 
 
+def test_baselines_are_named(tmp_path: Path, results: Results, analyses: dict[str, Analysis]) -> None:
+    text = "\n".join(reading_notes(results, analyses))
+    assert "of the best baseline (ddpo or diffusion-dpo)" in text
+    alone = _notes(tmp_path, Invented(rewards=("red",), methods=("vader",)))
+    assert "of the best baseline (none here)" in alone
+
+
 def test_what_was_left_out_is_named(tmp_path: Path) -> None:
     world = Invented(rewards=("red",))
     write_results(tmp_path, Invented(rewards=("red", "blue"), seeds=(0,)))
@@ -51,3 +58,31 @@ def test_what_a_method_noted_is_said_with_its_runs(tmp_path: Path) -> None:
         path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"notes": ["it rained"]}), "utf-8")
     results = load_results(folder)
     assert "vader-red-seed0, vader-red-seed1: it rained." in reading_notes(results, results.analyses())
+
+
+def _made_with(folder: Path, run: str, **changes: dict[str, str]) -> None:
+    path = folder / "runs" / run / "record.json"
+    data = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(data | {key: data[key] | value for key, value in changes.items()}), "utf-8")
+
+
+def test_runs_with_other_code_or_packages_are_named(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, Invented(rewards=("red",), seeds=(0, 1)))
+    _made_with(folder, "vader-red-seed0", digests={"code": "9" * 64})
+    _made_with(folder, "ddpo-red-seed1", digests={"code": "9" * 64}, packages={"torch": "2.12.0"})
+    _made_with(folder, "base-red-seed0", packages={"mlflow": "9", "ftfy": "6.3"})  # no number comes from it
+    results = load_results(folder)
+    notes = [note for note in reading_notes(results, {}) if note.startswith("Made with other")]
+    than, end = "than most runs on the same reward:", " What sets them apart may come from that."
+    assert notes == [
+        f"Made with other code {than} vader-red-seed0, ddpo-red-seed1.{end}",
+        f"Made with other packages {than} ddpo-red-seed1 (torch 2.12.0 instead of 2.13.0).{end}",
+    ]
+
+
+def test_code_that_differs_between_rewards_alone_is_no_note(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, Invented(methods=("vader",), seeds=(0,)))
+    for method in ("base", "vader"):
+        _made_with(folder, f"{method}-blue-seed0", digests={"code": "9" * 64}, packages={"torch": "2.12.0"})
+    results = load_results(folder)
+    assert not [note for note in reading_notes(results, {}) if note.startswith("Made with other")]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.support.results import Invented, write_results
-from vader_bench.evaluation.video import encode_mp4
 from vader_bench.records.record import Extension
 from vader_bench.report import Report, build_report
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import video_rows
+from vader_bench.videos import encode_mp4
 
 VOID = {"meta", "link", "br", "img", "input", "source", "hr"}
 

@@ -50,7 +50,7 @@ def test_one_row_a_reward_and_method(rows: Rows) -> None:
 def test_every_statistic_has_its_limits(rows: Rows) -> None:
     columns = rows["red", "base"]
     values = [c for c in columns if f"{c}_low" in columns]
-    assert len(values) == 22
+    assert len(values) == 23
     assert all(f"{c}_high" in columns for c in values)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,26 @@ def test_ahead_of_the_others_but_not_of_the_base_model_is_no_win() -> None:
     assert "below it: ddpo and diffusion-dpo; not distinguished from it: vader (a gain of " in lines[1]
 
 
+def test_what_the_seeds_and_prompts_can_find_is_said_beside_what_choosing_gains() -> None:
+    analysis = _analysis(WORLD)
+    base, *_, best = analysis.untrained
+    gained = best.statistics["heldout_reward"].value - base.statistics["heldout_reward"].value
+    (line,) = (line for line in verdicts(analysis, METHODS) if " with probability 0.8 if it is " in line)
+    assert line.startswith(f"{len(WORLD.seeds)} seeds and ")
+    sizes = re.findall(r"([0-9.]+) with (vader|ddpo|diffusion-dpo)", line)
+    assert [name for _, name in sizes] == list(METHODS)
+    for size, name in sizes:
+        arm = analysis.arm(name)
+        assert arm is not None
+        assert float(size) == pytest.approx(arm.statistics["smallest_gain"].value, rel=0.06)
+    assert line.endswith(f"; best-of-4 of the base model gains {gained:.2g}.")
+
+
+def test_one_seed_says_nothing_of_what_could_be_found() -> None:
+    lines = verdicts(_analysis(replace(WORLD, seeds=(0,))), METHODS)
+    assert not any("with probability" in line for line in lines)
+
+
 def test_one_seed_says_so_and_names_no_winner() -> None:
     lines = verdicts(_analysis(replace(WORLD, seeds=(0,))), METHODS)
     assert lines[0].startswith("One seed: the intervals cover prompts only")
@@ -82,8 +103,8 @@ def test_the_threshold_is_reported_for_every_other_method() -> None:
     start = (
         "vader reaches the final reward of diffusion-dpo, the best baseline, after 7 [7, 7] queries, 8.75x "
     )
-    assert lines[2].startswith(start)
-    assert lines[2].endswith("ddpo does not reach the final reward of diffusion-dpo, the best baseline.")
+    assert lines[3].startswith(start)
+    assert lines[3].endswith("ddpo does not reach the final reward of diffusion-dpo, the best baseline.")
 
 
 def test_a_baseline_below_the_base_model_sets_no_threshold() -> None:

@@ -136,7 +136,7 @@ def reference_embeddings(folder: Path, video: Tensor) -> Tensor:
 
 
 def test_aesthetic_is_the_mean_rating_of_the_frames(tiny_clip: Path, tiny_head: Path) -> None:
-    reward = Aesthetic(str(tiny_clip), str(tiny_head))
+    reward = Aesthetic.load(str(tiny_clip), str(tiny_head))
     ratings = read_head(tiny_head)(reference_embeddings(tiny_clip, clips())).reshape(2, 3)
     torch.testing.assert_close(reward.score(clips(), PROMPTS), ratings.mean(1), rtol=1e-5, atol=1e-6)
 
@@ -144,12 +144,14 @@ def test_aesthetic_is_the_mean_rating_of_the_frames(tiny_clip: Path, tiny_head: 
 def test_aesthetic_range_is_what_the_head_can_reach(tiny_clip: Path, tiny_head: Path) -> None:
     head = read_head(tiny_head)
     length = math.sqrt(sum(w**2 for w in head.weight.tolist()))
-    assert Aesthetic(str(tiny_clip), str(tiny_head)).value_range == pytest.approx((5 - length, 5 + length))
+    assert Aesthetic.load(str(tiny_clip), str(tiny_head)).value_range == pytest.approx(
+        (5 - length, 5 + length)
+    )
     assert head(head.weight).item() == pytest.approx(5 + length)
 
 
 def test_aesthetic_keeps_no_text_tower(tiny_clip: Path, tiny_head: Path) -> None:
-    reward = Aesthetic(str(tiny_clip), str(tiny_head))
+    reward = Aesthetic.load(str(tiny_clip), str(tiny_head))
     names = [name for network in reward.modules() for name, _ in network.named_parameters()]
     assert any(name.startswith("vision_model") for name in names)
     assert not any(name.startswith("text") for name in names)
@@ -158,7 +160,7 @@ def test_aesthetic_keeps_no_text_tower(tiny_clip: Path, tiny_head: Path) -> None
 def test_aesthetic_refuses_the_head_of_another_clip(tiny_clip: Path, tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(768), "bias": torch.zeros(1)}, tmp_path / "head.safetensors")
     with pytest.raises(UserError, match=r"embeddings of width 768, and .* has 12"):
-        Aesthetic(str(tiny_clip), str(tmp_path / "head.safetensors"))
+        Aesthetic.load(str(tiny_clip), str(tmp_path / "head.safetensors"))
 
 
 @torch.no_grad()
@@ -171,19 +173,19 @@ def test_hps_is_the_mean_cosine_of_frames_and_prompt(tiny_clip: Path) -> None:
     for frames, prompt in zip(image, PROMPTS, strict=True):
         text = clip.get_text_features(**tokenizer([prompt], return_tensors="pt"))
         expected.append(nn.functional.cosine_similarity(frames, text).mean())
-    score = HumanPreference(str(tiny_clip)).score(clips(), PROMPTS)
+    score = HumanPreference.load(str(tiny_clip)).score(clips(), PROMPTS)
     torch.testing.assert_close(score, torch.stack(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_hps_listens_to_the_prompt(tiny_clip: Path) -> None:
-    reward = HumanPreference(str(tiny_clip))
+    reward = HumanPreference.load(str(tiny_clip))
     same = clips()[:1].expand(2, -1, -1, -1, -1)
     first, second = reward.score(same, PROMPTS).tolist()
     assert abs(first - second) > 1e-3
 
 
 def test_hps_cuts_long_prompts(tiny_clip: Path) -> None:
-    reward = HumanPreference(str(tiny_clip))
+    reward = HumanPreference.load(str(tiny_clip))
     long = "word " * 100
     score = reward.score(clips(), [long, long + "more"])
     assert torch.isfinite(score).all()
@@ -200,7 +202,7 @@ def spoilt(tiny_clip: Path, tmp_path: Path) -> Path:
 def test_hps_needs_its_tokenizer(spoilt: Path, name: str) -> None:
     (spoilt / name).unlink()
     with pytest.raises(UserError, match=f"has no {name}"):
-        HumanPreference(str(spoilt))
+        HumanPreference.load(str(spoilt))
 
 
 def set_end_token(folder: Path, token: int) -> None:
@@ -212,13 +214,13 @@ def set_end_token(folder: Path, token: int) -> None:
 def test_hps_refuses_a_model_that_would_miss_the_end_of_sentences(spoilt: Path) -> None:
     set_end_token(spoilt, 100)
     with pytest.raises(UserError, match="ends sentences with token 513, the model looks for 100"):
-        HumanPreference(str(spoilt))
+        HumanPreference.load(str(spoilt))
 
 
 def test_hps_knows_the_old_way_to_name_the_end_token(spoilt: Path, tiny_clip: Path) -> None:
     set_end_token(spoilt, 2)
-    expected = HumanPreference(str(tiny_clip)).score(clips(), PROMPTS)
-    torch.testing.assert_close(HumanPreference(str(spoilt)).score(clips(), PROMPTS), expected)
+    expected = HumanPreference.load(str(tiny_clip)).score(clips(), PROMPTS)
+    torch.testing.assert_close(HumanPreference.load(str(spoilt)).score(clips(), PROMPTS), expected)
 
 
 def test_the_head_of_version_1_is_one_linear_layer(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from vader_bench.pocket.taste import rate
 from vader_bench.pocket.vocabulary import Caption, format_caption
 from vader_bench.pocket.world import FRAMES, SIZE, Clip, draw_clip, render
 from vader_bench.rewards import make_reward
+from vader_bench.rewards.oracle import asked_for
 from vader_bench.seeding import numpy_stream
 
 ASKED = Caption("green", "rocket", "growing", "in the park")
@@ -119,6 +120,23 @@ def test_all_golds_of_a_video_share_one_look(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_prompt_from_elsewhere_is_refused_where_words_matter(family: str) -> None:
     with pytest.raises(UserError, match="'a dog runs': is not a sentence of the pocket world"):
         make_reward(family, {}).score(batch(clip_of(ASKED)), ["a dog runs"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a pink cat spinning in the park", "'pink' replaced by one of: red, "),
+        ("a red dog spinning in the park", "'dog' replaced by one of: labrador, "),
+        ("a red cat sleeping in the park", "it does one of: moving left, "),
+        ("a red cat spinning on the moon", "and is one of: in the park, "),
+        ("nothing", "write it like 'a red cat spinning in the park'$"),
+    ],
+)
+def test_a_prompt_from_elsewhere_is_refused_with_the_words_that_may_stand_there(
+    prompt: str, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        asked_for(prompt)
 
 
 def test_videos_of_another_size_are_refused() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vader_bench.config.schema import ComponentConfig, SuiteConfig
 from vader_bench.errors import UserError
-from vader_bench.rewards import REWARDS
+from vader_bench.rewards import make_reward
 from vader_bench.rewards.mix import Mix, weighted_sum
 
 PROMPTS = ["a cat growing", "a bus moving left"]
@@ -28,49 +28,51 @@ def test_weighted_sum() -> None:
 
 def test_scores_and_objectives_are_mixed_apart(tiny_videomae: Path) -> None:
     parts = {"action": {"model": str(tiny_videomae)}, "redness": {}}
-    mixed = Mix(parts, {"action": 2, "redness": -3}, {"action": 5, "redness": 7}).judge(clips(), PROMPTS)
-    action, redness = (REWARDS.get(name)(**parts[name]).judge(clips(), PROMPTS) for name in parts)
+    mixed = Mix.load(parts, {"action": 2, "redness": -3}, {"action": 5, "redness": 7}).judge(clips(), PROMPTS)
+    action, redness = (make_reward(name, parts[name]).judge(clips(), PROMPTS) for name in parts)
     torch.testing.assert_close(mixed.score, 2 * action.score - 3 * redness.score)
     torch.testing.assert_close(mixed.objective, 5 * action.objective + 7 * redness.objective)
 
 
 def test_objectives_have_the_weights_of_the_scores_by_default(tiny_videomae: Path) -> None:
     parts = {"action": {"model": str(tiny_videomae)}, "redness": {}}
-    mixed = Mix(parts, {"action": 2, "redness": -3}).judge(clips(), PROMPTS)
-    action, redness = (REWARDS.get(name)(**parts[name]).judge(clips(), PROMPTS) for name in parts)
+    mixed = Mix.load(parts, {"action": 2, "redness": -3}).judge(clips(), PROMPTS)
+    action, redness = (make_reward(name, parts[name]).judge(clips(), PROMPTS) for name in parts)
     torch.testing.assert_close(mixed.objective, 2 * action.objective - 3 * redness.objective)
 
 
 def test_range_and_units_are_those_of_the_sum() -> None:
-    mix = Mix(PAIR, {"redness": -2, "brightness": 0.5})
+    mix = Mix.load(PAIR, {"redness": -2, "brightness": 0.5})
     assert mix.value_range == (-2.0, 2.5)
     assert mix.units == "-2 x (difference of channel means) + 0.5 x (luma)"
-    less = Mix(PAIR | {"jpeg-compressibility": {}}, dict.fromkeys(PAIR, 1) | {"jpeg-compressibility": -1})
+    less = Mix.load(
+        PAIR | {"jpeg-compressibility": {}}, dict.fromkeys(PAIR, 1) | {"jpeg-compressibility": -1}
+    )
     assert less.value_range == (-1.0, math.inf)
 
 
 def test_a_black_box_makes_the_mix_one() -> None:
     parts: dict[str, Any] = {"redness": {}, "jpeg-compressibility": {}}
-    mix = Mix(parts, {"redness": 1, "jpeg-compressibility": 1})
+    mix = Mix.load(parts, {"redness": 1, "jpeg-compressibility": 1})
     assert not mix.differentiable
-    assert Mix(PAIR, {"redness": 1, "brightness": 1}).differentiable
+    assert Mix.load(PAIR, {"redness": 1, "brightness": 1}).differentiable
 
 
 def test_networks_are_those_of_all_parts(tiny_clip: Path, tiny_head: Path) -> None:
     parts = {"aesthetic": {"clip": str(tiny_clip), "head": str(tiny_head)}, "hps": {"model": str(tiny_clip)}}
-    assert len(Mix(parts, {"aesthetic": 0.5, "hps": 7.5}).modules()) == 5
+    assert len(Mix.load(parts, {"aesthetic": 0.5, "hps": 7.5}).modules()) == 5
 
 
 def test_frames_are_those_of_the_part_that_cares(tiny_videomae: Path) -> None:
     parts = {"redness": {}, "action": {"model": str(tiny_videomae)}}
-    assert Mix(parts, {"redness": 1, "action": 1}).frames == 4
-    assert Mix(PAIR, {"redness": 1, "brightness": 1}).frames is None
+    assert Mix.load(parts, {"redness": 1, "action": 1}).frames == 4
+    assert Mix.load(PAIR, {"redness": 1, "brightness": 1}).frames is None
 
 
 def test_parts_that_judge_different_numbers_of_frames_are_refused(tiny_videomae: Path) -> None:
     parts: dict[str, Any] = {"action": {"model": str(tiny_videomae)}, "oracle": {}}
     with pytest.raises(UserError, match="judge different numbers of frames: action 4, oracle 8"):
-        Mix(parts, {"action": 1, "oracle": 1})
+        Mix.load(parts, {"action": 1, "oracle": 1})
 
 
 @pytest.mark.parametrize(
@@ -90,12 +92,12 @@ def test_settings_that_do_not_fit_are_refused(
     parts: dict[str, Any], weights: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        Mix(parts, weights)
+        Mix.load(parts, weights)
 
 
 def test_objective_weights_are_checked_too() -> None:
     with pytest.raises(UserError, match="objective_weights: and parts differ in brightness"):
-        Mix(PAIR, {"redness": 1, "brightness": 1}, {"redness": 1})
+        Mix.load(PAIR, {"redness": 1, "brightness": 1}, {"redness": 1})
 
 
 def test_a_suite_knows_the_weights_of_the_parts(suite_data: dict[str, Any]) -> None:

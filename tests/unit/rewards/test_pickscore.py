@@ -38,12 +38,12 @@ def test_is_the_mean_scaled_cosine_of_cut_frames_and_prompt(tiny_clip: Path) -> 
     for embeddings, prompt in zip(image, PROMPTS, strict=True):
         text = clip.get_text_features(**tokenizer([prompt], return_tensors="pt"))
         expected.append(clip.logit_scale.exp() * nn.functional.cosine_similarity(embeddings, text).mean())
-    score = PickScore(str(tiny_clip)).score(clips(), PROMPTS)
+    score = PickScore.load(str(tiny_clip)).score(clips(), PROMPTS)
     torch.testing.assert_close(score, torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_cut_off_does_not_count(tiny_clip: Path) -> None:
-    reward, video = PickScore(str(tiny_clip)), clips()
+    reward, video = PickScore.load(str(tiny_clip)), clips()
     changed = video.clone()
     changed[..., :5] = 0
     changed[..., -5:] = 1
@@ -51,7 +51,7 @@ def test_what_is_cut_off_does_not_count(tiny_clip: Path) -> None:
 
 
 def test_range_is_the_models_scale(tiny_clip: Path) -> None:
-    low, high = PickScore(str(tiny_clip)).value_range
+    low, high = PickScore.load(str(tiny_clip)).value_range
     assert high == -low == pytest.approx(torch.tensor(2.6592).exp().item(), rel=1e-3)  # CLIP's initial scale
 
 
@@ -60,6 +60,6 @@ def test_tokenizer_may_lie_elsewhere(tiny_clip: Path, tmp_path: Path) -> None:
         shutil.copytree(tiny_clip, tmp_path / "bare", ignore=shutil.ignore_patterns("*.txt", "vocab*"))
     )
     with pytest.raises(UserError, match=r"has no vocab\.json"):
-        PickScore(str(bare))
-    score = PickScore(str(bare), tokenizer=str(tiny_clip)).score(clips(), PROMPTS)
-    assert torch.equal(score, PickScore(str(tiny_clip)).score(clips(), PROMPTS))
+        PickScore.load(str(bare))
+    score = PickScore.load(str(bare), tokenizer=str(tiny_clip)).score(clips(), PROMPTS)
+    assert torch.equal(score, PickScore.load(str(tiny_clip)).score(clips(), PROMPTS))

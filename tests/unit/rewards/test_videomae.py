@@ -89,7 +89,7 @@ def test_action_is_the_probability_of_the_prompts_class(tiny_videomae: Path) -> 
     with torch.no_grad():
         logits = model((video - mean[:, None, None]) / std[:, None, None]).logits
     probability = logits.softmax(-1)
-    judgement = Action(str(tiny_videomae)).judge(video, ["a cat growing", "a bus moving left"])
+    judgement = Action.load(str(tiny_videomae)).judge(video, ["a cat growing", "a bus moving left"])
     expected = torch.stack([probability[0, 3], probability[1, 1]])
     torch.testing.assert_close(judgement.score, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(judgement.objective, expected.log(), rtol=1e-5, atol=1e-6)
@@ -97,18 +97,18 @@ def test_action_is_the_probability_of_the_prompts_class(tiny_videomae: Path) -> 
 
 def test_action_sees_the_order_of_frames(tiny_videomae: Path) -> None:
     video = torch.rand(1, 4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    reward = Action(str(tiny_videomae))
+    reward = Action.load(str(tiny_videomae))
     forwards, backwards = (reward.score(v, ["a cat growing"]).item() for v in (video, video.flip(1)))
     assert abs(forwards - backwards) > 1e-4
 
 
 def test_action_wants_the_classifiers_frames(tiny_videomae: Path) -> None:
-    assert Action(str(tiny_videomae)).frames == 4
+    assert Action.load(str(tiny_videomae)).frames == 4
 
 
 def test_action_takes_keywords(tiny_videomae: Path) -> None:
     video = torch.rand(1, 4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    plain, keyed = Action(str(tiny_videomae)), Action(str(tiny_videomae), {"left": "moving left"})
+    plain, keyed = Action.load(str(tiny_videomae)), Action.load(str(tiny_videomae), {"left": "moving left"})
     with pytest.raises(UserError, match="spinning, moving left, moving, growing"):
         plain.judge(video, ["off to the left"])
     assert keyed.score(video, ["off to the left"]) == plain.score(video, ["moving left"])

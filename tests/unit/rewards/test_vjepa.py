@@ -95,7 +95,7 @@ def test_prediction_is_transformers_predictor(
     tiny_vjepa: Path, model: VJEPA2Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transformers always takes mask token 1."""
-    reward = TemporalConsistency(str(tiny_vjepa))
+    reward = TemporalConsistency.load(str(tiny_vjepa))
     features = model.get_vision_features(normalised(clips()))
     for context, target in reward._masks:
         places = [positions.expand(2, -1) for positions in (context, target)]
@@ -110,7 +110,7 @@ def test_prediction_is_transformers_predictor(
 
 @torch.no_grad()
 def test_score_is_minus_the_mean_error_over_masks(tiny_vjepa: Path, model: VJEPA2Model) -> None:
-    reward = TemporalConsistency(str(tiny_vjepa), masks=3)
+    reward = TemporalConsistency.load(str(tiny_vjepa), masks=3)
     assert len(reward._masks) == 6
     features = model.get_vision_features(normalised(clips()))
     patches = model.encoder.embeddings(normalised(clips()))
@@ -128,19 +128,19 @@ def test_score_is_minus_the_mean_error_over_masks(tiny_vjepa: Path, model: VJEPA
 
 
 def test_masks_are_those_of_the_seed(tiny_vjepa: Path) -> None:
-    scores = [TemporalConsistency(str(tiny_vjepa), seed=s).score(clips(), ["", ""]) for s in (1, 1, 2)]
+    scores = [TemporalConsistency.load(str(tiny_vjepa), seed=s).score(clips(), ["", ""]) for s in (1, 1, 2)]
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
 
 
 def test_sees_the_order_of_frames(tiny_vjepa: Path) -> None:
-    reward = TemporalConsistency(str(tiny_vjepa))
+    reward = TemporalConsistency.load(str(tiny_vjepa))
     assert not torch.allclose(reward.score(clips(), ["", ""]), reward.score(clips().flip(1), ["", ""]))
 
 
 def test_frames_are_the_models_or_as_set(tiny_vjepa: Path) -> None:
-    assert TemporalConsistency(str(tiny_vjepa)).frames == 4
-    reward = TemporalConsistency(str(tiny_vjepa), frames=6)
+    assert TemporalConsistency.load(str(tiny_vjepa)).frames == 4
+    reward = TemporalConsistency.load(str(tiny_vjepa), frames=6)
     assert reward.score(clips(6), ["", ""]).isfinite().all()
     with pytest.raises(UserError, match="judges videos of 6 frames and was given 4"):
         reward.score(clips(), ["", ""])
@@ -158,10 +158,10 @@ def test_settings_that_do_not_fit_are_refused(
     tiny_vjepa: Path, settings: dict[str, int], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        TemporalConsistency(str(tiny_vjepa), **settings)
+        TemporalConsistency.load(str(tiny_vjepa), **settings)
 
 
 def test_needs_the_channel_statistics(tiny_vjepa: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(tiny_vjepa, tmp_path / "bare", ignore=shutil.ignore_patterns("video*"))
     with pytest.raises(UserError, match=r"video_preprocessor_config\.json: does not exist"):
-        TemporalConsistency(str(bare))
+        TemporalConsistency.load(str(bare))

@@ -58,7 +58,7 @@ def test_score_is_one_minus_the_mean_over_frames(tiny_yolos: Path) -> None:
         shown = [box[0].item() for box in picture if box[0] > max(box[1].item(), 0.2)]
         if shown:
             confidence[i] = sum(shown) / len(shown)
-    score = ObjectRemoval(str(tiny_yolos), "book", height=32).score(video, ["", ""])
+    score = ObjectRemoval.load(str(tiny_yolos), "book", height=32).score(video, ["", ""])
     torch.testing.assert_close(score, 1 - confidence.reshape(2, 3).mean(1), rtol=1e-5, atol=1e-6)
     assert (score < 0.9).all()
 
@@ -67,4 +67,4 @@ def test_an_unknown_target_is_refused_with_the_known_ones(tiny_yolos: Path) -> N
     with pytest.raises(
         UserError, match=r"target 'Book': is not a class of the detector; use one of: book, cup"
     ):
-        ObjectRemoval(str(tiny_yolos), "Book")
+        ObjectRemoval.load(str(tiny_yolos), "Book")

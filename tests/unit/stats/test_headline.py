@@ -117,6 +117,15 @@ def test_a_target_that_is_not_there_or_not_above_the_base_model(target: Target, 
     assert _of(found, "vader", "queries_to_target").absent == reason
 
 
+def test_records_say_which_methods_are_baselines() -> None:
+    runs = [(method, seed) for method in EXACT.methods for seed in EXACT.seeds]
+    records = [make_record(EXACT, method, "red", seed) for method, seed in runs]
+    records = [record.model_copy(update={"baseline": record.method == "vader"}) for record in records]
+    panel = build_panel(records, EXACT.methods, EXACT.seeds)
+    assert panel is not None
+    assert analyse(panel, resamples=2000).best_baseline == "vader"
+
+
 def test_without_a_baseline_there_is_no_threshold() -> None:
     analysis = _analysis(replace(EXACT, methods=("vader", "other")))
     assert analysis.best_baseline is None

@@ -183,3 +183,16 @@ def test_a_panel_needs_held_out_looks_at_both_ends() -> None:
     late = [e for e in record.evaluations if e.queries > 0]
     with pytest.raises(UserError, match="both before training and at the end"):
         build_panel([record.model_copy(update={"evaluations": late})], ("vader",), (0,))
+
+
+def test_an_experiment_may_name_its_baselines() -> None:
+    """By default the methods say which they are: here DDPO and Diffusion-DPO."""
+    records = [make_record(WORLD, method, "red", seed) for method in WORLD.methods for seed in WORLD.seeds]
+    by_method = build_panel(records, WORLD.methods, WORLD.seeds)
+    named = build_panel(records, WORLD.methods, WORLD.seeds, ["vader"])
+    assert by_method is not None
+    assert named is not None
+    assert dict(zip(by_method.methods, by_method.baselines, strict=True)) == {
+        method: method != "vader" for method in by_method.methods
+    }
+    assert [name for name, counts in zip(named.methods, named.baselines, strict=True) if counts] == ["vader"]

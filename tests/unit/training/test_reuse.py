@@ -87,7 +87,7 @@ def test_what_is_taken_is_not_trained_and_gives_the_numbers_of_training_it(
     itself, taken = tmp_path / "itself", folder_of(tmp_path, config)
     execute(config, itself)
     with monkeypatch.context() as patch:
-        patch.delattr(METHODS.get("vader"), "step")  # nothing can train
+        patch.setattr(METHODS.get("vader"), "step", None)  # nothing can train
         assert take(config, results, tmp_path) == "figure"
         record = execute(config, taken, command="vader-bench run table.yaml")
     assert comparable(taken) == comparable(itself)
@@ -161,7 +161,7 @@ def test_another_suite_is_another_training_and_another_name_is_not(
         ("training_code", lambda: "0" * 64),
         ("package_versions", lambda: {"torch": "1.0"}),
         ("device_name", lambda device: f"another {device}"),
-        ("plugin_code", lambda factory: "0" * 64),
+        ("others_code", lambda registry, name: "0" * 64),
     ],
 )
 def test_other_code_packages_or_device_make_another_training(
@@ -254,4 +254,17 @@ def test_weights_that_changed_since_training_are_refused(
     origin["depends_on"]["weights"] = dict.fromkeys(origin["depends_on"]["weights"], "0" * 64)
     files.write_json(path, origin)
     with pytest.raises(UserError, match="was trained with other weights"):
+        execute(config, folder_of(tmp_path, config))
+
+
+def test_prompts_that_changed_since_training_are_refused(
+    results: Path, tiny_pipeline: Path, tmp_path: Path
+) -> None:
+    config = table_run(tiny_pipeline)
+    take(config, results, tmp_path)
+    path = folder_of(tmp_path, config) / "origin.json"
+    origin = files.read_json(path)
+    origin["depends_on"]["prompts"] = "0" * 64
+    files.write_json(path, origin)
+    with pytest.raises(UserError, match="was trained on other prompts"):
         execute(config, folder_of(tmp_path, config))

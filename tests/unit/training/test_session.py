@@ -23,6 +23,7 @@ from vader_bench.rewards import REWARDS
 from vader_bench.training import session
 from vader_bench.training.progress import Progress
 from vader_bench.training.session import execute
+from vader_bench.training.settle import settle_torch
 
 Make = Callable[..., RunConfig]
 Whole = Callable[[str], Path]
@@ -82,7 +83,7 @@ def test_a_run_spends_exactly_its_budget(method: str, whole: Whole) -> None:
 def test_fresh_memory_is_not_filled_and_no_number_needs_it(
     method: str, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle = session.settle_torch
+    settle = settle_torch
 
     def settle_and_fill(device: str) -> None:
         settle(device)
@@ -284,6 +285,11 @@ def test_a_finished_run_is_not_run_again(make: Make, whole: Whole) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("method", TRAINED)
+def test_the_record_says_whether_its_method_is_a_baseline(whole: Whole, method: str) -> None:
+    assert read_record(whole(method) / "record.json").baseline == (method != "vader")
+
+
 def test_the_record_says_where_its_numbers_come_from(whole: Whole, tiny_pipeline: Path) -> None:
     record = read_record(whole("base") / "record.json")
     assert record.digests.keys() >= {"code", "prompts/train", "prompts/heldout", f"weights/{tiny_pipeline}"}
@@ -313,7 +319,7 @@ def test_a_reward_that_is_not_a_number_stops_the_run(
         monkeypatch.setattr(reward, "judge", lambda video, prompts: judge(video * float("nan"), prompts))
         return reward
 
-    monkeypatch.setitem(REWARDS._entries, "redness", broken)
+    monkeypatch.setitem(REWARDS._loaded, "redness", broken)
     with pytest.raises(UserError, match="returned a value that is not finite for"):
         execute(make(), tmp_path / "run")
     assert not (tmp_path / "run" / "record.json").exists()

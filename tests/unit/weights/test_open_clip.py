@@ -186,7 +186,7 @@ def tiny_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @torch.no_grad()
 def test_hps_takes_a_released_file(tiny_file: Path, tiny_clip: Path) -> None:
     video = torch.rand(2, 3, 3, 20, 24, generator=torch.Generator().manual_seed(3))
-    reward = HumanPreference(str(tiny_file), tokenizer=str(tiny_clip))
+    reward = HumanPreference.load(str(tiny_file), tokenizer=str(tiny_clip))
     prompts = ["a cat", "a blue car"]
     tokens = torch.zeros(2, 32, dtype=torch.long)
     for row, prompt in enumerate(prompts):
@@ -207,4 +207,4 @@ def byte_tokens(word: str) -> list[int]:
 
 def test_hps_from_a_file_needs_a_tokenizer(tiny_file: Path) -> None:
     with pytest.raises(UserError, match=r"is a file, which has no tokenizer; set `tokenizer`"):
-        HumanPreference(str(tiny_file))
+        HumanPreference.load(str(tiny_file))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from vader_bench.errors import UserError
 from vader_bench.files import sha256_file
 from vader_bench.weights import resolve as module
-from vader_bench.weights.resolve import DIGESTS, digest, resolve, write_digests
+from vader_bench.weights.resolve import DIGESTS, digest, resolve, size, write_digests
 
 
 @pytest.fixture
@@ -154,3 +155,103 @@ def test_write_digests_is_the_same_twice(packaged: Path) -> None:
     os.utime(packaged / "README.md", (0, 0))
     write_digests(packaged)
     assert (packaged / DIGESTS).read_bytes() == before
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are hashed, in their order, with nothing remembered from before."""
+    found: list[Path] = []
+
+    def counted(path: Path) -> str:
+        found.append(path)
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "sha256_file", counted)
+    monkeypatch.setattr(module, "_KNOWN", {})
+    return found
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the clock say that so much time has gone by."""
+    monkeypatch.setattr(module, "time_ns", lambda: time.time_ns() + int(seconds * 1e9))
+
+
+def test_a_file_that_was_left_alone_is_hashed_once(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"a" * 10)
+    (tmp_path / "b.safetensors").write_bytes(b"b" * 10)
+    later(monkeypatch, 10)
+    assert digest(str(tmp_path)) == digest(str(tmp_path)) == digest(str(tmp_path))
+    assert [path.name for path in sorted(reads)] == ["a.safetensors", "b.safetensors"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, -100.0])
+def test_a_file_changed_just_before_is_hashed_each_time(
+    seconds: float, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may change again within the tick of a clock, which leaves size and times as they are."""
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"a" * 10)
+    later(monkeypatch, seconds)
+    assert digest(str(path)) == digest(str(path))
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize("how", ["written over", "moved in", "of the same size and time"])
+def test_a_file_with_other_content_has_another_digest(
+    how: str, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "a.safetensors", tmp_path / "other"
+    path.write_bytes(b"a" * 10)
+    later(monkeypatch, 10)
+    before, times = digest(str(path)), path.stat()
+    if how == "written over":
+        time.sleep(0.05)  # more than a tick of the clock of file systems on Linux
+        path.write_bytes(b"b" * 10)
+    else:
+        other.write_bytes(b"b" * 10)
+        if how == "of the same size and time":
+            os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+        other.replace(path)
+    assert digest(str(path)) != before
+    assert len(reads) == 2
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A model folder whose ``vae`` lies elsewhere, as where a disk is full, with a folder inside."""
+    model, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    (model / "unet").mkdir(parents=True)
+    (model / "unet" / "model.safetensors").write_bytes(b"unet")
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "model.safetensors").write_bytes(b"vae")
+    (elsewhere / "deep" / "more.safetensors").write_bytes(b"more")
+    (model / "vae").symlink_to(elsewhere)
+    return model
+
+
+def test_what_lies_behind_a_linked_folder_counts(linked: Path, tmp_path: Path) -> None:
+    before = digest(str(linked))
+    assert size(str(linked)) == len(b"unetvaemore")
+    assert digest(str(shutil.copytree(linked, tmp_path / "copy"))) == before  # the copy has no link
+    for name in ("model.safetensors", "deep/more.safetensors"):
+        path = tmp_path / "elsewhere" / name
+        path.write_bytes(path.read_bytes().swapcase())
+        after = digest(str(linked))
+        assert after != before
+        before = after
+
+
+def test_links_that_lead_round_end(linked: Path, tmp_path: Path) -> None:
+    before = digest(str(linked)), size(str(linked))
+    (linked / "itself").symlink_to(linked)
+    (tmp_path / "elsewhere" / "deep" / "up").symlink_to(tmp_path / "elsewhere")
+    (linked / "unet" / "nowhere").symlink_to(linked / "unet" / "nowhere")
+    assert (digest(str(linked)), size(str(linked))) == before
+
+
+def test_one_folder_under_two_names_counts_under_both(linked: Path, tmp_path: Path) -> None:
+    (linked / "decoder").symlink_to(tmp_path / "elsewhere")
+    assert digest(str(linked)) == digest(str(shutil.copytree(linked, tmp_path / "copy")))
+    assert size(str(linked)) == len(b"unetvaemorevaemore")

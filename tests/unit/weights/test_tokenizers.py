@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
 import pytest
 from transformers import CLIPTokenizer, CLIPTokenizerFast
+from transformers.utils import logging as notes
 
 from vader_bench import pocket
 from vader_bench.errors import UserError
-from vader_bench.weights.tokenizers import read_tokenizer
+from vader_bench.prompts.sets import load_prompts
+from vader_bench.weights.tokenizers import clip_counter, quiet_transformers, read_tokenizer
 
 CLIP = Path(pocket.__file__).parent / "weights" / "clip"
 FILES = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
@@ -63,3 +66,33 @@ def test_what_the_library_cannot_read_is_one_line(folder: Path, content: str) ->
 def test_an_empty_folder_holds_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be loaded as a tokenizer"):
         read_tokenizer(tmp_path, CLIPTokenizer)
+
+
+def test_quiet_ends_even_after_an_error() -> None:
+    verbosity = notes.get_verbosity()
+    assert notes.is_progress_bar_enabled()
+    seen = []
+
+    def fail() -> None:
+        with quiet_transformers():
+            seen.append((notes.get_verbosity(), notes.is_progress_bar_enabled()))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [(logging.ERROR, False)]
+    assert notes.get_verbosity() == verbosity
+    assert notes.is_progress_bar_enabled()
+
+
+def test_tokens_are_counted_as_clips_tokenizer_does() -> None:
+    folder = CLIP.parent / "text-to-video" / "tokenizer"
+    sets = [load_prompts(name) for name in ("pocket", "pocket-looks", "pocket-books", "activities")]
+    prompts = [prompt for each in sets for split in each.splits.values() for prompt in split]
+    prompts += ["", "A  Zebra", "zyzzyva qoph of the fjord", "it's 3 o'clock", "a caf\u00e9", "one, two."]
+    count, tokenizer = clip_counter(folder), CLIPTokenizer.from_pretrained(folder)
+    found = {prompt: count(prompt) for prompt in prompts}
+    known = {prompt: number for prompt, number in found.items() if number is not None}
+    assert known == {prompt: len(tokenizer(prompt).input_ids) for prompt in known}
+    assert {"it's 3 o'clock", "a caf\u00e9", "one, two."}.isdisjoint(known)
+    assert len(known) > 300

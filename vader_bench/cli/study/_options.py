@@ -29,7 +29,7 @@ Shares = Annotated[
     typer.Option("--share", help="How often they prefer it to another arm; again for each further question."),
 ]
 Careless = Annotated[float, typer.Option(help="Share of them who do not watch.")]
-SideBias = Annotated[float, typer.Option(help="Log-odds that the left side gets on top.")]
+SideBias = Annotated[float, typer.Option(help="Log-odds added to the left side.")]
 Lapse = Annotated[float, typer.Option(help="Share of careful answers that are a toss of a coin.")]
 Ties = Annotated[float, typer.Option(help="Share of answers that are about the same.")]
 Broken = Annotated[float, typer.Option(help="How often a video does not play.")]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from vader_bench.human.config import StudyConfig
+if TYPE_CHECKING:
+    from vader_bench.human.config import StudyConfig
 
 __all__ = ["command"]
 

@@ -10,13 +10,15 @@ __all__ = ["command"]
 
 
 def command(
-    share: Annotated[float, typer.Option(help="Preference to be found.")] = 0.6,
+    share: Annotated[
+        float, typer.Option(help="Share of answers for the better arm that should be detected.")
+    ] = 0.6,
     responses: Annotated[int, typer.Option(min=1, help="Answers to a question and comparison.")] = 300,
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts that they are about.")] = 150,
-    raters: Annotated[int, typer.Option(min=1, help="People who give them.")] = 60,
+    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 150,
+    raters: Annotated[int, typer.Option(min=1, help="Number of people who answer.")] = 60,
     questions: Annotated[int, typer.Option(min=1, help="Tests: questions times pairs of arms.")] = 2,
     alpha: Annotated[float, typer.Option(help="Level of all tests together.")] = 0.05,
-    power: Annotated[float, typer.Option(help="Power wished for.")] = 0.8,
+    power: Annotated[float, typer.Option(help="Power that is wanted.")] = 0.8,
     prompt_sd: Annotated[float, typer.Option(help="How far prompts differ, in log-odds.")] = 0.8,
     rater_sd: Annotated[float, typer.Option(help="How far raters differ, in log-odds.")] = 0.4,
 ) -> None:

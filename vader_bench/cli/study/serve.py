@@ -26,21 +26,21 @@ def command(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on this machine; 0 is any free one.")
     ] = 8000,
-    raters: Annotated[int, typer.Option(min=0, help="How many accounts for raters there shall be.")] = 0,
+    raters: Annotated[int, typer.Option(min=0, help="Number of accounts for raters.")] = 0,
     simulated: Annotated[
         int, typer.Option(min=0, help="Accounts for a rehearsal, on data of their own.")
     ] = 0,
     prolific: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Let in people from Prolific; completion code.")
+        str | None, typer.Option(metavar="CODE", help="Admit people from Prolific; the completion code.")
     ] = None,
     participants: Annotated[
-        Path | None, typer.Option(help="Let in these alone: one PROLIFIC_PID a line; the file may grow.")
+        Path | None, typer.Option(help="Admit only these people: one PROLIFIC_PID a line; the file may grow.")
     ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Public name, where a proxy takes TLS for it.")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Give out once more the blocks of which no answer is used.")
+        bool, typer.Option("--again", help="Offer again the blocks of which no answer is used.")
     ] = False,
     environment: Environment = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``study simulate``: invented answers as a results file."""
+"""``study simulate``: simulated answers as a results file."""
 
 from __future__ import annotations
 

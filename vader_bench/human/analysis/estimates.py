@@ -164,7 +164,9 @@ def analyse_study(ingested: Ingested, built: Built, published: str | None = None
     """
     _check(ingested, built, published)
     check_method(built.plan)
-    main, everything = collect(built, ingested.used), collect(built, ingested.submissions)
+    main = everything = collect(built, ingested.used)
+    if len(ingested.used) < len(ingested.submissions):
+        everything = collect(built, ingested.submissions)
     if not any(not response.repeat for response in main.responses):
         wrong = f"has no answer that is used, of {len(ingested.submissions)} accepted blocks"
         raise UserError(f"study {ingested.study}", wrong, "collect more answers")
@@ -278,7 +280,9 @@ def _outcomes(
     built: Built, used: Sequence[Submission], main: Sequence[Response], everything: Sequence[Response]
 ) -> list[Outcome]:
     questions = [question.id for question in built.plan.questions]
-    of_main, of_all = (_preferences(built, responses) for responses in (main, everything))
+    of_main = of_all = _preferences(built, main)
+    if everything is not main:
+        of_all = _preferences(built, everything)
     found = []
     for group in [(question, *pair) for question in questions for pair in built.pairs]:
         question, first, second = group

@@ -36,7 +36,7 @@ class Wish(NamedTuple):
 
 
 def power_lines(wish: Wish, responses: int, prompts: int, raters: int, variation: Variation) -> list[str]:
-    """Return what can be said of a design, and which design reaches the power wished for, as lines.
+    """Return what can be said of a design, and which design reaches the wanted power, as lines.
 
     Args:
         wish: what the study should find.

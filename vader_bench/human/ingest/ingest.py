@@ -204,7 +204,9 @@ def _source(table: ResultsFile, row: Row) -> str:
 
 def _told_before(before: Submission, now: Submission) -> str:
     same = (before.rater, before.block, before.items) == (now.rater, now.block, now.items)
-    return f"the same assignment was told before ({before.source}){'' if same else ', with other content'}"
+    return (
+        f"the same assignment was reported before ({before.source}){'' if same else ', with other content'}"
+    )
 
 
 def _when(submission: Submission) -> float:

@@ -52,7 +52,7 @@ _REMEDY: Final = "give the results as the platform wrote them"
 
 @dataclass(frozen=True)
 class Row:
-    """One assignment as the platform tells it."""
+    """One assignment as the platform reports it."""
 
     number: int
     """From 1, the header and empty lines not counted."""

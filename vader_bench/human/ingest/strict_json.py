@@ -46,7 +46,7 @@ def strict_json(text: str) -> Any:
     try:
         json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise UnreadableError("has half a character in it") from None
+        raise UnreadableError("has an incomplete character in it") from None
     return found
 
 

@@ -18,7 +18,7 @@ from vader_bench.videos import Shape, Video
 __all__ = ["CONTACT_SHEET", "Thumbnail", "contact_sheet", "thumbnail_of"]
 
 CONTACT_SHEET: Final = "key/contact-sheet.html"
-"""The file, in the folder of a study: it tells the arms apart, as the key does."""
+"""The file, in the folder of a study: it distinguishes the arms, as the key does."""
 WIDEST: Final = 200
 _TEMPLATE: Final = Path(__file__).parent / "requester" / "contact_sheet.html.j2"
 

@@ -187,7 +187,7 @@ def _trained_on(record: Record) -> list[str]:
     prompts = load_prompts(record.config["prompts"])
     if prompts.digests().get("train") != record.digests.get("prompts/train"):
         wrong = f"is not what {record.config['method']} was trained on (seed {record.seed})"
-        remedy = "restore it as it was: what the run has seen cannot be told otherwise"
+        remedy = "restore it as it was: nothing else says what the run has seen"
         raise UserError(f"prompt set {prompts.name}: train", wrong, remedy)
     return prompts.split("train")
 

@@ -16,7 +16,7 @@ from vader_bench.errors import UserError
 from vader_bench.human.config import PLACEHOLDERS, load_study
 from vader_bench.human.package.sources import is_run, wanted_prompts
 from vader_bench.human.package.template import fragment
-from vader_bench.prompts.sets import packaged_names
+from vader_bench.prompts.sets import known_names
 
 __all__ = ["write_starter"]
 
@@ -74,7 +74,7 @@ def _text(path: Path, arms: dict[str, Path], prompts: str) -> str:
     values = {
         "study": json.dumps(re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "study"),
         "arms": "\n".join(f"  {json.dumps(name)}: {located(folder)}" for name, folder in arms.items()),
-        "prompts": json.dumps(prompts) if prompts in packaged_names() else located(prompts),
+        "prompts": json.dumps(prompts) if prompts in known_names() else located(prompts),
         "samples": "samples: 2" if runs else "# samples: 2",
         "reward": f"{reward:.2f}",
         "floor": f"{_FLOOR:g}",

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,7 +22,7 @@ from vader_bench.human.serving.server import Running
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-__all__ = ["Decide", "Rehearsed", "awaited", "rehearse", "started_browser"]
+__all__ = ["Decide", "Rehearsed", "awaited", "rehearse", "require_browser", "started_browser"]
 
 Decide = Callable[[str, str, ItemKey], Mapping[str, Choice | None]]
 """Of rater, block and pair: the choice by question. All ``None``: "a video does not play"."""
@@ -74,6 +75,22 @@ class Rehearsed(NamedTuple):
     pairs: int
 
 
+def require_browser() -> tuple[str, str]:
+    """Return the paths of Chromium and of its driver.
+
+    Raises:
+        UserError: one of them is missing, or selenium is.
+    """
+    if find_spec("selenium") is None:
+        raise _missing("selenium", "pip install 'vader-bench[browser]'")
+    chromium = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        what = "Chromium" if chromium is None else "chromedriver"
+        raise _missing(what, "install both, of one version (Debian: chromium, chromium-driver)")
+    return chromium, driver
+
+
 @contextmanager
 def started_browser(profile: Path) -> Iterator[Chrome]:
     """Start Chromium without a window, its profile in the empty folder ``profile``; quit it at the end.
@@ -81,15 +98,9 @@ def started_browser(profile: Path) -> Iterator[Chrome]:
     Raises:
         UserError: there is no selenium, no Chromium or no driver for it.
     """
-    try:
-        from selenium import webdriver
-    except ModuleNotFoundError as error:
-        raise _missing("selenium", "pip install 'vader-bench[browser]'") from error
-    chromium = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        what = "Chromium" if chromium is None else "chromedriver"
-        raise _missing(what, "install both, of one version (Debian: chromium, chromium-driver)")
+    chromium, driver = require_browser()
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

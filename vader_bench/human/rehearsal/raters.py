@@ -1,4 +1,4 @@
-"""Simulated raters: people invented with a known preference, to try a study and its analysis on.
+"""Simulated raters with a known preference, to try a study and its analysis on.
 
 Nothing that they answer says anything about videos: they know the arms from the key and never look.
 """
@@ -19,6 +19,7 @@ from vader_bench.errors import UserError
 from vader_bench.human.plan import ItemKey
 from vader_bench.human.responses import Choice
 from vader_bench.seeding import numpy_stream
+from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.power import Variation
 
 __all__ = ["Manner", "Raters", "even_raters", "prefer"]
@@ -58,11 +59,7 @@ class Raters:
 
     def manner(self, rater: str) -> Manner:
         """Return how ``rater`` goes about it."""
-        stream = numpy_stream(self.seed, "raters", "manner", rater)
-        if stream.random() >= self.careless:
-            return "careful"
-        manners: tuple[Manner, ...] = ("random", "left", "right")
-        return manners[int(stream.integers(3))]
+        return _manner(self.seed, self.careless, rater)
 
     def decide(self, rater: str, block: str, item: ItemKey) -> dict[str, Choice | None]:
         """Return what ``rater`` answers to every question on one pair; ``None`` where a video does not play.
@@ -82,7 +79,7 @@ class Raters:
         Over all prompts and raters, sides balanced; by Gauss and Hermite's quadrature.
         """
         lead = self.strengths[question][first] - self.strengths[question][second]
-        nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+        nodes, weights = _quadrature()
         leads = lead + np.hypot(self.variation.prompt, self.variation.rater) * nodes
         chosen = (expit(leads + self.side_bias) + expit(leads - self.side_bias)) / 2
         decided = float(weights @ chosen / weights.sum())
@@ -141,6 +138,22 @@ def prefer(raters: Raters, arm: str, share: float | Mapping[str, float]) -> Rate
             raise UserError(f"share {wanted}", wrong, "give a share nearer to 0.5")
         strengths[question] = {**logs, arm: float(brentq(gap, -STRONGEST, STRONGEST))}
     return replace(raters, strengths=strengths)
+
+
+@lru_cache
+def _quadrature() -> tuple[FloatArray, FloatArray]:
+    """Return the nodes and weights of Gauss and Hermite, [40] each."""
+    return np.polynomial.hermite_e.hermegauss(40)
+
+
+@lru_cache(maxsize=1 << 10)
+def _manner(seed: int, careless: float, rater: str) -> Manner:
+    """Return how ``rater`` goes about it, drawn once for all that the rater does."""
+    stream = numpy_stream(seed, "raters", "manner", rater)
+    if stream.random() >= careless:
+        return "careful"
+    manners: tuple[Manner, ...] = ("random", "left", "right")
+    return manners[int(stream.integers(3))]
 
 
 @lru_cache(maxsize=1 << 15)

@@ -33,7 +33,7 @@ def kept_accounts(folder: Path, raters: int = 0, simulated: int = 0) -> dict[str
 
     Args:
         folder: of a server.
-        raters: how many raters there shall be at least, beside the requester.
+        raters: how many raters there are at least, beside the requester.
         simulated: how many simulated ones.
 
     Raises:

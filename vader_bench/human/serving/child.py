@@ -95,7 +95,7 @@ class Site:
 
     def _failed(self, wrong: str) -> UserError:
         log = self.folder / "log.txt"
-        lines = files.read_text(log).strip().splitlines() or ["no word of why"]
+        lines = files.read_text(log).strip().splitlines() or ["it gave no reason"]
         remedy = f"read {log}, fix the cause and give the same command again"
         return UserError("Turkle", f"{wrong} ({lines[-1]})", remedy, exit_code=ExitCode.RUN_FAILED)
 

@@ -32,7 +32,7 @@ def made_environment(folder: Path, say: Callable[[str], None]) -> Path:
     """Return the Python of the environment in ``folder``, which is made if it is not there as it should be.
 
     Args:
-        folder: where it is or shall be; nothing else may lie there.
+        folder: where it is or is made; nothing else may be there.
         say: takes what is being done, one line each.
 
     Raises:
@@ -94,7 +94,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=_own_settings()
     )
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no word of why"]
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
         step = "pip" if "pip" in command else "venv"
         raise UserError(

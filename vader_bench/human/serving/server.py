@@ -59,7 +59,7 @@ class Offer:
     port: int = 8000
     """Of loopback; 0 is any free one."""
     raters: int = 0
-    """Accounts ``rater-x7k2-1``, ``rater-x7k2-2``, … that there shall be at least."""
+    """Accounts ``rater-x7k2-1``, ``rater-x7k2-2``, … that there are at least."""
     simulated: int = 0
     """Accounts of simulated raters, in place of all others and on data of their own."""
     prolific: str | None = None

@@ -41,6 +41,11 @@ class StoreAddress:
             return self.shown
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
+    @property
+    def page(self) -> str:
+        """Return the address of the store's web page: a server's, or what ``command`` opens."""
+        return "http://127.0.0.1:5000" if self.path is not None else self.shown.replace(f"{_HIDDEN}@", "")
+
     def hide(self, text: str) -> str:
         """Return ``text`` without what the address says in confidence, e.g. where an error repeats it."""
         if self.path is not None:

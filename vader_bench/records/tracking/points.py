@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vader_bench import files
-from vader_bench.config.names import HELDOUT
+from vader_bench.config.colours import BASE_COLOUR, METHOD_COLOURS
+from vader_bench.config.names import ADAPTER, BASE, HELDOUT
+from vader_bench.config.schema import MemoryConfig
 from vader_bench.errors import UserError
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import Record, gold_is_share
@@ -38,9 +40,16 @@ class SentPoint(NamedTuple):
     step: int
 
 
+class _Backbone(BaseModel):
+    settings: dict[str, Any] = {}
+
+
 class _Suite(BaseModel):
     suite: str
     sampler: dict[str, Any]
+    backbone: _Backbone = _Backbone()
+    decode_frames: int | None = None
+    memory: dict[str, Any] = {}
     gold: Any = None
 
 
@@ -62,14 +71,24 @@ class _Asked(BaseModel):
     def tags(self) -> dict[str, str]:
         named = {name: getattr(self, name) for name in ("experiment", "method", "reward", "seed")}
         named |= {"arm": self.arm or self.method, "suite": self.suite.suite, "kind": "run"}
+        colour = {**METHOD_COLOURS, BASE: BASE_COLOUR}.get(named["arm"])
+        named |= {} if colour is None else {"mlflow.runColor": colour}
         return {name: str(value) for name, value in named.items()}
 
     def parameters(self) -> dict[str, str]:
         given = {
             name: getattr(self, name) for name in ("method", "reward", "seed", "reward_queries", "prompts")
         }
-        for group, values in (("settings", self.settings), ("sampler", self.suite.sampler)):
+        suite = self.suite
+        groups = {
+            "settings": self.settings,
+            "sampler": suite.sampler,
+            "backbone": suite.backbone.settings,
+            "memory": MemoryConfig().model_dump() | suite.memory,  # those that are off, too
+        }
+        for group, values in groups.items():
             given |= {f"{group}.{name}": value for name, value in values.items()}
+        given |= {} if suite.decode_frames is None else {"decode_frames": suite.decode_frames}
         return {name: str(value) for name, value in given.items()}
 
 
@@ -118,9 +137,14 @@ def tell(run: RunFolder) -> Story:
             str(path), f"is no run's configuration ({place}: {first['msg']})", _RESTORE
         ) from error
     gold_as = "prompt_share" if gold_is_share(config) else "gold"
+    metrics = run.metrics()
+    untrained = None
+    if asked.method != ADAPTER:  # the only look of adapters from a file is at the adapters
+        looks = (line for line in metrics if line.get("split") == HELDOUT)
+        untrained = next(looks, {}).get("curve_mean")
     lines = [
-        _line_points(run.metrics_path, number, line, gold_as)
-        for number, line in enumerate(run.metrics(), start=1)
+        _line_points(run.metrics_path, number, line, gold_as, untrained)
+        for number, line in enumerate(metrics, start=1)
     ]
     record = run.load_record() if run.finished else None
     if record is not None:
@@ -129,12 +153,13 @@ def tell(run: RunFolder) -> Story:
     return Story(run, asked.tags(), asked.parameters(), lines, record, digest)
 
 
-def points(line: Mapping[str, Any], gold_as: str = "gold") -> Iterator[Point]:
-    """Yield what MLflow gets of a line of ``metrics.jsonl``; see the README for what each metric means.
+def points(line: Mapping[str, Any], gold_as: str = "gold", untrained: float | None = None) -> Iterator[Point]:
+    """Yield what MLflow gets of a line of ``metrics.jsonl``; ``docs/mlflow.md`` says what each metric means.
 
     Args:
         line: of the file.
         gold_as: what its gold is called: ``prompt_share`` of a run of 0.1.0.
+        untrained: the run's reward at its first look, from which it gains.
     """
     queries = int(line["queries"])
     for name, value in line.get("measured", {}).items():
@@ -149,18 +174,33 @@ def points(line: Mapping[str, Any], gold_as: str = "gold") -> Iterator[Point]:
                 yield Point(f"ledger/{name}", value, queries)
         return
     if line["split"] == HELDOUT:
-        yield Point("reward", line["curve_mean"], queries)
-        yield Point("reward_by_gpu_second", line["curve_mean"], int(line["device_seconds"]))
+        yield from _headline(line, queries, gold_as, untrained)
     for name, metric in (("reward", "reward"), ("gold", gold_as), ("prompt_share", "prompt_share")):
         if f"{name}_mean" in line:
             yield Point(f"evaluation/{line['split']}/{metric}", line[f"{name}_mean"], queries)
 
 
+def _headline(
+    line: Mapping[str, Any], queries: int, gold_as: str, untrained: float | None
+) -> Iterator[Point]:
+    """Yield what a run's row and the first charts show; what is spent so far is the axis of some."""
+    reward, seconds = line["curve_mean"], line["device_seconds"]
+    yield Point("reward", reward, queries)
+    if untrained is not None:
+        yield Point("gain", reward - untrained, queries)
+    if gold_as == "gold" and "gold_mean" in line:
+        yield Point("gold", line["gold_mean"], queries)
+    yield Point("curve/queries", reward, queries)
+    yield Point("curve/seconds", reward, int(seconds))
+    yield Point("ledger/queries", queries, queries)
+    yield Point("ledger/device_seconds", seconds, queries)
+
+
 def _line_points(
-    path: Path, number: int, line: Mapping[str, Any], gold_as: str
+    path: Path, number: int, line: Mapping[str, Any], gold_as: str, untrained: float | None
 ) -> tuple[float, Sequence[Point]]:
     try:
-        found = [point._replace(value=float(point.value)) for point in points(line, gold_as)]
+        found = [point._replace(value=float(point.value)) for point in points(line, gold_as, untrained)]
         return float(line["device_seconds"]), found
     except KeyError as error:
         wrong = f"is no line of metrics (it has no {error})"

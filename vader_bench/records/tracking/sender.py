@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vader_bench import files
-from vader_bench.records.folder import RunFolder
+from vader_bench.records.folder import ADAPTER_NAME, RunFolder
 from vader_bench.records.tracking.points import SentPoint, Story, tell
 from vader_bench.records.tracking.state import State
 from vader_bench.records.tracking.store import REFUSES, Store, StoreError
+from vader_bench.records.tracking.views import missing_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -66,9 +67,11 @@ class Sender:
         self._state = state
         self._name = f"{folder.parent.name}/{folder.name}"
         self._known: dict[str, _Held] = {}
+        self.rewards: dict[str, str] = {}
+        """Of each reward whose runs were sent, the id of the store's experiment, whose page has its views."""
 
     def send(self, run: Path, status: Status | None = None) -> bool:
-        """Send what the store has not got of a run, and return whether that was anything.
+        """Send what the store lacks of a run, and return whether that was anything.
 
         Args:
             run: its folder.
@@ -106,7 +109,8 @@ class Sender:
             found = [run for run in self._runs(REPORT) if self._is_own(run)]
             for run in found[1:]:
                 store.ask(client.delete_run, run.info.run_id)
-            run_id = found[0].info.run_id if found else self._create(REPORT, {"kind": REPORT}, _now())
+            began = found[0].info.start_time if found else self._before_all_runs()
+            run_id = found[0].info.run_id if found else self._create(REPORT, {"kind": REPORT}, began)
             if (
                 found
                 and found[0].data.tags.get(_DIGEST_TAG) == digest
@@ -115,13 +119,26 @@ class Sender:
                 return False
             for path in present:
                 store.ask(client.log_artifact, run_id, str(path))
-            store.ask(client.set_terminated, run_id)
+            store.ask(client.set_terminated, run_id, "FINISHED", began)
             store.ask(client.set_tag, run_id, _DIGEST_TAG, digest)
         return True
+
+    def _before_all_runs(self) -> int:
+        """Return a time before the first run of the store began, in milliseconds since 1970: the report's.
+
+        So it is the last of the page's list, of which charts show the newest runs first; it has no curve.
+        """
+        experiment, client = self._store.experiment(self._name), self._store.client
+        order = ["attributes.start_time ASC"]
+        first = self._store.ask(
+            client.search_runs, [experiment], "tags.kind = 'run'", max_results=1, order_by=order
+        )
+        return int(first[0].info.start_time) - 1 if first else _now()
 
     def _send(self, story: Story, status: Status | None) -> bool:
         held = self._known.get(story.name)
         if held is None or not held.points <= set(story.sent(held.began)):
+            self._present(story.tags["reward"])
             held = self._known[story.name] = self._look_up(story)
         new = [point for point in story.sent(held.began) if point not in held.points]
         complete = story.record is not None and held.digest == story.record_digest
@@ -133,6 +150,16 @@ class Sender:
         else:
             changed = self._mark(held, story, status or self._status(held, story))
         return bool(new) or changed
+
+    def _present(self, reward: str) -> None:
+        """Write what the experiment's page needs to compare methods on ``reward``, where it is missing."""
+        store, identity = self._store, self._store.experiment(self._name)
+        if self.rewards.get(reward) == identity:
+            return
+        found = store.ask(store.client.get_experiment, identity)
+        for key, value in missing_tags(found.tags, identity, int(found.creation_time or 0), reward).items():
+            store.ask(store.client.set_experiment_tag, identity, key, value)
+        self.rewards[reward] = identity
 
     def _look_up(self, story: Story) -> _Held:
         """Return what the store holds of the run; delete other attempts at it, and create it if need be."""
@@ -225,7 +252,8 @@ class Sender:
         }
         for key, value in tags.items():
             store.ask(client.set_tag, held.run_id, key, value)
-        store.ask(client.log_artifact, held.run_id, str(story.run.record_path))
+        for path in _artifacts(story):
+            store.ask(client.log_artifact, held.run_id, str(path))
         samples = story.run.path / "samples"
         for path in sorted(samples.iterdir()) if samples.is_dir() else []:  # an answer is owed for each alone
             store.ask(client.log_artifact, held.run_id, str(path), samples.name)
@@ -238,7 +266,7 @@ class Sender:
         return held.began + self._state.times(story.run).lasted
 
     def _has_artifacts(self, held: _Held, story: Story) -> bool:
-        wanted = {story.run.record_path.name}
+        wanted = {path.name for path in _artifacts(story)}
         if (story.run.path / "samples").is_dir():
             wanted.add("samples")
         return self._artifacts(held.run_id) >= wanted
@@ -260,6 +288,12 @@ class Sender:
             yield
         finally:
             os.close(handle)
+
+
+def _artifacts(story: Story) -> list[Path]:
+    """Return the files of a finished run that a store keeps, beside its videos."""
+    adapters = story.run.path / ADAPTER_NAME
+    return [story.run.record_path, *([adapters] if adapters.is_file() else [])]
 
 
 def _measured(held: _Held, story: Story) -> bool:

@@ -84,6 +84,16 @@ class Store:
         if self._client is None:
             self._client = self.ask(MlflowClient, tracking_uri=self.address.uri)
 
+    def check(self) -> None:
+        """Ask for as little as can be; a database that no run has made yet is not made for it.
+
+        Raises:
+            StoreError: see ``open`` and ``ask``.
+        """
+        if self.address.path is None or database.exists(self.address.path):
+            self.open()
+            self.ask(self.client.search_experiments, max_results=1)
+
     @property
     def client(self) -> MlflowClient:
         """Return the client of an open store; its methods belong inside ``ask``."""
@@ -209,8 +219,9 @@ class Store:
 
 
 def _settle() -> None:
-    """Keep MLflow from waiting long, from printing, and from holding a database that was replaced."""
+    """Keep MLflow from waiting long, printing, reporting home, and holding a database that was replaced."""
     for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

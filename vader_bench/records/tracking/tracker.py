@@ -19,6 +19,7 @@ from vader_bench.records.tracking.address import StoreAddress, read_address
 from vader_bench.records.tracking.sender import Sender, Status
 from vader_bench.records.tracking.state import State
 from vader_bench.records.tracking.store import AWAY, DAMAGED, Store, StoreError
+from vader_bench.records.tracking.views import view_address
 
 __all__ = ["Synced", "Tracker"]
 
@@ -72,6 +73,12 @@ class Tracker:
         self._told: set[str] = set()
         self._ending = False
 
+    def charts(self) -> list[str]:
+        """Return, for each reward of which runs were sent, a line with the address of its charts."""
+        page, name = self.address.page, f"{self.folder.parent.name}/{self.folder.name}"
+        found = dict(self._sender.rewards)
+        return [f"  {name}, {reward}: {view_address(page, there, reward)}" for reward, there in found.items()]
+
     def watch(self, run: Path) -> None:
         """Note that a run is at work; what is new in its folder is sent every few seconds."""
         self._state.seen_at_work(RunFolder(run))
@@ -111,7 +118,7 @@ class Tracker:
         self._state.save()
 
     def sync(self, runs: Sequence[Path], report: Sequence[Path]) -> Synced:
-        """Send what the store has not got of ``runs`` and of the ``report``.
+        """Send what the store lacks of ``runs`` and of the ``report``.
 
         Raises:
             UserError: the store does not take it, or a run's file is damaged.

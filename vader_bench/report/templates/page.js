@@ -3,7 +3,7 @@ button.addEventListener("click", () => {
   const videos = [...document.querySelectorAll("video")];
   const start = videos.some((video) => video.paused);
   for (const video of videos) {
-    if (start) { video.currentTime = 0; video.play(); } else { video.pause(); }
+    if (start) { video.closest("details")?.setAttribute("open", ""); video.currentTime = 0; video.play(); } else { video.pause(); }
   }
   button.textContent = start ? "Pause all" : "Play all";
 });

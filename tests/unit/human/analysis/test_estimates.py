@@ -15,6 +15,7 @@ from vader_bench.human.plan import Built
 from vader_bench.human.rehearsal.raters import Raters, even_raters, prefer
 from vader_bench.human.rehearsal.simulate import simulate
 from vader_bench.human.responses import Submission
+from vader_bench.stats import agreement
 from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.power import Variation
 from vader_bench.stats.preference import Preference, wilson
@@ -206,6 +207,12 @@ def test_what_cannot_be_analysed_is_refused() -> None:
         analyse_study(ingest(BUILT, foreign), BUILT)
 
 
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw few resamples for the intervals of agreement, at which a simulation of shares does not look."""
+    monkeypatch.setattr(agreement, "RESAMPLES", 20)
+
+
 def _studies(share: float, count: int) -> tuple[float, float, float]:
     """Return how often the planted share is covered and one half rejected, and the mean share."""
     built = made_study(
@@ -226,6 +233,7 @@ def _studies(share: float, count: int) -> tuple[float, float, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_resamples")
 def test_a_planted_preference_is_covered_as_often_as_the_interval_says() -> None:
     covered, rejected, mean = _studies(0.65, 400)
     error = 3 * np.sqrt(0.95 * 0.05 / 400)
@@ -239,6 +247,7 @@ PAPER = {"quality": 0.79, "text": 0.61}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_resamples")
 def test_the_papers_shares_are_covered_by_studies_of_its_size() -> None:
     studies = 300
     built = made_study(
@@ -263,6 +272,7 @@ def test_the_papers_shares_are_covered_by_studies_of_its_size() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_resamples")
 def test_without_a_preference_one_is_seldom_seen() -> None:
     covered, rejected, mean = _studies(0.5, 1000)
     assert 0.03 <= rejected <= 0.08

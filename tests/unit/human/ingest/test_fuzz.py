@@ -235,7 +235,7 @@ def check(built: Built, data: bytes) -> str:
         if truth is None:
             assert source in reasons, "a false answer was accepted"
         elif (assignment := (truth["platform"], truth["assignment"])) in seen:
-            assert reasons[source].startswith("the same assignment was told before")
+            assert reasons[source].startswith("the same assignment was reported before")
         else:
             seen.add(assignment)
             assert source in accepted, reasons[source]

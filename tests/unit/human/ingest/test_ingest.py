@@ -158,8 +158,8 @@ def test_an_assignment_counts_once_over_all_files(built: Built) -> None:
     outcome = taken(built, sheets[:3], [sheets[0], changed, *sheets[3:]])
     assert len(outcome.ingested.used) == len(sheets)
     assert [(one.source, one.reason) for one in outcome.ingested.refused] == [
-        ("b.csv:1", "the same assignment was told before (a.csv:1)"),
-        ("b.csv:2", "the same assignment was told before (a.csv:2), with other content"),
+        ("b.csv:1", "the same assignment was reported before (a.csv:1)"),
+        ("b.csv:2", "the same assignment was reported before (a.csv:2), with other content"),
     ]
     assert sum(source.rows for source in outcome.ingested.sources) == 8
     assert all(text.count('"x"') == text.count("\n") - 1 for text in outcome.reviews.values())
@@ -172,7 +172,7 @@ def test_who_is_refused_for_the_number_of_anothers_work_is_not_paid_by_it(built:
     other = same if change == "block" else dataclasses.replace(sheets[0], account="other")
     outcome = taken(built, sheets[:1], [other], shape="turkle")  # two servers count alike
     assert [one.reason for one in outcome.ingested.refused] == [
-        "the same assignment was told before (a.csv:1), with other content"
+        "the same assignment was reported before (a.csv:1), with other content"
     ]
     assert '"x"' in outcome.reviews["review-a.csv"]
     assert '"x"' not in outcome.reviews["review-b.csv"]

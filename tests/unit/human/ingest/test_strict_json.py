@@ -30,7 +30,7 @@ def test_json_is_read(data: object) -> None:
         ("1e999", "holds a number that is too large"),
         ("1" * 19, "holds a number that is too large"),
         ("[" + "9" * 10_000 + "]", "holds a number that is too large"),
-        ('{"\\ud800": 1}', "has half a character in it"),
+        ('{"\\ud800": 1}', "has an incomplete character in it"),
         ("[" * 100_000, "is nested too deeply"),
         ('{"a":' * 50_000 + "1" + "}" * 50_000, "is nested too deeply"),
     ],

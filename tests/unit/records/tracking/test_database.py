@@ -30,15 +30,21 @@ def start(path: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interrupts_heard")
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_kill_while_it_is_made_leaves_nothing_in_its_place(tmp_path: Path, kill: signal.Signals) -> None:
     path = tmp_path / "mlflow.db"
-    process = start(path)
-    while not any(found.stat().st_size > 100_000 for found in tmp_path.glob(".*.writing")):
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(kill)
-    process.wait()
+    for _ in range(5):  # where other processes hold this one up, it may come too late: once more then
+        process = start(path)
+        while process.poll() is None:
+            if any(found.stat().st_size > 100_000 for found in tmp_path.glob(".*.writing")):
+                process.send_signal(kill)
+                break
+            time.sleep(0.002)
+        if process.wait() != 0:
+            break
+        path.unlink()
+    assert process.returncode == -kill
     assert not path.exists()
     database.create(path)
     assert database.fault(path) is None

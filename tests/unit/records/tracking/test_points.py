@@ -10,9 +10,22 @@ from vader_bench.records.tracking.points import Point, _hours, points
 
 
 def test_a_held_out_look_is_the_reward_by_queries_and_by_device_seconds() -> None:
-    found = list(points(evaluation_line(4, 2.75)))
-    assert found[:2] == [Point("reward", 2.0, 4), Point("reward_by_gpu_second", 2.0, 2)]
-    assert Point("evaluation/heldout/reward", 1.0, 4) in found
+    found = list(points(evaluation_line(4, 2.75), untrained=0.5))
+    assert set(found) >= {
+        Point("reward", 2.0, 4),
+        Point("gain", 1.5, 4),
+        Point("gold", 0.5, 4),
+        Point("curve/queries", 2.0, 4),
+        Point("curve/seconds", 2.0, 2),
+        Point("ledger/queries", 4, 4),
+        Point("ledger/device_seconds", 2.75, 4),
+        Point("evaluation/heldout/reward", 1.0, 4),
+    }
+
+
+def test_nothing_is_called_after_a_gpu_where_there_may_be_none() -> None:
+    keys = {point.key for point in (*points(evaluation_line(4, 2.75)), *points(step_line(4, 2.5)))}
+    assert not [key for key in keys if "gpu" in key]
 
 
 def test_a_look_at_another_split_is_not_the_reward() -> None:
@@ -23,7 +36,9 @@ def test_a_look_at_another_split_is_not_the_reward() -> None:
 def test_the_gold_of_an_older_run_may_be_the_share_of_the_prompt() -> None:
     line = evaluation_line(4, 2.75)
     del line["prompt_share_mean"]
-    assert Point("evaluation/heldout/prompt_share", 0.5, 4) in list(points(line, "prompt_share"))
+    found = list(points(line, "prompt_share"))
+    assert Point("evaluation/heldout/prompt_share", 0.5, 4) in found
+    assert "gold" not in {point.key for point in found}
 
 
 def test_what_else_is_measured_has_a_place_of_its_own() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from tests.support.folders import finish_run, start_run
 from tests.support.stores import experiment_runs, history, new_results, new_store, points_of, stored
 from vader_bench import files
 from vader_bench.errors import UserError
+from vader_bench.launch.start import start_context
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.tracking import sender as module
 from vader_bench.records.tracking.address import local_store, read_address
@@ -28,7 +27,10 @@ from vader_bench.records.tracking.store import Store, StoreError
 
 METRICS = {
     "reward": [(0, 0.0), (4, 2.0), (8, 4.0)],
-    "reward_by_gpu_second": [(0, 0.0), (2, 2.0), (5, 4.0)],
+    "gain": [(0, 0.0), (4, 2.0), (8, 4.0)],
+    "gold": [(0, 0.5), (4, 0.5), (8, 0.5)],
+    "curve/queries": [(0, 0.0), (4, 2.0), (8, 4.0)],
+    "curve/seconds": [(0, 0.0), (2, 2.0), (5, 4.0)],
     "train/reward": [(2, 0.2), (4, 0.4), (8, 0.8)],
     "train/loss": [(2, -0.2), (4, -0.4), (8, -0.8)],
     "evaluation/heldout/reward": [(0, 0.0), (4, 1.0), (8, 2.0)],
@@ -37,8 +39,8 @@ METRICS = {
     "evaluation/train/reward": [(8, 2.0)],
     "evaluation/train/gold": [(8, 0.5)],
     "evaluation/train/prompt_share": [(8, 0.75)],
-    "ledger/queries": [(2, 2.0), (4, 4.0), (8, 8.0)],
-    "ledger/device_seconds": [(2, 1.25), (4, 2.5), (8, 5.75)],
+    "ledger/queries": [(0, 0.0), (2, 2.0), (4, 4.0), (8, 8.0)],
+    "ledger/device_seconds": [(0, 0.0), (2, 1.25), (4, 2.5), (8, 5.75)],
     "ledger/gradient_queries": [(2, 0.0), (4, 0.0), (8, 0.0)],
     "ledger/frames_scored": [(2, 8.0), (4, 8.0), (8, 8.0)],
     "ledger/denoiser_forwards": [(2, 80.0), (4, 80.0), (8, 80.0)],
@@ -95,7 +97,13 @@ def test_a_run_arrives_whole_and_once_however_often_it_is_sent(results: Path) ->
     assert points_of(results, found) == METRICS
     assert found.info.status == "FINISHED"
     assert found.data.tags.items() >= {("method", "vader"), ("suite", "tiny"), ("git_commit", "abc")}
+    assert found.data.tags.items() >= {("reward", "red"), ("seed", "1"), ("mlflow.runColor", "#0072B2")}
     assert found.data.params.items() >= {("seed", "1"), ("settings.lora_rank", "2"), ("sampler.steps", "2")}
+    assert found.data.params["backbone.frames"] == "4"
+    assert {key for key in found.data.params if key.startswith("memory.")} == {
+        *("memory.frozen_weights", "memory.checkpointing", "memory.slicing"),
+        *("memory.offload_activations", "memory.optimizer"),
+    }
     sent = MlflowClient(tracking_uri=local_store(results)).list_artifacts(found.info.run_id, "samples")
     assert [file.path for file in sent] == ["samples/heldout-0.mp4"]
 
@@ -119,7 +127,7 @@ def test_the_gold_of_an_older_run_is_the_share_of_the_prompt(results: Path) -> N
     sender(results).send(run)
     sent = stored(results)[NAME]
     assert history(results, sent, "evaluation/heldout/prompt_share") == [(0, 0.5)]
-    assert history(results, sent, "evaluation/heldout/gold") == []
+    assert history(results, sent, "evaluation/heldout/gold") == history(results, sent, "gold") == []
 
 
 Change = Callable[[Path, Path], Path]
@@ -177,14 +185,15 @@ def test_whatever_happened_the_store_ends_with_every_point_once(results: Path, c
     expected = METRICS
     if change is trained_again:
         expected = METRICS | {
-            "ledger/device_seconds": [(2, 1.875), (4, 3.75), (8, 8.625)],
-            "reward_by_gpu_second": [(0, 0.0), (3, 2.0), (8, 4.0)],
+            "ledger/device_seconds": [(0, 0.0), (2, 1.875), (4, 3.75), (8, 8.625)],
+            "curve/seconds": [(0, 0.0), (3, 2.0), (8, 4.0)],
             "device_hours": [(8, 3.0)],
         }
     assert points_of(now, found) == expected
     client = MlflowClient(tracking_uri=local_store(now))
     record = Path(client.download_artifacts(found.info.run_id, "record.json"))
     assert record.read_bytes() == (again / "record.json").read_bytes()
+    assert Path(client.download_artifacts(found.info.run_id, "lora.safetensors")).read_bytes() == b"adapters"
     assert now in Path(found.info.artifact_uri.removeprefix("file://")).parents
 
 
@@ -211,7 +220,7 @@ def test_a_run_that_was_cut_back_and_went_on_is_one_story(results: Path) -> None
     sender(results).send(run)
     found = stored(results)[NAME]
     assert history(results, found, "train/reward") == METRICS["train/reward"]
-    assert history(results, found, "ledger/device_seconds") == [(2, 1.25), (4, 2.75), (8, 6.0)]
+    assert history(results, found, "ledger/device_seconds") == [(0, 0.0), (2, 1.25), (4, 2.75), (8, 6.0)]
 
 
 def test_the_address_that_is_shown_is_the_same_store(results: Path) -> None:
@@ -348,6 +357,45 @@ def test_the_report_is_one_run_of_its_own(results: Path) -> None:
     assert Path(client.download_artifacts(run_id, "small.png")).read_bytes() == b"new"
 
 
+def test_the_report_is_the_oldest_run_of_the_page_so_that_charts_leave_it_out(results: Path) -> None:
+    run = whole(results)
+    sender(results).send(run)
+    sender(results).send_report([])
+    found = stored(results)
+    assert found["report"].info.start_time < found[NAME].info.start_time
+    assert found["report"].info.end_time == found["report"].info.start_time
+
+
+def test_a_run_of_an_older_version_is_there_once_under_the_names_of_now(results: Path) -> None:
+    run = whole(results)
+    sender(results).send(run)
+    client = MlflowClient(tracking_uri=local_store(results))
+    client.log_metric(stored(results)[NAME].info.run_id, "reward_by_gpu_second", 2.0, step=2)
+    assert sender(results).send(run)
+    assert points_of(results, stored(results)[NAME]) == METRICS
+
+
+def test_the_page_of_an_experiment_has_views_of_each_reward_and_keeps_what_a_user_changed(
+    results: Path,
+) -> None:
+    run, first = whole(results), sender(results)
+    first.send(run)
+    client = MlflowClient(tracking_uri=local_store(results))
+    experiment = client.get_experiment_by_name("small/tiny")
+    assert experiment is not None
+    assert first.rewards == {"red": experiment.experiment_id}
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    ours = {"mlflow.sharedViewState.runs-red", "mlflow.sharedViewState.means-red", "mlflow.note.content"}
+    assert ours <= set(experiment.tags)
+    changed = dict.fromkeys(ours, "changed")
+    for key, value in changed.items():
+        client.set_experiment_tag(experiment.experiment_id, key, value)
+    sender(results).send(run)
+    again = client.get_experiment_by_name("small/tiny")
+    assert again is not None
+    assert again.tags.items() >= changed.items()
+
+
 def test_a_deleted_experiment_is_named_with_the_way_back(results: Path) -> None:
     run = whole(results)
     sender(results).send(run)
@@ -413,26 +461,25 @@ def test_notes_of_the_first_version_still_find_their_runs(tmp_path: Path) -> Non
     assert points_of(uri, stored(uri)[NAME]) == METRICS
 
 
-TWO = """
-import sys, time
-from pathlib import Path
-from tests.unit.records.tracking.test_sender import NAME, sender
-folder = Path(sys.argv[1])
-while time.time() < float(sys.argv[2]):
-    time.sleep(0.001)
-sender(folder).send(folder / "small" / "tiny" / "runs" / NAME)
-"""
+def send_at_once(folder: Path, ready: Path) -> None:
+    """Send when another process is ready, too."""
+    (ready / str(os.getpid())).touch()
+    while len(list(ready.iterdir())) < 2:
+        time.sleep(0.001)
+    sender(folder).send(folder / "small" / "tiny" / "runs" / NAME)
 
 
 @pytest.mark.slow
 def test_two_processes_that_make_the_store_at_once_end_with_one(tmp_path: Path) -> None:
     whole(tmp_path / "results")
-    command = [sys.executable, "-c", TWO, str(tmp_path / "results"), str(time.time() + 20)]
-    processes = [
-        subprocess.Popen(command, cwd=Path(__file__).parents[4], stderr=subprocess.PIPE, text=True)
-        for _ in "ab"
-    ]
-    said = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    (tmp_path / "ready").mkdir()
+    context = start_context(["cpu"])
+    given = (tmp_path / "results", tmp_path / "ready")
+    processes = [context.Process(target=send_at_once, args=given) for _ in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    assert [process.exitcode for process in processes] == [0, 0]
     assert points_of(tmp_path / "results", stored(tmp_path / "results")[NAME]) == METRICS
     assert not list((tmp_path / "results").glob(".*writing*"))

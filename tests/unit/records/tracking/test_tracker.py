@@ -255,6 +255,23 @@ def older(path: Path) -> None:
     TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()  # as in a new process
 
 
+def test_mlflow_reports_nothing_home(tmp_path: Path) -> None:
+    """In a process of its own, in which nothing else has switched that off."""
+    code = (
+        "import sys; from pathlib import Path; from vader_bench.records.tracking import Store, read_address\n"
+        "Store(read_address(None, Path(sys.argv[1]))).open()\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled())"
+    )
+    kept = {
+        "PATH",
+        "HOME",
+        "PYTHONPATH",
+    }  # MLflow takes several others for a test or for CI, and is silent there
+    surroundings = {name: value for name, value in os.environ.items() if name in kept}
+    said = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], env=surroundings, text=True)
+    assert said.splitlines()[-1] == "True"
+
+
 def test_a_store_that_cannot_be_written_is_refused_at_once(results: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         tracker(results, "sqlite:////proc/nowhere/mlflow.db")
@@ -347,7 +364,11 @@ def server(folder: Path, port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--workers", "1"]
     command += ["--artifacts-destination", str(folder / "server-artifacts")]
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    # without its six runners of jobs, a process each, of which nothing here makes use
+    environment = os.environ | {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True

@@ -1,0 +1,152 @@
+"""The settings that a tuning tries, each as the runs that it would be at a rung."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vader_bench.config.schema import RunConfig, SuiteConfig
+from vader_bench.config.yamlfile import Fault, raise_faults
+from vader_bench.errors import UserError
+from vader_bench.experiment.arms import read_settings
+from vader_bench.experiment.checks import suite_faults
+from vader_bench.experiment.fairness import SHARED_SETTINGS
+from vader_bench.experiment.job import Job
+from vader_bench.experiment.tuning.config import RungConfig, TuneConfig
+from vader_bench.methods.code import run_plugins
+from vader_bench.prompts.sets import DEVELOPMENT
+
+__all__ = ["Arm", "Candidate", "Trial", "find_candidates"]
+
+Arm = tuple[str, str]
+"""A reward, and a method or what its search is called."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting of a method on one reward."""
+
+    number: int
+    """From 1, within the method and reward; those under ``extend`` come last."""
+    varied: dict[str, Any]
+    extension: bool
+    """Whether it is tried only where the choice of a method is at an edge."""
+    config: RunConfig
+    """Its run with the first seed at the first rung."""
+
+    @property
+    def arm(self) -> Arm:
+        """Return which choice it takes part in."""
+        return self.config.reward, self.config.label
+
+    def trial(self, number: int, rung: RungConfig) -> Trial:
+        """Return what is tried of it at ``rung``, the ``number``-th, from 1."""
+        runs = [
+            self.config.model_copy(
+                update={"seed": self.config.seed + more, "reward_queries": rung.reward_queries}
+            )
+            for more in range(rung.seeds)
+        ]
+        return Trial(self, number, tuple(runs))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting at one rung: a run for each of its seeds."""
+
+    candidate: Candidate
+    rung: int
+    """From 1."""
+    runs: tuple[RunConfig, ...]
+
+    @property
+    def queries(self) -> int:
+        """Return the budget of each run."""
+        return self.runs[0].reward_queries
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds of the runs."""
+        return tuple(run.seed for run in self.runs)
+
+    def jobs(self, folder: Path) -> list[Job]:
+        """Return the runs as jobs, given the folder of the experiment."""
+        reward, label = self.candidate.arm
+        name = f"{label}-{reward}-trial{self.candidate.number}-rung{self.rung}"
+        return [Job(run, folder / "runs" / f"{name}-seed{run.seed}") for run in self.runs]
+
+
+def find_candidates(config: TuneConfig, suite: SuiteConfig) -> list[Candidate]:
+    """Return all settings to try: by reward, then method, then as the file has them, ``extend`` last.
+
+    They train on the development prompts of the suite's sets and are judged on other ones of them.
+
+    Raises:
+        UserError: unknown reward or method, or settings that do not fit; looks cut a method's rounds;
+            methods differ in a setting that they have to share.
+    """
+    if config.paths:
+        suite = suite.with_written({**suite.paths, **config.paths})
+    given = f"tuning {config.experiment}"
+    raise_faults(given, [*suite_faults(suite), *_unknown(config, suite)])
+    found = [
+        candidate
+        for reward in config.rewards
+        for name in config.methods
+        for candidate in _of_method(config, suite, name, reward)
+    ]
+    raise_faults(given, _cut_rounds(found))
+    for name in SHARED_SETTINGS:
+        values = {getattr(candidate.config.settings, name, None) for candidate in found}
+        if len(values) > 1:
+            raise UserError(given, f"tries several values of {name}", "give every method the same value")
+    return found
+
+
+def _of_method(config: TuneConfig, suite: SuiteConfig, name: str, reward: str) -> Iterator[Candidate]:
+    search = config.methods[name]
+    tried = search.tried()
+    for number, varied in enumerate([*tried, *search.extend], start=1):
+        run = _run(config, suite, name, reward, varied)
+        yield Candidate(number, varied, number > len(tried), run)
+
+
+def _run(config: TuneConfig, suite: SuiteConfig, name: str, reward: str, varied: dict[str, Any]) -> RunConfig:
+    search = config.methods[name]
+    method = search.method or name
+    run = RunConfig(
+        experiment=config.experiment,
+        suite=suite,
+        method=method,
+        arm="" if name == method else name,
+        settings=read_settings(method, search.settings | varied, reward, suite),
+        reward=reward,
+        prompts=suite.prompts_for(reward) + DEVELOPMENT,
+        seed=config.seed,
+        reward_queries=config.ladder[0].reward_queries,
+        evaluation=config.evaluation,
+    )
+    return run.model_copy(update={"code": run_plugins(run)})
+
+
+def _unknown(config: TuneConfig, suite: SuiteConfig) -> Iterator[Fault]:
+    for reward in config.rewards:
+        if reward not in suite.rewards:
+            known = ", ".join(suite.rewards)
+            wrong = f"names {reward!r}, which is not in {suite.suite}"
+            yield Fault("rewards", wrong, f"choose one of: {known}")
+
+
+def _cut_rounds(candidates: Sequence[Candidate]) -> Iterator[Fault]:
+    """Yield a fault for each method and size of rounds that looks would cut.
+
+    Budgets are multiples of ``evaluation.every``, which is checked elsewhere.
+    """
+    rounds = {(found.config.label, found.config.settings.round_queries) for found in candidates}
+    for method, queries in sorted(rounds):
+        every = candidates[0].config.evaluation.every
+        if every % queries:
+            wrong = f"is {every}, which cuts rounds of {queries} queries of {method}"
+            yield Fault("evaluation.every", wrong, f"choose a multiple of {queries}")

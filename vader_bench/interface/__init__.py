@@ -1,0 +1,1 @@
+"""What notebooks use: models, videos, single runs, results. ``import vader_bench`` offers the names."""

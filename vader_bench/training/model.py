@@ -1,0 +1,133 @@
+"""A model that samples: that of a suite, or what a finished run made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vader_bench.backbones import Backbone
+from vader_bench.config.names import BASE
+from vader_bench.config.schema import SuiteConfig
+from vader_bench.diffusion.lora import Lora
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.evaluation.generator import PromptSample, VideoGenerator
+from vader_bench.evaluation.measurements import at_scale
+from vader_bench.records.folder import ADAPTER_NAME, read_record
+from vader_bench.records.record import Record
+from vader_bench.training.load import load_backbone
+from vader_bench.training.settle import settle_torch
+from vader_bench.weights.resolve import digest
+
+__all__ = ["Model", "load_run_model", "load_suite_model", "read_run", "run_suite"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A frozen backbone that is sampled as its suite says, with or without trained adapters."""
+
+    suite: SuiteConfig
+    backbone: Backbone
+    lora: Lora | None
+    """The adapters of a run, in the backbone's denoiser; ``None`` for the base model."""
+    device: str
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        samples: int = 1,
+        *,
+        scale: float = 1.0,
+        sampled: Callable[[int], None] = lambda _: None,
+    ) -> Tensor:
+        """Return videos [N, F, 3, H, W] in [0, 1], the ``samples`` of each prompt one after another.
+
+        The noise of a video depends on its prompt and number alone, so that a trained model and its base
+        model (``scale=0``) make two of a pair; the first of a prompt is what evaluations judge.
+
+        Args:
+            prompts: as the backbone takes them: texts, or those that name pictures.
+            samples: videos of each prompt.
+            scale: of the adapters: 0 is the base model, 1 what was trained.
+            sampled: called with how many videos are ready, whenever some are.
+
+        Raises:
+            UserError: the backbone refuses a prompt.
+        """
+        asked = [(prompt, sample) for sample in range(samples) for prompt in prompts]
+        videos = torch.cat(list(self.batches(asked, scale=scale, sampled=sampled)))
+        return videos.reshape(samples, len(prompts), *videos.shape[1:]).transpose(0, 1).flatten(0, 1)
+
+    def batches(
+        self,
+        asked: Sequence[PromptSample],
+        *,
+        scale: float = 1.0,
+        sampled: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[Tensor]:
+        """Yield the videos [B, F, 3, H, W] in [0, 1] of pairs of prompt and sample, in their order.
+
+        Args:
+            asked: pairs; only those of one sample share a batch.
+            scale: of the adapters.
+            sampled: as of ``sample``.
+        """
+        generator = VideoGenerator(
+            self.backbone, self.suite.sampler, self.device, sampled, self.suite.evaluation_batch
+        )
+        with at_scale(self.lora, scale):
+            for videos, _ in generator.batches(asked):
+                yield videos
+
+
+def load_suite_model(suite: SuiteConfig, device: str) -> Model:
+    """Return the untrained model of ``suite``.
+
+    Raises:
+        UserError: weights are missing or faulty, or settings do not fit the family.
+    """
+    settle_torch(device)
+    return Model(suite, load_backbone(suite, device), None, device)
+
+
+def load_run_model(run: Path, device: str) -> Model:
+    """Return the model that the finished run in the folder ``run`` left.
+
+    Raises:
+        UserError: the run is not finished, its adapters are missing, or its weights are others by now.
+    """
+    record = read_run(run)
+    model = load_suite_model(run_suite(record), device)
+    if record.method == BASE:
+        return model
+    return replace(model, lora=Lora.from_file(model.backbone.denoiser, run / ADAPTER_NAME))
+
+
+def read_run(run: Path) -> Record:
+    """Return the record in the folder ``run``, of which videos can be made.
+
+    Raises:
+        UserError: as ``load_run_model``.
+    """
+    record = read_record(run / "record.json")
+    for name in run_suite(record).weights():
+        if digest(name) != record.digests.get(f"weights/{name}"):
+            remedy = "restore the weights that the run was made with, or run it again"
+            raise UserError(str(run), f"was made with other weights {name!r} than are here", remedy)
+    adapter = run / ADAPTER_NAME
+    if record.method != BASE and not adapter.is_file():
+        raise UserError(
+            str(adapter),
+            "is not there, so that no videos of this run can be made",
+            "run its experiment again, or choose a run that has kept its adapters",
+            exit_code=ExitCode.MISSING,
+        )
+    return record
+
+
+def run_suite(record: Record) -> SuiteConfig:
+    """Return the suite that a run was made with."""
+    return SuiteConfig.model_validate(record.config["suite"])
