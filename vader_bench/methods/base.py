@@ -102,7 +102,16 @@ class Method(ABC):
     config: MethodConfig
 
     def __init__(self, config: MethodConfig, bench: Workbench) -> None:
-        """Inject the adapters, make optimiser, sampler and random generators."""
+        """Inject the adapters, make optimiser, sampler and random generators.
+
+        Raises:
+            UserError: the reward or the sampler does not fit the method; see ``refusals``.
+        """
+        for key, wrong, remedy in self.refusals(
+            config, steps=bench.steps, gradient=bench.reward.differentiable
+        ):
+            own = f"{self.streams[0]}.{key} = {getattr(config, key)}" if key else ""
+            raise UserError(own or f"reward {bench.reward.name!r}", wrong, remedy)
         self.config = config
         self.bench = bench
         backbone = bench.backbone

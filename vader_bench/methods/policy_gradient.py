@@ -12,8 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vader_bench.diffusion.sampler import guided_prediction
-from vader_bench.errors import UserError
-from vader_bench.methods.base import Method, MethodConfig, Workbench
+from vader_bench.methods.base import Fault, Method, MethodConfig, Workbench
 
 __all__ = [
     "ClippedLoss", "PolicyGradient", "PolicyGradientConfig", "RoundSamples", "RoundSize", "StepBatch",
@@ -47,6 +46,10 @@ class PolicyGradientConfig(MethodConfig):
     """Advantages are clipped to plus or minus this."""
     timestep_fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the sampler steps trained on, drawn at random for each video."""
+    skip_last_steps: int = Field(default=0, ge=0)
+    """Last steps of the sampler that are never trained on. Hardly any noise is left there, so that their
+    log-probabilities have by far the steepest gradients, and nothing depends on what they draw: Flow-GRPO's
+    code leaves out the last one."""
 
     @property
     def round_queries(self) -> int:
@@ -112,14 +115,21 @@ class PolicyGradient(Method):
         """
         super().__init__(config, bench)
         self.sampler.require_density()
-        self._trained_steps = int(bench.steps * config.timestep_fraction)
-        if self._trained_steps < 1:
-            raise UserError(
-                f"timestep_fraction = {config.timestep_fraction}",
-                f"is no whole step of {bench.steps}",
-                f"choose at least {1 / bench.steps:.3g}",
-            )
+        self._open_steps = bench.steps - config.skip_last_steps
+        self._trained_steps = int(self._open_steps * config.timestep_fraction)
         _trl_trainer()  # imported here and not while the device is timed
+
+    @classmethod
+    def refusals(cls, config: PolicyGradientConfig, *, steps: int, gradient: bool) -> Iterator[Fault]:
+        """Yield that no step of the sampler would be trained on."""
+        yield from super().refusals(config, steps=steps, gradient=gradient)
+        left = steps - config.skip_last_steps
+        if left < 1:
+            yield Fault(
+                "skip_last_steps", f"leaves none of {steps} sampler steps", f"choose at most {steps - 1}"
+            )
+        elif int(left * config.timestep_fraction) < 1:
+            yield Fault("timestep_fraction", f"is no whole step of {left}", f"choose at least {1 / left:.3g}")
 
     # --- sampling ---
 
@@ -209,7 +219,7 @@ class PolicyGradient(Method):
         The stream gives one number a round, however long that is.
         """
         seed = int(torch.randint(2**62, (), generator=self.generators[self.streams[0]]))
-        order, (videos, steps) = torch.Generator().manual_seed(seed), samples.log_probs.shape
+        order, videos, steps = torch.Generator().manual_seed(seed), len(samples.prompts), self._open_steps
         video, step = torch.arange(videos), torch.arange(steps).expand(videos, steps)
         updates = []
         for _ in range(self.config.inner_epochs):

@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vader_bench.diffusion.sampler import Noise
-from vader_bench.errors import UserError
-from vader_bench.methods.base import Method, MethodConfig, Workbench
+from vader_bench.methods.base import Method, MethodConfig
 from vader_bench.rewards.base import Judgement
 
 __all__ = ["RewardGradient", "RewardGradientConfig"]
@@ -49,18 +48,6 @@ class RewardGradient(Method):
     drawn: ClassVar[str]
     """What the number that ``_draw`` returns is logged as."""
     config: RewardGradientConfig
-
-    def __init__(self, config: RewardGradientConfig, bench: Workbench) -> None:
-        """Set up.
-
-        Raises:
-            UserError: the reward has no gradient, or a setting does not fit the sampler.
-        """
-        gradient = bench.reward.differentiable
-        for key, wrong, remedy in self.refusals(config, steps=bench.steps, gradient=gradient):
-            own = f"{self.streams[0]}.{key} = {getattr(config, key)}" if key else ""
-            raise UserError(own or f"reward {bench.reward.name!r}", wrong, remedy)
-        super().__init__(config, bench)
 
     # --- loss ---
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.support.benches import PROMPTS, MakeBench
 from tests.support.stock_ddpo import StockDdpo
+from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import UserError
 from vader_bench.methods.ddpo import Ddpo, DdpoConfig
 from vader_bench.methods.policy_gradient import RoundSamples, RoundSize, StepBatch
@@ -101,6 +103,8 @@ def test_a_round_takes_its_queries_or_what_is_allowed(
         ({"updates_per_round": 4}, 4, 16),
         ({"updates_per_round": 1, "inner_epochs": 3}, 3, 48),
         ({"updates_per_round": 2, "timestep_fraction": 0.5}, 2, 8),
+        ({"updates_per_round": 1, "skip_last_steps": 1}, 1, 12),
+        ({"updates_per_round": 1, "skip_last_steps": 2, "timestep_fraction": 0.5}, 1, 4),
         ({"updates_per_round": 2, "batch_size": 1}, 2, 16),
     ],
 )
@@ -238,6 +242,32 @@ def test_a_fraction_below_one_step_is_refused(make_bench: MakeBench) -> None:
         UserError, match=r"timestep_fraction = 0.2: is no whole step of 4; choose at least 0.25"
     ):
         make_bench().method("ddpo", timestep_fraction=0.2)
+
+
+def test_skipping_all_steps_is_refused(make_bench: MakeBench) -> None:
+    with pytest.raises(
+        UserError, match="skip_last_steps = 4: leaves none of 4 sampler"
+    ):
+        make_bench().method("ddpo", skip_last_steps=4)
+
+
+def test_skipped_steps_decide_nothing(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log-probability of the last step may be what it likes."""
+    right = Sampler.log_prob
+
+    def other(self: Sampler, prediction: Tensor, latents: Tensor, now: Tensor, reached: Tensor) -> Tensor:
+        last = now == self.schedule.timesteps(self.steps)[-1]
+        return torch.where(last, 3 * prediction.mean(), right(self, prediction, latents, now, reached))
+
+    def trained(**settings: int) -> list[Tensor]:
+        method = make(make_bench, updates_per_round=2, **settings)
+        method.step(64)
+        return [weight.detach().clone() for weight in method.lora.parameters()]
+
+    whole, skipped = trained(), trained(skip_last_steps=1)
+    monkeypatch.setattr(Sampler, "log_prob", other)
+    assert all(map(torch.equal, trained(skip_last_steps=1), skipped))
+    assert not all(map(torch.equal, trained(), whole))
 
 
 def test_statistics_of_a_round_need_no_tracker(make_bench: MakeBench) -> None:
