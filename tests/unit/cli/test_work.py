@@ -59,9 +59,8 @@ def test_no_run_is_added_to_finished_ones_of_other_weights(
     jobs = [Job(run_config(seed=seed), folder / "runs" / f"seed{seed}") for seed in (1, 2, 3)]
     for seed in (1, 2):
         write_record(folder / "runs" / f"seed{seed}", seed)
-    with pytest.raises(
-        UserError, match="than are here now: vader-red-seed1, vader-red-seed2 with other weights/unet; restore"
-    ):
+    told = "than are here now: vader-red-seed1, vader-red-seed2 with other weights/unet; restore"
+    with pytest.raises(UserError, match=told):
         _work.work(jobs, folder, 1, "http://127.0.0.1:9")
     _work.work(jobs[:2], folder, 1, "http://127.0.0.1:9")  # nothing is added, so that nothing is mixed
 
