@@ -245,9 +245,7 @@ def test_a_fraction_below_one_step_is_refused(make_bench: MakeBench) -> None:
 
 
 def test_skipping_all_steps_is_refused(make_bench: MakeBench) -> None:
-    with pytest.raises(
-        UserError, match="skip_last_steps = 4: leaves none of 4 sampler"
-    ):
+    with pytest.raises(UserError, match="skip_last_steps = 4: leaves none of 4 sampler"):
         make_bench().method("ddpo", skip_last_steps=4)
 
 
