@@ -9,7 +9,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from vader_bench.errors import UserError
 __all__ = [
     "TEMPORARY_SUFFIX", "alone", "append_line", "canonical_json", "cut", "make_folder",
     "make_private_folder", "read_json", "read_text", "remove_left", "remove_temporaries", "sha256_file",
-    "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_text",
+    "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table",
+    "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
@@ -103,6 +104,23 @@ def write_json(path: Path, obj: Any) -> None:
     """
     text = json.dumps(obj, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def write_table(path: Path, table: Mapping[str, Any]) -> None:
+    """Replace ``path`` by ``table`` as JSON, sorted, a line for each of its keys and no other blanks.
+
+    It is for what programs read: ``write_json`` takes half as many bytes more.
+
+    Raises:
+        ValueError: ``table`` holds a NaN or an infinity, which JSON cannot say.
+    """
+    lines = (
+        json.dumps(
+            {key: table[key]}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        for key in sorted(table)
+    )
+    write_text(path, "{\n" + ",\n".join(line[1:-1] for line in lines) + "\n}\n")
 
 
 def append_line(path: Path, text: str) -> None:

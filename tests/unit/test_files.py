@@ -277,3 +277,10 @@ def test_what_cannot_be_cleared_away_stops_no_write(tmp_path: Path, monkeypatch:
     files.write_text(tmp_path / "file", "x")
     files.remove_temporaries(tmp_path)
     assert names(tmp_path) == [left.name, "file"]
+
+
+def test_a_table_has_a_line_for_each_key(tmp_path: Path) -> None:
+    table = {"b": {"d": [1, 2], "c": "ä, b"}, "a": 0.5}
+    files.write_table(tmp_path / "table.json", table)
+    assert (tmp_path / "table.json").read_text("utf-8") == '{\n"a":0.5,\n"b":{"c":"ä, b","d":[1,2]}\n}\n'
+    assert files.read_json(tmp_path / "table.json") == table

@@ -20,11 +20,15 @@ from vader_bench import files
 from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
+from vader_bench.records.columns import by_columns
+from vader_bench.records.metrics import read_metrics
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
 from vader_bench.records.upgrade import RECORD_VERSION
 
-__all__ = ["ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics", "read_record"]
+__all__ = [
+    "ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics", "read_record", "write_record",
+]  # fmt: skip
 
 TRAINING_NAME = "training.json"
 
@@ -217,7 +221,7 @@ class RunFolder:
         size = _size(self.metrics_path)
         told = {"metrics_bytes": size, "metrics_sha256": self._metrics_digest(size)}
         training = training.model_copy(update=told)
-        files.write_json(self.training_path, training.model_dump(mode="json"))
+        files.write_table(self.training_path, training.model_dump(mode="json"))
         self._checkpoint_path.unlink(missing_ok=True)
 
     def cut_to_training(self, training: Training) -> None:
@@ -257,7 +261,7 @@ class RunFolder:
             UserError: the disk refuses, or the folder was deleted.
         """
         self._refuse_deleted()
-        files.write_json(self.record_path, record.model_dump(mode="json"))
+        write_record(self.record_path, record)
         self._checkpoint_path.unlink(missing_ok=True)
 
     def load_record(self) -> Record:
@@ -292,7 +296,7 @@ class RunFolder:
         if strangers:
             wrong = f"is no run's folder (it holds {strangers[0]!r} and no config.json)"
             raise UserError(str(self.path), wrong, "choose another results folder, or empty this one")
-        files.write_json(self._config_path, asked)
+        files.write_table(self._config_path, asked)
 
     def _checked_head(self, head: bytes, payload: bytes) -> _Head:
         given, again = str(self._checkpoint_path), "delete the run's folder to run it again"
@@ -325,20 +329,6 @@ class RunFolder:
             raise UserError(str(self.path), wrong, "give the same command again to run it again")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a ``metrics.jsonl``; none where there is no file.
-
-    A last line without its line break is left out: it is being written, or its writer was killed.
-
-    Raises:
-        UserError: another line is not JSON.
-    """
-    if not path.exists():
-        return []
-    lines = files.read_text(path).split("\n")[:-1]
-    return [_line(path, number, line) for number, line in enumerate(lines, start=1)]
-
-
 def read_record(path: Path) -> Record:
     """Return the record in the file ``path``.
 
@@ -351,6 +341,15 @@ def read_record(path: Path) -> Record:
         wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
         raise UserError(str(path), wrong, "upgrade vader-bench to the version that wrote it, or a newer one")
     return _validated(path, Record, data)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write ``record`` to the file ``path``, in the newest version and its scores by column.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    files.write_table(path, by_columns(record.model_dump(mode="json")))
 
 
 def _read(path: Path, kind: type[_File]) -> _File:
@@ -366,18 +365,6 @@ def _validated(path: Path, kind: type[_File], data: Any) -> _File:
         remedy = "restore the file, or delete the run's folder and run again"
         wrong = f"is no {kind.__name__.lower()} ({place}: {first['msg']})"
         raise UserError(str(path), wrong, remedy) from error
-
-
-def _line(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        remedy = "restore the file, or delete the run's folder and run again"
-        raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", remedy) from error
-    if not isinstance(found, dict):
-        remedy = "restore the file, or delete the run's folder and run again"
-        raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", remedy)
-    return found
 
 
 def _changed(held: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str]]:

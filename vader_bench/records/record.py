@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from vader_bench.config.names import run_name
+from vader_bench.records.columns import by_rows
 from vader_bench.records.upgrade import RECORD_VERSION, gold_is_share, upgraded
 
 __all__ = [
@@ -91,7 +92,7 @@ class Sample(Stored):
 class Record(Stored):
     """Everything one run did and found."""
 
-    version: Literal[4] = RECORD_VERSION
+    version: Literal[5] = RECORD_VERSION
     status: Literal["finished"] = "finished"
     experiment: str
     suite: str
@@ -136,9 +137,10 @@ class Record(Stored):
     @model_validator(mode="before")
     @classmethod
     def _current(cls, data: Any) -> Any:
-        """Read records of older versions too."""
-        known = isinstance(data, dict) and data.get("version") in range(1, RECORD_VERSION)
-        return upgraded(data) if known else data
+        """Read records of older versions too, and scores by column as files have them."""
+        if not isinstance(data, dict):
+            return data
+        return by_rows(upgraded(data) if data.get("version") in range(1, RECORD_VERSION) else data)
 
     @property
     def label(self) -> str:

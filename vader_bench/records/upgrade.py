@@ -1,7 +1,7 @@
 """Records of older versions as records of today: one function a version, applied one after the other.
 
 A version grows whenever a field is added, renamed or given another meaning. What was written in an older
-version is never changed on disk.
+version is never changed on disk but by ``vader-bench keep``.
 """
 
 from __future__ import annotations
@@ -56,9 +56,14 @@ def _to_4(data: _Table) -> dict[str, Any]:
     return {**data, "baseline": data.get("method") in ("ddpo", "diffusion-dpo")}
 
 
-_STEPS: Final[Mapping[int, Callable[[_Table], dict[str, Any]]]] = {2: _to_2, 3: _to_3, 4: _to_4}
+def _to_5(data: _Table) -> dict[str, Any]:
+    """A file may have the scores of a look by column; rows stay rows. See ``columns``."""
+    return {**data}
+
+
+_STEPS: Final[Mapping[int, Callable[[_Table], dict[str, Any]]]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
 """By the version that each one leads to."""
-RECORD_VERSION: Final = 4
+RECORD_VERSION: Final = 5
 EXPERIMENT_VERSION: Final = 1
 """Of ``experiment.yaml`` in a results folder; one without a version, as 0.1.0 wrote it, has the first."""
 

@@ -33,6 +33,8 @@ class Card:
 
     path: str
     """Of its folder, relative to the page."""
+    page: str
+    """Of the report; what ``keep`` left has its summary alone."""
     experiment: str
     suite: str
     question: str
@@ -94,6 +96,7 @@ def _card(folder: Path, report: Path) -> Card:
     commits = [git["commit"][:12] for git in provenance["runs"]["git"] if git.get("commit")]
     return Card(
         path=report.relative_to(folder).as_posix(),
+        page="report.html" if (report / "report.html").is_file() else "summary.md",
         experiment=experiment.experiment,
         suite=provenance["suite"],
         question=experiment.question,

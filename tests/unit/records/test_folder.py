@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.results import Invented, make_record
 from vader_bench import files
 from vader_bench.config.schema import RunConfig, config_digest
 from vader_bench.errors import UserError
 from vader_bench.records import folder as module
-from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.records.folder import RunFolder, read_metrics, read_record, write_record
 from vader_bench.records.provenance import repository_root
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
@@ -358,9 +359,9 @@ def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 5}, "version 5; this program reads versions 1 to 4; upgrade vader-bench to the version"),
-        ({"version": 0}, "version 0; this program reads versions 1 to 4"),
-        ({"version": None}, "version None; this program reads versions 1 to 4"),
+        ({"version": 6}, "version 6; this program reads versions 1 to 5; upgrade vader-bench to the version"),
+        ({"version": 0}, "version 0; this program reads versions 1 to 5"),
+        ({"version": None}, "version None; this program reads versions 1 to 5"),
         ({"seed": "one"}, "is no record \\(seed: "),
         ({"extra": 1}, "is no record \\(extra: "),
     ],
@@ -369,6 +370,14 @@ def test_unfit_records_are_refused(tmp_path: Path, record: Record, change: Any, 
     files.write_json(tmp_path / "record.json", record.model_dump(mode="json") | change)
     with pytest.raises(UserError, match=message):
         read_record(tmp_path / "record.json")
+
+
+def test_a_record_takes_a_fraction_of_the_bytes_of_its_rows(tmp_path: Path) -> None:
+    record = make_record(Invented(), "vader", "red", 1)
+    files.write_json(tmp_path / "rows.json", record.model_dump(mode="json"))
+    write_record(tmp_path / "record.json", record)
+    assert read_record(tmp_path / "record.json") == record
+    assert (tmp_path / "record.json").stat().st_size < (tmp_path / "rows.json").stat().st_size / 3
 
 
 def test_record_that_is_a_list(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from vader_bench.files import write_json
 from vader_bench.records.folder import read_record
 from vader_bench.records.record import RECORD_VERSION, Record
 
-REFERENCE = Path(__file__).parents[3] / "results" / "reference"
-LOOKED_AT = REFERENCE / "overoptimisation" / "pocket" / "runs" / "vader-aesthetic-seed1" / "record.json"
-"""Made by 0.1.0, with scaled adapters."""
-LONGER = REFERENCE / "fig9" / "pocket-i2v" / "runs" / "vader-temporal-consistency-seed1" / "record.json"
-"""Made by 0.1.0, with videos made longer."""
+OLDER = Path(__file__).parent / "version_1"
+"""Records that 0.1.0 wrote, of whose looks two are left, with the first three scores of each."""
+LOOKED_AT = OLDER / "scaled-adapters.json"
+LONGER = OLDER / "longer-videos.json"
 
 
 def stored(path: Path) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def stored(path: Path) -> dict[str, Any]:
 
 def test_the_gold_of_an_older_record_is_the_share_of_the_prompt() -> None:
     data, record = stored(LOOKED_AT), read_record(LOOKED_AT)
-    assert record.version == RECORD_VERSION == 4
+    assert record.version == RECORD_VERSION == 5
     before = [look["scores"] for look in data["evaluations"]]
     before += [point["look"]["scores"] for point in data["frontier"]]
     after = [look.scores for look in (*record.evaluations, *(point.look for point in record.frontier))]
@@ -89,6 +88,12 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", record.model_dump(mode="json"))
     assert read_record(tmp_path / "record.json") == record
     assert record.evaluations[0].scores[0].prompt_share != record.evaluations[0].scores[0].gold
+
+
+def test_a_record_of_version_4_is_what_it_was(tmp_path: Path) -> None:
+    newest = make_record(Invented(), "vader", "red", 1).model_dump(mode="json")
+    write_json(tmp_path / "record.json", newest | {"version": 4})
+    assert read_record(tmp_path / "record.json").model_dump(mode="json") == newest
 
 
 @pytest.mark.parametrize("missing", ["config", "evaluations", "seed"])

@@ -1,0 +1,136 @@
+"""A small copy of a results folder, to be committed or sent: what cannot be made again from the copy.
+
+What is kept is said here and nowhere else. Pages and vector figures are left out, since ``vader-bench
+report`` makes them again from the copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePath
+from typing import Final, NamedTuple
+
+from vader_bench.config.names import ADAPTER_NAME
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.files import read_json, sha256_file, write_bytes, write_json, write_table
+from vader_bench.records.folder import read_record, write_record
+from vader_bench.report.build import PROVENANCE_NAME
+
+__all__ = ["Kept", "keep", "kept_of_report", "kept_of_run"]
+
+_RECORD: Final = "record.json"
+_TABLES: Final = ("config.json", "origin.json", "training.json")
+_LINES: Final = "metrics.jsonl"
+_VIDEOS: Final = "samples"
+_TUNING: Final = ("choice.yaml", "trials.csv")
+_SHOWN: Final = (".csv", ".jpg", ".md", ".png", ".tex", ".yaml")
+
+
+class Kept(NamedTuple):
+    """How many bytes of files there were, and how many are in the copy."""
+
+    before: int
+    after: int
+
+
+def kept_of_report(name: str) -> bool:
+    """Tell whether the file ``name`` beside the runs is kept: tables and pictures, no page, SVG or PDF."""
+    return name == PROVENANCE_NAME or PurePath(name).suffix in _SHOWN
+
+
+def kept_of_run(path: PurePath, *, first: bool, adapters: bool) -> bool:
+    """Tell whether a file of a run's folder is kept.
+
+    Args:
+        path: relative to the run's folder.
+        first: whether the run has the first seed of its experiment.
+        adapters: whether the trained adapters of that seed are wanted.
+    """
+    if path.parts[0] == _VIDEOS:
+        return first
+    return path.as_posix() in (_RECORD, _LINES, *_TABLES) or (
+        path.as_posix() == ADAPTER_NAME and first and adapters
+    )
+
+
+def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool = True) -> Kept:
+    """Write to ``out`` what is kept of the results in ``folder``, which stay as they are.
+
+    Records are written in the newest version. Where a report names the digest of a record, the copy's names
+    that of the record in the copy.
+
+    Args:
+        folder: ``results/<experiment>/<suite>`` with its report, or what ``tune`` wrote.
+        out: a new folder.
+        adapters: arms whose trained adapters of the first seed are kept.
+        sheet: whether the picture of all videos is kept, though it can be made again from them.
+
+    Raises:
+        UserError: no such results, no report, a record that cannot be read, ``out`` is there, or the disk
+            refuses.
+    """
+    if out.exists():
+        raise UserError(str(out), "is there already", "name a folder that does not exist")
+    tuned = (folder / _TUNING[0]).exists()
+    if not tuned and not (folder / PROVENANCE_NAME).exists():
+        remedy = f"make one with `vader-bench report {folder}`"
+        raise UserError(str(folder), "has no report", remedy, exit_code=ExitCode.MISSING)
+    records = {path.parent.name: read_record(path) for path in sorted(folder.glob(f"runs/*/{_RECORD}"))}
+    unknown = sorted(set(adapters) - {record.label for record in records.values()})
+    if unknown:
+        raise UserError(", ".join(unknown), f"is no arm with a record in {folder}", "name another arm")
+    first = min((record.seed for record in records.values()), default=0)
+    for name, record in records.items():
+        write_record(out / "runs" / name / _RECORD, record)
+        if not tuned:  # of hundreds of trials the records are enough
+            run = folder / "runs" / name
+            for path in _wanted(run, first=record.seed == first, adapters=record.label in adapters):
+                _copy(path, out / path.relative_to(folder))
+    _keep_report(folder, out, sheet)
+    return Kept(_bytes(folder), _bytes(out))
+
+
+def _wanted(run: Path, *, first: bool, adapters: bool) -> Iterator[Path]:
+    """Yield the files of a run that are kept, beside its record."""
+    for path in sorted(run.rglob("*")):
+        inside = path.relative_to(run)
+        kept = kept_of_run(inside, first=first, adapters=adapters)
+        if kept and path.is_file() and path.name != _RECORD:
+            yield path
+
+
+def _copy(path: Path, to: Path) -> None:
+    if path.name in _TABLES:
+        write_table(to, read_json(path))
+        return
+    write_bytes(to, path.read_bytes())
+
+
+def _keep_report(folder: Path, out: Path, sheet: bool) -> None:
+    """Copy what a report or ``tune`` wrote; the provenance last, which says that the copy is whole."""
+    found = folder / PROVENANCE_NAME
+    if not found.exists():
+        for name in _TUNING:
+            _copy(folder / name, out / name)
+        return
+    provenance = read_json(found)
+    outputs = {
+        name: digest
+        for name, digest in provenance["outputs"].items()
+        if kept_of_report(name) and (sheet or PurePath(name).stem != _VIDEOS) and (folder / name).exists()
+    }
+    for name in ("experiment.yaml", *outputs):
+        _copy(folder / name, out / name)
+    records = {name: _digest(folder, out, name, digest) for name, digest in provenance["records"].items()}
+    write_json(out / PROVENANCE_NAME, {**provenance, "outputs": outputs, "records": records})
+
+
+def _digest(folder: Path, out: Path, run: str, reported: str) -> str:
+    """Return the digest of the copy's record, if it is the copy of the one that was reported."""
+    path = folder / "runs" / run / _RECORD
+    unchanged = path.exists() and sha256_file(path) == reported
+    return sha256_file(out / "runs" / run / _RECORD) if unchanged else reported
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
