@@ -60,7 +60,8 @@ def test_no_run_is_added_to_finished_ones_of_other_weights(
     for seed in (1, 2):
         write_record(folder / "runs" / f"seed{seed}", seed)
     with pytest.raises(
-        UserError, match="than are here now: vader-red-seed1, vader-red-seed2 with other weights/unet; restore"
+        UserError,
+        match="than are here now: vader-red-seed1, vader-red-seed2 with other weights/unet; restore",
     ):
         _work.work(jobs, folder, 1, "http://127.0.0.1:9")
     _work.work(jobs[:2], folder, 1, "http://127.0.0.1:9")  # nothing is added, so that nothing is mixed
