@@ -20,6 +20,7 @@ from vader_bench.backbones import BACKBONES, Backbone, memory
 from vader_bench.backbones.memory import DTYPES, with_memory_switches
 from vader_bench.budget import metering
 from vader_bench.config.schema import MemoryConfig
+from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.diffusion.lora import Lora
 from vader_bench.methods import METHODS, Method
 from vader_bench.seeding import torch_stream
@@ -162,6 +163,10 @@ def frozen_weights(backbone: Backbone) -> dict[str, Tensor]:
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_it_says_whether_its_models_are_flows(model: Model) -> None:
+    assert BACKBONES.get(model.family).flow is isinstance(model.load().schedule, FlowSchedule)
 
 
 def test_it_is_loaded_frozen_in_eval_mode_and_float32_and_draws_nothing(model: Model) -> None:

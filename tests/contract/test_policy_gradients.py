@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from tests.support.benches import RedReward, make_stand
 from vader_bench.backbones import Backbone
 from vader_bench.diffusion import sampler
+from vader_bench.diffusion.flow import FlowSchedule, Sde
 from vader_bench.diffusion.sampler import Sampler
-from vader_bench.diffusion.schedule import NoiseSchedule
+from vader_bench.diffusion.schedule import NoiseSchedule, Schedule
 from vader_bench.methods import METHODS
 from vader_bench.rewards.base import Judgement
 
@@ -88,9 +89,10 @@ class Linear(Backbone):
     lora_targets = ("to_q",)
     latent_shape = (ELEMENTS, 1, 1, 1)
     # noisy to the end, so that the log-probability of the last step is no wild estimate
-    schedule = NoiseSchedule(torch.linspace(0.6, 0.02, 30), "v_prediction", "trailing")
+    ddim = NoiseSchedule(torch.linspace(0.6, 0.02, 30), "v_prediction", "trailing")
 
-    def __init__(self) -> None:
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
         self.denoiser = Layer()
         for weight in self.denoiser.parameters():
             nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(1))
@@ -131,10 +133,12 @@ class Remembering(RedReward):
         return judgement
 
 
-def first_gradients(name: str, **settings: Any) -> tuple[Tensor, float]:
+def first_gradients(name: str, schedule: Schedule, **settings: Any) -> tuple[Tensor, float]:
     """Return the gradients [ROUNDS, weights] of rounds on one policy, and the deviation of their rewards."""
     reward, gradients = Remembering(), list[Tensor]()
-    stand = make_stand(Linear(), reward, queries=ROUNDS * VIDEOS, steps=STEPS, seed=sum(map(ord, name)))
+    stand = make_stand(
+        Linear(schedule), reward, queries=ROUNDS * VIDEOS, steps=STEPS, seed=sum(map(ord, name))
+    )
     method = stand.method(name, **(ALIKE | settings))
     with torch.no_grad():  # off the start, where half of the adapters has no gradient
         for weight in method.lora.parameters():
@@ -167,10 +171,10 @@ class Agreement(NamedTuple):
         return self.error < 0.05 and abs(self.ratio - 1) < 3.9 * self.error and self.across < 2
 
 
-def agreement(name: str) -> Agreement:
+def agreement(name: str, schedule: Schedule = Linear.ddim) -> Agreement:
     form = FORMS[name]
-    pathwise, _ = first_gradients("vader", k=STEPS)
-    found, deviation = first_gradients(name, **form.settings)
+    pathwise, _ = first_gradients("vader", schedule, k=STEPS)
+    found, deviation = first_gradients(name, schedule, **form.settings)
     found, truth = found * form.scale(deviation), pathwise.mean(0)
     length = truth.norm()
     along, own = found @ truth / length**2, pathwise @ truth / length**2
@@ -190,13 +194,19 @@ def test_it_estimates_the_gradient_of_the_expected_reward(name: str) -> None:
     assert found.holds, found
 
 
+@pytest.mark.parametrize("sde", ["flow-grpo", "dance-grpo"])
+def test_it_does_so_on_either_stochastic_equation_of_a_flow(sde: Sde) -> None:
+    found = agreement("grpo", FlowSchedule(sde=sde))
+    assert found.holds, found
+
+
 def wrong_sign(patch: pytest.MonkeyPatch) -> None:
     right = sampler.gaussian_log_prob
     patch.setattr(sampler, "gaussian_log_prob", lambda *given: 2 * right(*given).detach() - right(*given))
 
 
 def dropped_step(patch: pytest.MonkeyPatch) -> None:
-    right, last = Sampler.log_prob, Linear.schedule.timesteps(STEPS)[-1]
+    right, last = Sampler.log_prob, Linear.ddim.timesteps(STEPS)[-1]
 
     def without(self: Sampler, prediction: Tensor, latents: Tensor, now: Tensor, reached: Tensor) -> Tensor:
         found = right(self, prediction, latents, now, reached)

@@ -178,6 +178,22 @@ def test_clipped_loss_of_grpo() -> None:
     case.check("grad_log_prob", log_probs.grad)
 
 
+def test_group_advantages_and_clipped_loss_of_dance_grpo() -> None:
+    """Its loss is the same; its advantages are in units of another deviation than Flow-GRPO's and ours."""
+    case = golden("dance_group_loss_0")
+    scores, group = case.inputs["scores"], case.config["group"]
+    groups = scores.reshape(-1, group)
+    units = (groups.std(1, correction=0) + 1e-4) / (groups.std(1) + 1e-8)
+    advantages = group_advantages(scores, group, global_deviation=False) * units.repeat_interleave(group)
+    case.check("advantages", advantages)
+    log_probs = case.inputs["log_prob"].requires_grad_()
+    clips = case.config["clip_range"], case.config["adv_clip_max"]
+    found = clipped_loss(log_probs, case.inputs["old_log_prob"], advantages, *clips)
+    case.check("ratio", found.ratio)
+    case.check("loss", found.loss)
+    case.check("grad_log_prob", torch.autograd.grad(found.loss, log_probs)[0])
+
+
 def test_what_refl_foresees_and_its_gradient(make_bench: MakeBench) -> None:
     """The authors' loss is ``grad_scale relu(2 - R)``: with R below 2 its gradient is ours, scaled."""
     case = golden("refl_foreseen_0")

@@ -71,6 +71,27 @@ def test_every_step_of_the_flow_sde_is_flow_grpos(name: str) -> None:
         case.check(f"log_prob_{index}", gaussian_log_prob(reached, mean, std))
 
 
+@pytest.mark.parametrize("name", [f"dance_sde_step_{number}" for number in range(4)])
+def test_every_step_of_the_flow_sde_is_dance_grpos(name: str) -> None:
+    """With 1, 8, 16 and 20 steps, the first and the last among them, and the shifts of its scripts."""
+    case = golden(name)
+    steps, eta = case.config["steps"], case.config["eta"]
+    schedule = FlowSchedule(case.config["shift"], sde="dance-grpo")
+    sampler = Sampler(_no_denoiser, schedule, steps, eta, 1.0)
+    ladder = torch.cat([schedule.timesteps(steps), torch.zeros(1)])
+    case.check("sigmas", ladder / 1000)
+    for index in range(steps):
+        latents, reached = case.inputs[f"latents_{index}"], case.inputs[f"reached_{index}"]
+        now, after = (ladder[place].expand(2) for place in (index, index + 1))
+        velocity = case.inputs[f"velocity_{index}"].requires_grad_()
+        mean, _ = schedule.transition(velocity, latents, now, after, eta)
+        case.check(f"mean_{index}", mean)
+        log_prob = sampler.log_prob(velocity, latents, now, reached)
+        case.check(f"log_prob_{index}", log_prob)
+        (gradient,) = torch.autograd.grad(log_prob.sum(), velocity)
+        case.check(f"grad_velocity_{index}", gradient)
+
+
 def test_a_chain_that_reaches_timestep_0_is_refused() -> None:
     case = golden("ddpo_step_timestep0_nonfinite")
     assert not torch.isfinite(case.outputs["log_prob_nonfinite"]).any()

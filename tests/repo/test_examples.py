@@ -12,9 +12,12 @@ import matplotlib.pyplot as plt
 import pytest
 import yaml
 
-from tests.repo.test_docs import DOCS, PAGES, ROOT, fenced, named
+from tests.repo.test_docs import DOCS, PAGES, ROOT, fenced, named, text_of
+from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
 from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.experiment.resolve import resolve_loaded
+from vader_bench.records.folder import read_metrics, read_record
+from vader_bench.training.session import execute
 
 ELSEWHERE = ("vb.run_arm(", "from diffusers import")
 """What runs for minutes or needs other weights: other tests do the same on tiny models."""
@@ -73,6 +76,26 @@ def test_a_suite_of_the_documentation_is_one(page: Path, name: str, tmp_path: Pa
 def test_an_experiment_of_the_documentation_is_one(page: Path, name: str, tmp_path: Path) -> None:
     loaded = load_experiment(files_of(page, tmp_path) / name)
     assert resolve_loaded(loaded, with_weights=False).runs
+
+
+def test_the_method_of_the_documentation_trains(tmp_path: Path, tiny_pipeline: Path) -> None:
+    """One file of at most 60 lines, an entry in the experiment, and nothing else is touched."""
+    page = text_of("extending.md")
+    (code,) = re.findall(r"```python\n([^`]*class BestOf\(.*?)```", page, re.DOTALL)
+    (arms,) = re.findall(r"```yaml\n(methods:\n  best-of-4:.*?)```", page, re.DOTALL)
+    assert len(code.splitlines()) <= 60
+    path = write_project(tmp_path, tiny_pipeline)
+    (tmp_path / "best_of.py").write_text(code, "utf-8")
+    write_yaml(path, experiment_data() | yaml.safe_load(arms) | {"seeds": [1]})
+    run = resolve_loaded(load_experiment(path)).runs[-1]
+    assert run.label == "best-of-4"
+    execute(run, tmp_path / "run")
+    record = read_record(tmp_path / "run" / "record.json")
+    assert record.ledger["reward_queries"] == 8
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    steps = [line["metrics"] for line in lines if line["kind"] == "step"]
+    assert len(steps) == 2
+    assert all(step["spread"] > 0 and step["grad_norm"] > 0 for step in steps)
 
 
 def test_there_are_such_files() -> None:

@@ -124,6 +124,8 @@ class BackboneFactory(ABC):
 
     pipeline_takes_adapters: bool = False
     """Whether the ``load_lora_weights`` of diffusers' pipeline takes adapters of the denoiser."""
+    flow: bool = False
+    """Whether its models have a ``FlowSchedule``, so that a suite may choose the ``sde`` of their sampler."""
 
     @abstractmethod
     def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:

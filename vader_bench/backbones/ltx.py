@@ -178,6 +178,7 @@ class LtxFactory(BackboneFactory):
     """Loads an ``LTXPipeline`` folder, with ``LtxSettings`` as settings."""
 
     pipeline_takes_adapters = True
+    flow = True
 
     def denoiser_parts(self, layers: Collection[str]) -> dict[str, str]:
         """Return the one transformer; see the base class."""

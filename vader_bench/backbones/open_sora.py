@@ -151,6 +151,8 @@ class OpenSoraFactory(BackboneFactory):
     the released ones stand under ``vae_2d`` and ``vae_temporal`` in its ``config.json``.
     """
 
+    flow = True
+
     def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
         """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 

@@ -182,6 +182,7 @@ class WanFactory(BackboneFactory):
     """Loads a ``WanPipeline`` folder, with ``WanSettings`` as settings."""
 
     pipeline_takes_adapters = True
+    flow = True
 
     def denoiser_parts(self, layers: Collection[str]) -> dict[str, str]:
         """Return the one transformer, or those of the two ``Experts``; see the base class."""

@@ -15,7 +15,7 @@ from vader_bench.records.tracking import Tracker
 from vader_bench.report import Report, agreement_lines, build_report, verdicts
 from vader_bench.report.words import Kind, estimate_text
 
-__all__ = ["reference_folder", "show_report"]
+__all__ = ["file_lines", "reference_folder", "show_report"]
 
 _COLUMNS: dict[str, tuple[str, Kind]] = {
     "held-out reward": ("heldout_reward", "reward"),
@@ -49,11 +49,17 @@ def show_report(
         _say(console, verdicts(analysis, report.results.methods))
     if report.agreements is not None:
         _say(console, agreement_lines(report.agreements))
-    _say(console, [f"{path.name:<18}{path}" for path in report.files])
+    _say(console, file_lines(report.files))
     if tracker is not None:
         tracker.finish()
         _say(console, [f"MLflow: {tracker.address.command}", *tracker.charts()])
     return _verdict(report)
+
+
+def file_lines(paths: Sequence[Path]) -> list[str]:
+    """Return a line a file, its name and where it is, one below the other."""
+    wide = max([17, *(len(path.name) for path in paths)])
+    return [f"{path.name:<{wide}} {path}" for path in paths]
 
 
 def _table(report: Report, reward: str) -> Table:

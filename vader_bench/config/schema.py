@@ -76,6 +76,8 @@ class SamplerConfig(Strict):
     """DDIM noise level while training; evaluation always uses 0. DDPO needs it above 0."""
     guidance: float = Field(ge=1)
     """Classifier-free guidance scale; 1 is none."""
+    sde: Literal["flow-grpo", "dance-grpo"] = Field(default="flow-grpo", exclude_if="flow-grpo".__eq__)
+    """Of flow models: whose stochastic equation has the noise ``eta``. Records leave out the usual one."""
 
 
 class ComponentConfig(Strict):
@@ -271,8 +273,7 @@ class EvaluationConfig(Strict):
     final_splits: Splits = ["train", "heldout"]
     """Splits evaluated before training and at the end."""
     final_prompts: int = Field(default=32, ge=1)
-    """Most prompts per split before training and at the end, the first ones of the split; by default as
-    many as at each look."""
+    """As ``prompts``, before training and at the end; by default as many as at each look."""
     samples: int = Field(default=1, ge=1)
     """Videos per held-out prompt before training and at the end; two or more show diversity."""
     best_of: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(rules.distinct)] = Field(
@@ -317,8 +318,7 @@ class ExperimentConfig(RecordedAsWritten, Strict):
     methods: dict[Name, ArmEntry] = Field(min_length=1)
     """The arms, by name."""
     tuning: Annotated[list[str], BeforeValidator(rules.listed_if_any), AfterValidator(rules.distinct)] = []
-    """Where the settings come from: the tuning result that they were chosen in, or several, each of some
-    methods."""
+    """Where the settings come from: the tuning result that chose them, or several, each of some methods."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(rules.distinct)] = Field(min_length=1)
     budget: BudgetConfig
     evaluation: EvaluationConfig

@@ -13,12 +13,15 @@ from torch import Tensor
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 
-__all__ = ["LENGTH", "FlowSchedule"]
+__all__ = ["LENGTH", "FlowSchedule", "Sde"]
 
 LENGTH = 1000.0
 """The timestep of pure noise."""
 
 Spacing = Literal["even", "unipc", "euler", "dynamic"]
+Sde = Literal["flow-grpo", "dance-grpo"]
+"""Whose stochastic equation: Flow-GRPO's (Liu et al. 2025, arXiv:2505.05470; its code has eta 0.7) or
+DanceGRPO's (Xue et al. 2025, arXiv:2505.07818; its scripts have eta 0.25 and 0.3)."""
 
 _SHIFTS: dict[str, Callable[[float], float]] = {"exponential": math.exp, "linear": float}
 _SPACINGS: dict[str, Spacing] = {
@@ -49,8 +52,7 @@ class FlowSchedule(Schedule):
     """The process ``x = (1 - s) x_0 + s e`` with timesteps ``1000 s``, floating, in (0, 1000].
 
     The network predicts the velocity ``v = e - x_0`` (Liu et al. 2022; Lipman et al. 2022). With eta 0 a
-    step is Euler's; with eta above 0 it is a step of the stochastic equation that has the same marginals
-    (Flow-GRPO: Liu et al. 2025, arXiv:2505.05470, whose code has eta 0.7).
+    step is Euler's; with eta above 0 it is a step of a stochastic equation that has the same marginals.
     """
 
     shift: float = 1.0
@@ -64,6 +66,8 @@ class FlowSchedule(Schedule):
     """The last s of a sampler, to which the others are stretched; none if ``None``."""
     sign: Literal[1, -1] = 1
     """-1 for networks that predict ``x_0 - e``."""
+    sde: Sde = "flow-grpo"
+    """The equation of steps with noise; they differ in how large the noise is at which s."""
 
     @classmethod
     def from_config(
@@ -155,15 +159,19 @@ class FlowSchedule(Schedule):
     ) -> tuple[Tensor, Tensor]:
         """Return mean [B, ...] and standard deviation [B, 1, ...] of one step.
 
-        ``mean = (1 - s') x_0 + (s' - std^2 / (2 s)) e`` and ``std = eta sqrt(s / (1 - s)) sqrt(s - s')``,
-        where ``x_0`` and ``e`` are what ``prediction`` sees in ``latents``: Flow-GRPO's step, written out.
-        In 1 - s, and there alone, s = 1 is replaced by s', as in its code (``sde_step_with_logprob``), by
-        which the first step has the standard deviation eta. The last step keeps its noise, so that it has a
-        density. Arguments as for ``Schedule``.
+        ``mean = (1 - s') x_0 + (s' - std^2 / (2 s)) e``, where ``x_0`` and ``e`` are what ``prediction`` sees
+        in ``latents``: the step of both equations, written out. In DanceGRPO's (``flux_step`` of its code)
+        ``std`` is ``eta sqrt(s - s')``, and in Flow-GRPO's that times ``sqrt(s / (1 - s))``, where s = 1 is
+        replaced by s' in 1 - s alone, as in its code (``sde_step_with_logprob``), by which the first step has
+        the standard deviation eta. The last step keeps its noise, so that it has a density. Arguments as for
+        ``Schedule``.
         """
         clean, noise = self.split(prediction, latents, timesteps)
         now, after = _spread(timesteps, latents), _spread(following, latents)
-        std = eta * (now / (1 - torch.where(now < 1, now, after)) * (now - after)).sqrt()
+        variance = now - after
+        if self.sde == "flow-grpo":
+            variance = now / (1 - torch.where(now < 1, now, after)) * variance
+        std = eta * variance.sqrt()
         return (1 - after) * clean + (after - std**2 / (2 * now)) * noise, std
 
     def _shifted(self, spread: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from vader_bench.backbones.reading import outline_of, reader_of, skeleton_of
 from vader_bench.config.arguments import argument_faults
 from vader_bench.config.names import ADAPTER
 from vader_bench.config.paths import weight_names
-from vader_bench.config.schema import ComponentConfig, SuiteConfig
+from vader_bench.config.schema import ComponentConfig, SamplerConfig, SuiteConfig
 from vader_bench.config.settings import AdapterSettings
 from vader_bench.config.yamlfile import Fault
 from vader_bench.errors import ExitCode, UserError, shown
@@ -67,6 +67,7 @@ def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
     outline = _attempt(lambda: _outline(suite), faults)
     if outline is not None:
         faults += _size_faults(suite, outline, experiment.arms)
+    faults += _sde_faults(suite)
     faults += _frame_faults(suite, config.needed_rewards, None if outline is None else outline.frames)
     for arm in experiment.arms:
         faults += _arm_faults(arm, config.rewards)
@@ -234,6 +235,14 @@ def _size_faults(
                 f"is {frames}, and a video has {outline.frames} frames",
                 f"choose {outline.frames} at most",
             )
+
+
+def _sde_faults(suite: SuiteConfig) -> Iterator[Fault]:
+    """Yield a stochastic equation that is chosen for a model that has none."""
+    usual, family = SamplerConfig.model_fields["sde"].default, suite.backbone.family
+    if suite.sampler.sde != usual and not BACKBONES.get(family).flow:
+        wrong = f"is {suite.sampler.sde!r}, and models of the family {family!r} are no flow models"
+        yield Fault(f"sampler.sde of suite {suite.suite}", wrong, "leave it out")
 
 
 def _arm_faults(arm: ArmConfig, rewards: Sequence[str]) -> Iterator[Fault]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vader_bench.backbones import Backbone
+from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.backbones.memory import DTYPES, with_memory_switches
 from vader_bench.backbones.reading import load_family
 from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
+from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.training.identity import input_digests
@@ -64,6 +65,9 @@ def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
     name, settings = suite.backbone_weights()
     dtype = DTYPES[suite.memory.frozen_weights]
     backbone = load_family(suite.backbone.family, resolve(name), settings, dtype)
+    if BACKBONES.get(suite.backbone.family).flow:
+        assert isinstance(backbone.schedule, FlowSchedule), "the family says that its models are flows"
+        backbone.schedule = replace(backbone.schedule, sde=suite.sampler.sde)
     return with_memory_switches(backbone, suite.memory).to(device)
 
 

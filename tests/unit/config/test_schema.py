@@ -56,6 +56,23 @@ def test_memory_is_written_only_where_something_in_it_is_set(run_config: RunConf
     assert config_digest(run_config.model_copy(update={"suite": saving})) != config_digest(run_config)
 
 
+def test_the_equation_of_a_flow_is_written_only_where_it_is_not_the_usual_one() -> None:
+    """What committed runs were asked to do stays what it was, and another equation is another run."""
+    folder = Path(__file__).parents[3] / "results" / "reference" / "step-sizes-wan" / "pocket-wan" / "runs"
+    before = read_json(folder / "ddpo-hps-seed1" / "record.json")["config"]
+    run = RunConfig.model_validate(before | {"settings": METHODS.get("ddpo").Config(**before["settings"])})
+    assert run.suite.sampler.sde == "flow-grpo"
+    assert run.suite.sampler.model_dump(mode="json") == before["suite"]["sampler"]
+    said = run.suite.model_dump(mode="json")
+    digests = set()
+    for sde in ("flow-grpo", "dance-grpo"):
+        suite = SuiteConfig.model_validate(said | {"sampler": said["sampler"] | {"sde": sde}})
+        assert SuiteConfig.model_validate(suite.model_dump(mode="json")) == suite
+        digests.add(config_digest(run.model_copy(update={"suite": suite})))
+    assert len(digests) == 2
+    assert config_digest(run) in digests
+
+
 @pytest.mark.parametrize("method", ["base", "vader", "ddpo", "diffusion-dpo"])
 def test_the_settings_of_committed_records_stay(method: str) -> None:
     """Typed settings are written as the tables were that they are read from."""

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
 from vader_bench.errors import UserError
+from vader_bench.experiment.fits import fit_faults
 from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.experiment.resolve import resolve_experiment
 
@@ -115,6 +116,27 @@ def test_more_frames_than_a_video_has(project: Project, arm: bool) -> None:
 def test_more_steps_than_the_schedule(project: Project) -> None:
     project.suite["sampler"]["steps"] = 5000
     assert any("sampler steps = 5000: out of range" in line for line in project.told())
+
+
+def test_a_stochastic_equation_for_a_model_that_is_no_flow(project: Project) -> None:
+    project.suite["sampler"]["sde"] = "dance-grpo"
+    wrong = "is 'dance-grpo', and models of the family 'modelscope' are no flow models; leave it out"
+    assert project.told() == [f"{project.path}: sampler.sde of suite tiny: {wrong}"]
+    project.suite["sampler"]["sde"] = "flow-grpo"
+    assert project.told() == []
+
+
+def test_the_suites_of_flow_models_take_either_equation(tmp_path: Path) -> None:
+    """Whether their weights are here or not."""
+    experiment = yaml.safe_load(FIG7.read_text("utf-8")) | {"suite": "./flow.yaml", "tuning": []}
+    experiment |= {"rewards": ["hps"]}
+    suite = {"suite": "flow", "sampler": {"sde": "dance-grpo"}}
+    write_yaml(tmp_path / "mine.yaml", experiment)
+    for name in ("pocket-wan", "wan2.1", "wan2.2", "ltx", "open-sora-1.2"):
+        write_yaml(tmp_path / "flow.yaml", suite | {"extends": name})
+        loaded = load_experiment(tmp_path / "mine.yaml")
+        assert loaded.suite.sampler.sde == "dance-grpo"
+        assert "sde" not in str(fit_faults(loaded))
 
 
 def test_settings_that_a_family_does_not_know(project: Project) -> None:

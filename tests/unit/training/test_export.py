@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UniPCMultistepScheduler
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from peft import PeftModel
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tests.contract.test_backbones import CASES
 from tests.support.adapters import TAKES_ADAPTERS, Make, load, maker, predict
 from vader_bench.backbones.wan import Experts
-from vader_bench.diffusion.lora import Lora
+from vader_bench.config.schema import SuiteConfig
+from vader_bench.diffusion.lora import AdapterFile, Lora
 from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import UserError
 from vader_bench.training.export import AdapterForm, write_adapter
@@ -103,35 +106,89 @@ def test_a_folder_that_is_no_pipeline_cannot_be_merged(make: Make, tmp_path: Pat
         write_adapter(adapter, suite, AdapterForm.MERGED, tmp_path)
 
 
-def test_the_documented_script_makes_our_videos(make: Make, tmp_path: Path) -> None:
-    """Only paths and sizes are changed in it."""
+@pytest.mark.parametrize("scheduler", ["euler", "unipc"])
+def test_the_documented_script_of_wan_makes_our_videos(scheduler: str, make: Make, tmp_path: Path) -> None:
+    """With the Euler scheduler, and with UniPC as in the released folders, which rounds timesteps down."""
     suite, adapter, _ = make("wan")
+    weights, _ = suite.backbone_weights()
+    if scheduler == "unipc":
+        flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+        changed = DiffusionPipeline.from_pretrained(weights, scheduler=UniPCMultistepScheduler(**flow))
+        changed.save_pretrained(weights)
     write_adapter(adapter, suite, AdapterForm.DIFFUSERS, tmp_path)
-    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text("utf-8")
-    script = next(
-        code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "WanPipeline" in code
-    )
     size = {"height": 16, "width": 16, "num_frames": 5, "max_sequence_length": 32}
-    for line, tiny in {
-        r'"my-wan"': repr(suite.backbone_weights()[0]),
-        r'"exported"': repr(str(tmp_path)),
-        r"randn\(1, 16, 5, 60, 104,": "randn(1, 4, 2, 2, 2,",
-        r"size = .*": f"size = {size}",
-        r"export_to_video\(.*": "",
-    }.items():
-        script, count = re.subn(line, tiny.replace("\\", r"\\"), script)
-        assert count >= 1, line
+    found = run_documented(
+        "WanPipeline",
+        {
+            r'"my-wan"': repr(weights),
+            r'"exported"': repr(str(tmp_path)),
+            r"randn\(1, 16, 5, 60, 104,": "randn(1, 4, 2, 2, 2,",
+            r"size = .*": f"size = {size}",
+            r"export_to_video\(.*": "",
+        },
+    )
+    ours, base = our_videos(suite, adapter, found["noise"], rounded=scheduler == "unipc")
+    assert (base - ours).abs().max() > 1e-3
+    torch.testing.assert_close(torch.from_numpy(found["video"]), ours, atol=2e-5, rtol=1e-4)
+
+
+def test_the_documented_script_of_a_merged_folder_makes_our_videos(make: Make, tmp_path: Path) -> None:
+    suite, adapter, _ = make("modelscope")
+    write_adapter(adapter, suite, AdapterForm.MERGED, tmp_path)
+    found = run_documented(
+        "TextToVideoSDPipeline",
+        {
+            r'"merged"': repr(str(tmp_path)),
+            r"randn\(1, 12, 8, 8, 8,": "randn(1, 4, 4, 4, 4,",
+            r"size = .*": "size = {'height': 8, 'width': 8, 'num_frames': 4}",
+        },
+    )
+    ours, base = our_videos(suite, adapter, found["noise"])
+    assert (base - ours).abs().max() > 1e-3
+    torch.testing.assert_close(torch.from_numpy(found["video"]), ours, atol=2e-5, rtol=1e-4)
+
+
+def run_documented(pipeline: str, changes: dict[str, str]) -> dict[str, Any]:
+    """Return the names of the script of ``docs/python.md`` that imports ``pipeline``, of ten lines at most.
+
+    Only paths and sizes are changed in it: what matches each pattern of ``changes``.
+    """
+    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text("utf-8")
+    scripts = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    script: str = next(code for code in scripts if f"import {pipeline}" in code)
+    assert len(list(filter(None, script.splitlines()))) <= 11, "ten lines, and one that saves the video"
+    for pattern, tiny in changes.items():
+        script, count = re.subn(pattern, tiny.replace("\\", r"\\"), script)
+        assert count == 1, pattern
     found: dict[str, Any] = {}
     exec(script, found)
-    backbone = load(suite)
+    return found
+
+
+def our_videos(
+    suite: SuiteConfig, adapter: AdapterFile, noise: Tensor, *, rounded: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the videos [F, H, W, 3] of the script's prompt, with the adapters and without.
+
+    Args:
+        suite: the model.
+        adapter: its adapters.
+        noise: the script's.
+        rounded: whether the network is given whole timesteps below those of the sampler: 999 for 1000.
+    """
+    backbone, videos = load(suite), []
     lora = Lora(backbone.denoiser, adapter.targets, adapter.rank, torch.Generator())
     lora.load(adapter.weights)
     encoded = backbone.encode(["a red cat"])
+
+    def denoise(latents: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        given = (timesteps - 1e-3).floor() if rounded else timesteps
+        return backbone.denoise(latents, given, condition)
+
+    sampler = Sampler(denoise, backbone.schedule, steps=8, eta=0.0, guidance=1.0)
     with torch.no_grad():
-        sampler = Sampler(backbone.denoise, backbone.schedule, steps=8, eta=0.0, guidance=1.0)
-        latents = sampler.plain(found["noise"], encoded, backbone.unconditional(encoded))
-        ours = backbone.decode(latents).clamp(0, 1)[0].permute(0, 2, 3, 1)
-        lora.set_scale(0.0)
-        base = sampler.plain(found["noise"], encoded, backbone.unconditional(encoded))
-    assert (base - latents).abs().max() > 1e-3
-    torch.testing.assert_close(torch.from_numpy(found["video"]), ours, atol=2e-5, rtol=1e-4)
+        for scale in (1.0, 0.0):
+            lora.set_scale(scale)
+            latents = sampler.plain(noise, encoded, backbone.unconditional(encoded))
+            videos.append(backbone.decode(latents).clamp(0, 1)[0].permute(0, 2, 3, 1))
+    return videos[0], videos[1]

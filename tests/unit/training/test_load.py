@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support import flow
 from tests.support.configs import run_config, tiny_run
+from vader_bench.config.schema import SuiteConfig
 from vader_bench.errors import UserError
-from vader_bench.training.load import load_components
+from vader_bench.training.load import load_backbone, load_components
 
 
 def test_weights_are_the_settings_with_a_slash() -> None:
@@ -59,6 +61,24 @@ def test_a_run_gets_the_gold_of_its_reward_and_the_share_of_the_prompt(tiny_pipe
 def test_missing_weights_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="are neither a folder nor a file here"):
         load_components(tiny_run(tmp_path / "nowhere"), "cpu")
+
+
+@pytest.mark.parametrize("slicing", [False, True])
+def test_the_equation_of_the_suite_reaches_the_sampler_of_a_flow(
+    slicing: bool, tiny_pipeline: Path, tmp_path: Path
+) -> None:
+    flow.wan_pipeline(tiny_pipeline / "tokenizer").save_pretrained(tmp_path)
+    suite = tiny_run(tiny_pipeline).suite.model_dump()
+    sizes = {"frames": 5, "height": 16, "width": 16, "tokens": 32}
+    suite["backbone"] = {"family": "wan", "settings": {"weights": str(tmp_path), **sizes}}
+    suite["memory"] = {"slicing": slicing}
+    deviations = []
+    for said in ({}, {"sde": "dance-grpo"}):
+        suite["sampler"] = {"steps": 2, "eta": 0.5, "guidance": 1.0} | said
+        schedule = load_backbone(SuiteConfig.model_validate(suite), "cpu").schedule
+        zero, now, after = torch.zeros(1, 1), torch.tensor([800.0]), torch.tensor([640.0])
+        deviations.append(schedule.transition(zero, zero, now, after, eta=0.5)[1].item())
+    assert deviations == pytest.approx([0.4, 0.2])  # eta sqrt(s - s'), and twice that, as s / (1 - s) is 4
 
 
 def test_the_memory_of_the_suite_reaches_the_backbone(tiny_pipeline: Path) -> None:
