@@ -86,33 +86,24 @@ def build_report(
     notes = reading_notes(results, analyses)
     distances, stopping = read_distances(results, analyses), read_stopping(results)
     said = sections(results, analyses, [part for part in (distances, stopping) if part is not None])
-    drawings = {
-        "figure": draw(results, analyses, width),
-        "course": draw_course(results, analyses),
-        "distance": None if distances is None else draw_distances(results, distances),
-    }
-    sheet = contact_sheet(results)
-    name = results.experiment.experiment
+    drawings = _drawings(results, analyses, distances, width)
     page = page_html(
         results,
         analyses,
         said,
-        drawings={name: drawn["svg"] for name, drawn in drawings.items() if drawn is not None},
+        drawings={name: kinds["svg"] for name, kinds in drawings.items()},
         agreements=agreements,
         notes=notes,
         provenance=provenance,
     )
     outputs = {
-        **{
-            f"{name if which == 'figure' else which}.{kind}": data
-            for which, drawn in drawings.items()
-            for kind, data in (drawn or {}).items()
-        },
+        **_figure_files(results, drawings),
         **_tables(results, analyses, distances, stopping),
         "summary.md": summary_markdown(results, analyses, said, notes).encode(),
         "tables.tex": summary_latex(results, analyses, said).encode(),
         "report.html": page.encode(),
     }
+    sheet = contact_sheet(results)
     outputs |= {} if sheet is None else {"samples.jpg": sheet}
     _delete_others(results_dir, outputs)
     provenance["outputs"] = {file: hashlib.sha256(data).hexdigest() for file, data in outputs.items()}
@@ -121,6 +112,28 @@ def build_report(
     write_json(results_dir / PROVENANCE_NAME, provenance)
     written = tuple(results_dir / file for file in (*outputs, PROVENANCE_NAME))
     return Report(results=results, analyses=analyses, agreements=agreements, files=written)
+
+
+def _drawings(
+    results: Results, analyses: dict[str, Analysis], distances: Distances | None, width: float | None
+) -> dict[str, dict[str, bytes]]:
+    """Return ``figure``, and ``course`` and ``distance`` where they were measured, each by kind of file."""
+    drawn = {
+        "figure": draw(results, analyses, width),
+        "course": draw_course(results, analyses),
+        "distance": None if distances is None else draw_distances(results, distances),
+    }
+    return {name: kinds for name, kinds in drawn.items() if kinds is not None}
+
+
+def _figure_files(results: Results, drawings: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+    """Return the drawings by file; the figure is called after its experiment."""
+    names = {"figure": results.experiment.experiment}
+    return {
+        f"{names.get(name, name)}.{kind}": data
+        for name, kinds in drawings.items()
+        for kind, data in kinds.items()
+    }
 
 
 def _delete_others(folder: Path, outputs: Collection[str]) -> None:

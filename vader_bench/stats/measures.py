@@ -81,16 +81,17 @@ def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
     first = ends[0][0].scores[0]
     judges: dict[str, ScoreOf] = {records[0].reward: lambda score: score.reward}
     judges |= {name: lambda score, name=name: score.others[name] for name in first.others}  # type: ignore[misc]
-    return {name: _gains(records, ends, score)[-1] for name, score in judges.items()}
+    resampler = _resampler(records)
+    return {name: _gains(resampler, ends, score)[-1] for name, score in judges.items()}
 
 
 def course(records: Sequence[Record]) -> list[Course]:
     """Return the state after each look, the untrained model first."""
     looks = [heldout_looks(record) for record in records]
-    gains = _gains(records, looks, lambda score: score.reward)
-    golds = _gains(records, looks, lambda score: score.gold)
-    shares = _gains(records, looks, lambda score: score.prompt_share)
     resampler = _resampler(records)
+    gains = _gains(resampler, looks, lambda score: score.reward)
+    golds = _gains(resampler, looks, lambda score: score.gold)
+    shares = _gains(resampler, looks, lambda score: score.prompt_share)
 
     def along(pick: Callable[[Evaluation], float | None]) -> list[Estimate]:
         return [_of_runs(resampler, [pick(look) for look in at]) for at in zip(*looks, strict=True)]
@@ -166,7 +167,6 @@ def _gains(
         if values is None:
             return [NOT_MEASURED] * len(looks[0])
         levels.append(values)
-    resampler = _resampler(records)
     return [resampler.seeds_and_prompts(values - levels[0], prompts).estimate() for values in levels]
 
 
