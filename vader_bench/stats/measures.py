@@ -157,7 +157,7 @@ def _resampler(records: Sequence[Record]) -> Resampler:
 
 
 def _gains(
-    records: Sequence[Record], looks: Sequence[Sequence[Evaluation]], score: ScoreOf
+    resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf
 ) -> list[Estimate]:
     """Return for each look the score minus that of the first look, over the videos that all looks share."""
     shared = shared_videos(look for run in looks for look in run)
