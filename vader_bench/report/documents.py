@@ -13,10 +13,10 @@ from vader_bench.report.tables import Table, latex, markdown
 from vader_bench.report.verdicts import verdicts
 from vader_bench.stats import Analysis
 
-__all__ = ["Part", "Section", "sections", "summary_latex", "summary_markdown"]
+__all__ = ["Extra", "Section", "sections", "summary_latex", "summary_markdown"]
 
 
-class Part(Protocol):
+class Extra(Protocol):
     """What some experiments find beside the rest."""
 
     def tables(self, reward: str) -> list[Table]:
@@ -34,7 +34,7 @@ class Section(NamedTuple):
     tables: list[Table]
 
 
-def sections(results: Results, analyses: dict[str, Analysis], more: Sequence[Part] = ()) -> list[Section]:
+def sections(results: Results, analyses: dict[str, Analysis], more: Sequence[Extra] = ()) -> list[Section]:
     """Return what is said of each reward of ``results``; ``missing`` where no seed is complete.
 
     Args:
@@ -72,7 +72,7 @@ def summary_latex(results: Results, analyses: dict[str, Analysis], said: Sequenc
     return "\n".join(tables)
 
 
-def _section(results: Results, reward: str, analysis: Analysis | None, more: Sequence[Part]) -> Section:
+def _section(results: Results, reward: str, analysis: Analysis | None, more: Sequence[Extra]) -> Section:
     if analysis is None:
         return Section(reward, ["missing"], [])
     said = [*verdicts(analysis, results.methods), *findings(results, reward)]

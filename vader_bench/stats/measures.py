@@ -156,9 +156,7 @@ def _resampler(records: Sequence[Record]) -> Resampler:
     return Resampler([record.seed for record in records])
 
 
-def _gains(
-    resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf
-) -> list[Estimate]:
+def _gains(resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf) -> list[Estimate]:
     """Return for each look the score minus that of the first look, over the videos that all looks share."""
     shared = shared_videos(look for run in looks for look in run)
     levels = []

@@ -19,14 +19,14 @@ from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
 from vader_bench.stats.looks import ScoreOf, heldout_looks, scores_by_prompt, shared_videos
 from vader_bench.stats.panel import Panel
 
-__all__ = ["FORMS", "BestOf", "Cloud", "Fit", "Form", "Law", "best_of_points", "cloud", "fit_law"]
+__all__ = ["FORMS", "BestOf", "Cloud", "Fit", "GainForm", "Law", "best_of_points", "cloud", "fit_law"]
 
 _LEAST = 3
 """Looks of a run at distances of their own: two parameters leave at least one for the residual."""
 
 
 @dataclass(frozen=True)
-class Form:
+class GainForm:
     """A form ``gain = alpha d - beta bend(d)``, linear in its parameters; no gain where d is 0."""
 
     name: str
@@ -56,8 +56,8 @@ def _peak_of_log(alpha: FloatArray, beta: FloatArray) -> FloatArray:
 
 
 FORMS = (
-    Form("best-of-n", "d (alpha - beta d)", np.square, _peak_of_square),
-    Form("RL", "d (alpha - beta log d)", _d_log_d, _peak_of_log),
+    GainForm("best-of-n", "d (alpha - beta d)", np.square, _peak_of_square),
+    GainForm("RL", "d (alpha - beta log d)", _d_log_d, _peak_of_log),
 )
 
 
@@ -86,7 +86,7 @@ class Cloud:
 class Fit:
     """A form with its least-squares parameters."""
 
-    form: Form
+    form: GainForm
     alpha: Estimate
     beta: Estimate
     """Above zero where the truth bends down."""
@@ -225,7 +225,7 @@ def _both(gain: FloatArray, distance: FloatArray) -> FloatArray:
     return np.stack([_least_squares(form, gain, distance) for form in FORMS], axis=-2)
 
 
-def _least_squares(form: Form, gain: FloatArray, distance: FloatArray) -> FloatArray:
+def _least_squares(form: GainForm, gain: FloatArray, distance: FloatArray) -> FloatArray:
     """Return alpha, beta and residual, [..., 3], from gains and distances [..., K, S]."""
     over = (-2, -1)
     first, second = distance, -form.bend(distance)
@@ -238,7 +238,7 @@ def _least_squares(form: Form, gain: FloatArray, distance: FloatArray) -> FloatA
     return np.stack([alpha, beta, np.sqrt(np.square(left).sum(over) / freedom)], axis=-1)
 
 
-def _fit(form: Form, drawn: Sampled) -> Fit:
+def _fit(form: GainForm, drawn: Sampled) -> Fit:
     parameters = Sampled(drawn.point[:2], drawn.draws[:, :2])
     return Fit(
         form=form,

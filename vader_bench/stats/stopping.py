@@ -18,7 +18,7 @@ from vader_bench.stats.aggregate import FloatArray, ratio
 from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
 from vader_bench.stats.looks import heldout_looks, scores_by_prompt, shared_videos
 
-__all__ = ["RULES", "Choice", "Kind", "Rule", "State", "Stopped", "Trail", "choose", "judge", "trails"]
+__all__ = ["RULES", "Choice", "Kind", "Moment", "Rule", "Stopped", "Trail", "choose", "judge", "trails"]
 
 _MOST_NUMBERS = 40
 """So many values of a rule's number are tried; of more, as many that are evenly spread among them."""
@@ -28,7 +28,7 @@ Kind: TypeAlias = Literal["queries", "scale"]
 
 
 @dataclass(frozen=True)
-class State:
+class Moment:
     """What a user sees of a run at one moment, without the truth."""
 
     at: float
@@ -47,7 +47,7 @@ class Trail:
     method: str
     arm: str
     seed: int
-    states: tuple[State, ...]
+    states: tuple[Moment, ...]
     prompts: tuple[str, ...]
     gold: FloatArray
     """Truth gain over the base model, [T, P]."""
@@ -125,7 +125,7 @@ def _trail(arm: str, record: Record, at: Sequence[float], looks: Sequence[Evalua
     if judge is not None:
         seconds = scores_by_prompt(looks, lambda score: score.others.get(judge), videos)[1]
     states = tuple(
-        State(place, None if seconds is None else seconds[index], look.path_kl, look.diversity)
+        Moment(place, None if seconds is None else seconds[index], look.path_kl, look.diversity)
         for index, (place, look) in enumerate(zip(at, looks, strict=True))
     )
     return Trail(record.reward, record.method, arm, record.seed, states, prompts, gold - gold[0])
