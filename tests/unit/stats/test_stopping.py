@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.results import Invented, make_record
 from vader_bench.records.record import Evaluation, FrontierPoint, Record, VideoScore
-from vader_bench.stats.stopping import RULES, Choice, Rule, Moment, Trail, choose, judge, trails
+from vader_bench.stats.stopping import RULES, Choice, Moment, Rule, Trail, choose, judge, trails
 
 BY_NAME = {rule.name: rule for rule in RULES}
 PROMPTS = ("a", "b", "c", "d")
