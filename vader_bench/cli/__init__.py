@@ -18,6 +18,7 @@ from vader_bench.cli import (
     new,
     plan,
     report,
+    reproduce,
     run,
     sample,
     score,
@@ -39,7 +40,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _VERBS = (
-    list_, new, doctor, check, plan, tune, run, report, index, compare, keep, sample, score, export, sync,
+    list_, new, doctor, check, plan, tune, run, reproduce, report, index, compare, keep, sample, score,
+    export, sync,
 )  # fmt: skip
 """In order of use."""
 for _verb in _VERBS:

@@ -73,11 +73,15 @@ def looks_of_curve(config: RunConfig) -> list[Look]:
 def scaled_looks(config: RunConfig) -> list[Look]:
     """Return the looks at the trained adapters scaled: 0 is the base model, 1 what was trained.
 
-    Scaling goes from the one through the other and beyond, with one training.
+    Scaling goes from the one through the other and beyond, with one training. A prompt has as many videos
+    as at every look along the training.
     """
-    scales = [] if config.method == BASE else config.evaluation.measure.lora_scales
-    prompts = config.evaluation.final_prompts
-    return [Look(config.reward_queries, HELDOUT, prompts, 1, scale) for scale in scales]
+    asked = config.evaluation
+    scales = [] if config.method == BASE else asked.measure.lora_scales
+    return [
+        Look(config.reward_queries, HELDOUT, asked.final_prompts, asked.curve_samples, scale)
+        for scale in scales
+    ]
 
 
 def _final(config: RunConfig, queries: int, samples: int) -> list[Look]:

@@ -105,16 +105,26 @@ class Measurer:
         return self.kept(adapters, self._judges | asked, _RESULT, make)
 
     def path_kl(self, look: Look, adapters: Adapters) -> float:
-        """Return how far sampling has moved from the base model, over the first held-out prompts."""
+        """Return how far sampling has moved from the base model, over the first held-out prompts.
+
+        At the scale of ``look``, in nats a video.
+        """
         prompts = self._first(HELDOUT, min(look.prompts, KL_PROMPTS))
 
         def make() -> float:
             lora = adapters.load()
-            return 0.0 if lora is None else self._evaluator.path_kl(prompts, lora)
+            if lora is None:
+                return 0.0
+            lora.set_scale(look.scale)
+            try:
+                return self._evaluator.path_kl(prompts, lora)
+            finally:
+                lora.set_scale(1.0)
 
         if adapters.sha256 is None:
             return 0.0
-        return self.kept(adapters, {"measures": "path KL", "prompts": prompts}, _NUMBER, make)
+        asked = {"measures": "path KL", "prompts": prompts, "scale": look.scale}
+        return self.kept(adapters, asked, _NUMBER, make)
 
     def samples(self, adapters: Adapters) -> list[Sample]:
         """Write the videos that a run leaves and return what the reward sees in them."""

@@ -15,11 +15,14 @@ from vader_bench.report.agreement import ReferenceAgreement, compare_results
 from vader_bench.report.contact_sheet import contact_sheet
 from vader_bench.report.course_figure import draw_course
 from vader_bench.report.curves import curves_frame, frame_csv
+from vader_bench.report.distance import Distances, read_distances
+from vader_bench.report.distance_figure import draw_distances
 from vader_bench.report.documents import sections, summary_latex, summary_markdown
 from vader_bench.report.figure import draw
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.notes import reading_notes
 from vader_bench.report.page import page_html
+from vader_bench.report.stopping import Stopping, read_stopping
 from vader_bench.report.summary import pairs_frame, summary_frame
 from vader_bench.stats import LEVEL, RESAMPLES, Analysis
 
@@ -61,8 +64,9 @@ def build_report(
     """Write the report of ``results_dir`` into it, each file whole or not at all.
 
     The figure (``<experiment>.png``, ``.svg``, ``.pdf``), ``curves.csv``, ``summary.csv``, ``pairs.csv``,
-    ``summary.md``, ``tables.tex``, ``report.html``, where there is something to show ``course.png``,
-    ``course.svg`` and ``samples.jpg``, and last ``provenance.json`` with the digests of all others.
+    ``summary.md``, ``tables.tex``, ``report.html``, where there is something to show ``course.png`` and
+    ``distance.png`` (also ``.svg``, ``.pdf``), ``distance.csv``, ``fits.csv``, ``stopping.csv`` and
+    ``samples.jpg``, and last ``provenance.json`` with the digests of all others.
 
     Args:
         results_dir: ``results/<experiment>/<suite>``.
@@ -80,28 +84,26 @@ def build_report(
     agreements = None if reference is None else compare_results(results, reference)
     provenance = _provenance(results, reference, command or _command(results))
     notes = reading_notes(results, analyses)
-    said = sections(results, analyses)
-    figure = draw(results, analyses, width)
-    course = draw_course(results, analyses)
-    sheet = contact_sheet(results)
-    name = results.experiment.experiment
+    distances, stopping = read_distances(results, analyses), read_stopping(results)
+    said = sections(results, analyses, [part for part in (distances, stopping) if part is not None])
+    drawings = _drawings(results, analyses, distances, width)
     page = page_html(
         results,
         analyses,
         said,
-        drawings=(figure["svg"], None if course is None else course["svg"]),
+        drawings={name: kinds["svg"] for name, kinds in drawings.items()},
         agreements=agreements,
         notes=notes,
         provenance=provenance,
     )
     outputs = {
-        **{f"{name}.{kind}": data for kind, data in figure.items()},
-        **_tables(results, analyses),
+        **_figure_files(results, drawings),
+        **_tables(results, analyses, distances, stopping),
         "summary.md": summary_markdown(results, analyses, said, notes).encode(),
         "tables.tex": summary_latex(results, analyses, said).encode(),
         "report.html": page.encode(),
     }
-    outputs |= {} if course is None else {f"course.{kind}": data for kind, data in course.items()}
+    sheet = contact_sheet(results)
     outputs |= {} if sheet is None else {"samples.jpg": sheet}
     _delete_others(results_dir, outputs)
     provenance["outputs"] = {file: hashlib.sha256(data).hexdigest() for file, data in outputs.items()}
@@ -112,6 +114,28 @@ def build_report(
     return Report(results=results, analyses=analyses, agreements=agreements, files=written)
 
 
+def _drawings(
+    results: Results, analyses: dict[str, Analysis], distances: Distances | None, width: float | None
+) -> dict[str, dict[str, bytes]]:
+    """Return ``figure``, and ``course`` and ``distance`` where they were measured, each by kind of file."""
+    drawn = {
+        "figure": draw(results, analyses, width),
+        "course": draw_course(results, analyses),
+        "distance": None if distances is None else draw_distances(results, distances),
+    }
+    return {name: kinds for name, kinds in drawn.items() if kinds is not None}
+
+
+def _figure_files(results: Results, drawings: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+    """Return the drawings by file; the figure is called after its experiment."""
+    names = {"figure": results.experiment.experiment}
+    return {
+        f"{names.get(name, name)}.{kind}": data
+        for name, kinds in drawings.items()
+        for kind, data in kinds.items()
+    }
+
+
 def _delete_others(folder: Path, outputs: Collection[str]) -> None:
     """Delete what an earlier report wrote to ``folder`` and this one does not, as its provenance has it."""
     path = folder / PROVENANCE_NAME
@@ -120,13 +144,19 @@ def _delete_others(folder: Path, outputs: Collection[str]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _tables(results: Results, analyses: dict[str, Analysis]) -> dict[str, bytes]:
+def _tables(
+    results: Results, analyses: dict[str, Analysis], distances: Distances | None, stopping: Stopping | None
+) -> dict[str, bytes]:
     """Return the tables for other programs, by file."""
     frames = {
         "curves": curves_frame(results),
         "summary": summary_frame(results, analyses),
         "pairs": pairs_frame(analyses),
     }
+    if distances is not None:
+        frames |= {"distance": distances.points_frame(), "fits": distances.fits_frame()}
+    if stopping is not None:
+        frames["stopping"] = stopping.frame()
     return {f"{name}.csv": frame_csv(frame).encode() for name, frame in frames.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, drawing, rendered, style_of
+from vader_bench.report.style import GREY, Style, drawing, lines_of, rendered
 from vader_bench.stats import Analysis, Course, Estimate, FrontierRow, course, frontier
 
 __all__ = ["draw_course"]
@@ -71,6 +71,7 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
     points = [point for found in frontiers.values() for point in found]
     rows = [row for row in _ROWS if any(not row.pick(state).absent for state in states)]
     trades = [trade for trade in _TRADES if any(not trade.pick(point).absent for point in points)]
+    styles = _styles(results)
     with drawing():
         size = (2.9 * len(rewards) + 0.6, 1.6 * (len(rows) + len(trades)))
         figure = Figure(figsize=size, layout="constrained")
@@ -79,27 +80,33 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
             axes[0, column].set_title(reward, fontweight="bold")
             for ax, row in zip(axes[:, column], rows, strict=False):
                 along = {arm: found for (name, arm), found in courses.items() if name == reward}
-                _draw_row(ax, row, along, results)
+                _draw_row(ax, row, along, styles)
             axes[len(rows) - 1, column].set_xlabel("reward queries")
             for ax, trade in zip(axes[len(rows) :, column], trades, strict=True):
                 scaled = {arm: found for (name, arm), found in frontiers.items() if name == reward}
-                _draw_trade(ax, trade, scaled, analyses.get(reward), results)
+                _draw_trade(ax, trade, scaled, analyses.get(reward), styles)
             if trades:
                 axes[-1, column].set_xlabel("reward, adapters scaled (open: 0, large: 1)")
         titles = [row.title for row in rows] + [trade.title for trade in trades]
         for row_axes, title in zip(axes, titles, strict=True):
             row_axes[0].set_ylabel(title)
         figure.align_ylabels()
-        handles = [_handle(arm, results.methods) for arm in results.methods]
+        handles = [_handle(arm, styles[arm]) for arm in results.methods]
         handles.append(Line2D([], [], color=GREY, linestyle="--", marker=".", label="best-of-N of the base"))
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
         return rendered(figure, kinds=("png", "svg", "pdf"))
 
 
-def _draw_row(ax: Axes, row: _Row, courses: dict[str, list[Course]], results: Results) -> None:
+def _styles(results: Results) -> dict[str, Style]:
+    """Return the styles of all arms, adapters from files among them."""
+    others = [arm for arm in results.methods if not results.trained(arm)]
+    return lines_of(results.families() | {arm: [arm] for arm in others})
+
+
+def _draw_row(ax: Axes, row: _Row, courses: dict[str, list[Course]], styles: Mapping[str, Style]) -> None:
     for arm, states in courses.items():
         queries = [state.queries for state in states]
-        _curve(ax, queries, [row.pick(state) for state in states], style_of(arm, results.methods))
+        _curve(ax, queries, [row.pick(state) for state in states], styles[arm])
     if "gain" in row.title:
         ax.axhline(0, color=GREY, linestyle=":", linewidth=1.0)
 
@@ -109,33 +116,36 @@ def _draw_trade(
     trade: _Trade,
     points: dict[str, list[FrontierRow]],
     analysis: Analysis | None,
-    results: Results,
+    styles: Mapping[str, Style],
 ) -> None:
     for arm, found in points.items():
         measured = [row for row in found if not trade.pick(row).absent]
-        _frontier(ax, measured, trade, style_of(arm, results.methods))
+        _frontier(ax, measured, trade, styles[arm])
     if analysis is not None:
         _best_of(ax, analysis, trade.key)
 
 
-def _curve(ax: Axes, queries: Sequence[int], values: Sequence[Estimate], style: tuple[str, str]) -> None:
+def _curve(ax: Axes, queries: Sequence[int], values: Sequence[Estimate], style: Style) -> None:
     if any(value.absent for value in values):
         return
-    colour, marker = style
+    colour, marker, line = style
     ax.fill_between(
         queries, [v.low for v in values], [v.high for v in values], color=colour, alpha=0.16, linewidth=0
     )
-    ax.plot(queries, [v.value for v in values], color=colour, marker=marker, markersize=3.5, linewidth=1.4)
+    ax.plot(
+        queries, [v.value for v in values], color=colour, marker=marker, linestyle=line, markersize=3.5,
+        linewidth=1.4,
+    )  # fmt: skip
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     ax.locator_params(nbins=5)
 
 
-def _frontier(ax: Axes, rows: Sequence[FrontierRow], trade: _Trade, style: tuple[str, str]) -> None:
+def _frontier(ax: Axes, rows: Sequence[FrontierRow], trade: _Trade, style: Style) -> None:
     if not rows:
         return
-    colour, marker = style
+    colour, marker, line = style
     x, y = [row.reward.value for row in rows], [trade.pick(row).value for row in rows]
-    ax.plot(x, y, color=colour, linewidth=1.4)
+    ax.plot(x, y, color=colour, linestyle=line, linewidth=1.4)
     for row, a, b in zip(rows, x, y, strict=True):
         ax.plot(
             [a], [b], marker, color=colour, markersize=6 if row.scale == 1 else 3.5,
@@ -151,6 +161,8 @@ def _best_of(ax: Axes, analysis: Analysis, key: str) -> None:
     ax.plot(x, y, color=GREY, linestyle="--", marker=".", linewidth=1.0, zorder=1)
 
 
-def _handle(arm: str, arms: Sequence[str]) -> Line2D:
-    colour, marker = style_of(arm, arms)
-    return Line2D([], [], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=arm)
+def _handle(arm: str, style: Style) -> Line2D:
+    colour, marker, line = style
+    return Line2D(
+        [], [], color=colour, marker=marker, linestyle=line, markersize=4.5, linewidth=1.4, label=arm
+    )

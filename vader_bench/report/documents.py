@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from vader_bench.report.load import Results
 from vader_bench.report.measures import findings, measure_tables
@@ -13,7 +13,17 @@ from vader_bench.report.tables import Table, latex, markdown
 from vader_bench.report.verdicts import verdicts
 from vader_bench.stats import Analysis
 
-__all__ = ["Section", "sections", "summary_latex", "summary_markdown"]
+__all__ = ["Extra", "Section", "sections", "summary_latex", "summary_markdown"]
+
+
+class Extra(Protocol):
+    """What some experiments find beside the rest."""
+
+    def tables(self, reward: str) -> list[Table]:
+        """Return its tables on ``reward``."""
+
+    def findings(self, reward: str) -> list[str]:
+        """Return its sentences on ``reward``."""
 
 
 class Section(NamedTuple):
@@ -24,9 +34,15 @@ class Section(NamedTuple):
     tables: list[Table]
 
 
-def sections(results: Results, analyses: dict[str, Analysis]) -> list[Section]:
-    """Return what is said of each reward of ``results``; ``missing`` where no seed is complete."""
-    return [_section(results, reward, analyses.get(reward)) for reward in results.experiment.rewards]
+def sections(results: Results, analyses: dict[str, Analysis], more: Sequence[Extra] = ()) -> list[Section]:
+    """Return what is said of each reward of ``results``; ``missing`` where no seed is complete.
+
+    Args:
+        results: what was run.
+        analyses: the statistics by reward.
+        more: what else was found, said after everything else.
+    """
+    return [_section(results, reward, analyses.get(reward), more) for reward in results.experiment.rewards]
 
 
 def summary_markdown(
@@ -56,13 +72,15 @@ def summary_latex(results: Results, analyses: dict[str, Analysis], said: Sequenc
     return "\n".join(tables)
 
 
-def _section(results: Results, reward: str, analysis: Analysis | None) -> Section:
+def _section(results: Results, reward: str, analysis: Analysis | None, more: Sequence[Extra]) -> Section:
     if analysis is None:
         return Section(reward, ["missing"], [])
     said = [*verdicts(analysis, results.methods), *findings(results, reward)]
+    said += [line for part in more for line in part.findings(reward)]
     tables = [
         *statistics_tables(results, analysis),
         pairs_table(analysis.pairs),
         *measure_tables(results, reward),
+        *(table for part in more for table in part.tables(reward)),
     ]
     return Section(reward, said, [table for table in tables if table.rows])

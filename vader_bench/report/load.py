@@ -68,6 +68,14 @@ class Results:
         """Tell whether ``arm`` is trained, and no adapters from a file."""
         return self.experiment.methods[arm].adapter is None
 
+    def families(self) -> dict[str, list[str]]:
+        """Return the trained arms by their method, in the order of the experiment."""
+        found: dict[str, list[str]] = {}
+        for arm, entry in self.experiment.methods.items():
+            if self.trained(arm):
+                found.setdefault(entry.method or arm, []).append(arm)
+        return found
+
     def analyses(self) -> dict[str, Analysis]:
         """Return the statistics by reward, without rewards that have no complete seed."""
         given = self.experiment.target

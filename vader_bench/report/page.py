@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def page_html(
     analyses: dict[str, Analysis],
     said: Sequence[Section],
     *,
-    drawings: tuple[bytes, bytes | None],
+    drawings: Mapping[str, bytes],
     agreements: Sequence[ReferenceAgreement] | None,
     notes: Sequence[str],
     provenance: dict[str, Any],
@@ -52,12 +52,11 @@ def page_html(
         results: what was run.
         analyses: the statistics by reward.
         said: findings and tables by reward.
-        drawings: the figure and, where it was measured, that of the course along the budget, as SVG.
+        drawings: as SVG the ``figure`` and, where they were measured, ``course`` and ``distance``.
         agreements: the comparison with a reference, or ``None`` where none was given.
         notes: how to read the numbers.
         provenance: what ``provenance.json`` says.
     """
-    figure, course = drawings
     values = {
         "results": results,
         "sections": [
@@ -65,8 +64,7 @@ def page_html(
         ],
         "overview": overview_table(results, analyses),
         "paper": paper_table(results.experiment.paper),
-        "figure": _inline(figure),
-        "course": None if course is None else _inline(course),
+        "drawings": {name: _inline(svg) for name, svg in drawings.items()},
         "agreement": None if agreements is None else _agreement(agreements),
         "settings": _settings(results),
         "spending": _spending(results),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from vader_bench.config.colours import BASE_COLOUR, METHOD_COLOURS
 
-__all__ = ["GREY", "LIGHT_GREY", "drawing", "rendered", "style_of"]
+__all__ = ["GREY", "LIGHT_GREY", "Style", "drawing", "lines_of", "rendered", "style_of"]
 
 _MARKERS = {
     "vader": "o",
@@ -31,6 +31,9 @@ _MORE_STYLES = (
     ("#0072B2", "<"), ("#D55E00", ">"), ("#009E73", "*"), ("#8C8C00", "p"),
 )  # fmt: skip
 """Colours of Okabe and Ito (2008) too; and markers."""
+Style: TypeAlias = tuple[str, str, Any]
+"""Colour, marker and line style."""
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 GREY = BASE_COLOUR
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {
@@ -68,6 +71,25 @@ def style_of(arm: str, arms: Sequence[str]) -> tuple[str, str]:
     taken = {_STYLES[name] for name in arms if name in _STYLES}
     free = [style for style in _MORE_STYLES if style not in taken]
     return _STYLES.get(arm) or free[others.index(arm) % len(free)]
+
+
+def lines_of(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
+    """Return colour, marker and line style of every arm, where the arms of a method belong together.
+
+    They share its colour and marker, and differ in their lines. Where there is one method, its arms differ in
+    colour as everywhere.
+
+    Args:
+        families: arms by method.
+    """
+    if len(families) == 1:
+        [arms] = families.values()
+        return {arm: (*style_of(arm, arms), "-") for arm in arms}
+    return {
+        arm: (*style_of(method, list(families)), _LINES[rank % len(_LINES)])
+        for method, arms in families.items()
+        for rank, arm in enumerate(arms)
+    }
 
 
 def rendered(

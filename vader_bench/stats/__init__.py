@@ -8,6 +8,7 @@ from vader_bench.stats.bootstrap import LEVEL, RESAMPLES, Estimate, Resampler, S
 from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, holm
 from vader_bench.stats.headline import Analysis, ArmSummary, Band, Target, analyse
 from vader_bench.stats.measures import Course, Drift, FrontierRow, course, drift, frontier, transfer
+from vader_bench.stats.overoptimisation import BestOf, Fit, Law, best_of_points, cloud, fit_law
 from vader_bench.stats.panel import AXES, Panel, build_panel, run_curve
 from vader_bench.stats.power import (
     Design,
@@ -19,21 +20,28 @@ from vader_bench.stats.power import (
 )
 from vader_bench.stats.preference import Preference, Response, Share, compare_preferences, side_bias
 from vader_bench.stats.ranking import Ranking, rank_arms
+from vader_bench.stats.stopping import RULES, Choice, Kind, Stopped, Trail, choose, judge, trails
 
 __all__ = [
     "AXES",
     "LEVEL",
     "RESAMPLES",
+    "RULES",
     "Agreement",
     "Analysis",
     "ArmSummary",
     "Band",
+    "BestOf",
+    "Choice",
     "Consistency",
     "Course",
     "Design",
     "Drift",
     "Estimate",
+    "Fit",
     "FrontierRow",
+    "Kind",
+    "Law",
     "MethodComparison",
     "Panel",
     "Preference",
@@ -43,18 +51,25 @@ __all__ = [
     "SampleSize",
     "Sampled",
     "Share",
+    "Stopped",
     "Target",
+    "Trail",
     "Variation",
     "analyse",
     "beside",
+    "best_of_points",
     "build_panel",
+    "choose",
+    "cloud",
     "compare_pairs",
     "compare_preferences",
     "course",
     "drift",
     "find_winner",
+    "fit_law",
     "frontier",
     "holm",
+    "judge",
     "measure_agreement",
     "measure_consistency",
     "plan_design",
@@ -63,5 +78,6 @@ __all__ = [
     "run_curve",
     "side_bias",
     "simulate_power",
+    "trails",
     "transfer",
 ]

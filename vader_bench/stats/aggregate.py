@@ -17,6 +17,7 @@ __all__ = [
     "expected_best",
     "first_reach",
     "over_seeds",
+    "ratio",
     "speed_up",
     "spent",
     "value_at",
@@ -97,6 +98,13 @@ def speed_up(spent: FloatArray, amount: FloatArray) -> FloatArray:
     """
     started = amount > 0
     return np.where(started, spent / np.where(started, amount, 1.0), np.inf)
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Return the ratio; where the denominator is not above zero, an infinity with the numerator's sign."""
+    positive = denominator > 0
+    finite = numerator / np.where(positive, denominator, 1.0)
+    return np.where(positive, finite, np.copysign(np.inf, numerator))
 
 
 def expected_best(selector: FloatArray, value: FloatArray, count: int) -> FloatArray:

@@ -154,6 +154,28 @@ class Resampler:
         runs = np.broadcast_to(values, (self.resamples, *values.shape))
         return Sampled(point, self._rescaled(point[None], over_seeds(self._pick(runs))))
 
+    def runs(
+        self,
+        statistic: Callable[[FloatArray, FloatArray], FloatArray],
+        scores: FloatArray,
+        prompts: Sequence[str],
+        beside: FloatArray,
+    ) -> Sampled:
+        """Return a statistic of all runs that is no mean of them, such as a curve fitted to them: [...].
+
+        Args:
+            statistic: from means over prompts [..., K, S] and what stands beside them, of the same shape, to
+                [...]. It must leave leading axes alone.
+            scores: K scores of every seed, [K, S, P].
+            prompts: P of them.
+            beside: what a run has without prompts, [K, S]; drawn with the same seeds.
+        """
+        point = statistic(scores.mean(axis=-1), beside)
+        runs = self._means(scores, prompts)
+        others = np.broadcast_to(beside, runs.shape)
+        picked = statistic(self._pick(runs), self._pick(others))
+        return Sampled(point, self._rescaled(statistic(runs, others), picked))
+
     def prompts(self, values: FloatArray, prompts: Sequence[str]) -> Sampled:
         """Return what has no seeds (the base model) averaged over prompts: [..., P] to [...]."""
         return Sampled(np.asarray(values.mean(axis=-1)), self._means(values, prompts))

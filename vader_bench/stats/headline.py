@@ -14,6 +14,7 @@ from vader_bench.stats.aggregate import (
     area_under_curve,
     expected_best,
     first_reach,
+    ratio,
     speed_up,
     value_at,
 )
@@ -336,11 +337,4 @@ def _transfer(gains: dict[str, Sampled]) -> Estimate:
         return Estimate.none("not measured")
     if not train.estimate().above_zero:
         return Estimate.none("undefined")
-    return Sampled.of(_ratio, gains[HELDOUT], train).estimate()
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return the ratio; where the denominator is not above zero, an infinity with the numerator's sign."""
-    positive = denominator > 0
-    finite = numerator / np.where(positive, denominator, 1.0)
-    return np.where(positive, finite, np.copysign(np.inf, numerator))
+    return Sampled.of(ratio, gains[HELDOUT], train).estimate()

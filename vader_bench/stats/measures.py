@@ -10,16 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vader_bench.config.names import HELDOUT
-from vader_bench.records.record import Evaluation, Record, VideoScore
+from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Resampler
+from vader_bench.stats.looks import ScoreOf, heldout_looks, scores_by_prompt, shared_videos
 
 __all__ = ["Course", "Drift", "FrontierRow", "course", "drift", "frontier", "transfer"]
 
 NOT_MEASURED = Estimate.none("not measured")
-
-_Score = Callable[[VideoScore], float | None]
 
 
 @dataclass(frozen=True)
@@ -78,21 +76,22 @@ def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
 
     The judges are the reward trained on (by its name) and all that the experiment named.
     """
-    looks = [_looks(record) for record in records]
+    looks = [heldout_looks(record) for record in records]
     ends = [[look[0], look[-1]] for look in looks]
     first = ends[0][0].scores[0]
-    judges: dict[str, _Score] = {records[0].reward: lambda score: score.reward}
+    judges: dict[str, ScoreOf] = {records[0].reward: lambda score: score.reward}
     judges |= {name: lambda score, name=name: score.others[name] for name in first.others}  # type: ignore[misc]
-    return {name: _gains(records, ends, score)[-1] for name, score in judges.items()}
+    resampler = _resampler(records)
+    return {name: _gains(resampler, ends, score)[-1] for name, score in judges.items()}
 
 
 def course(records: Sequence[Record]) -> list[Course]:
     """Return the state after each look, the untrained model first."""
-    looks = [_looks(record) for record in records]
-    gains = _gains(records, looks, lambda score: score.reward)
-    golds = _gains(records, looks, lambda score: score.gold)
-    shares = _gains(records, looks, lambda score: score.prompt_share)
+    looks = [heldout_looks(record) for record in records]
     resampler = _resampler(records)
+    gains = _gains(resampler, looks, lambda score: score.reward)
+    golds = _gains(resampler, looks, lambda score: score.gold)
+    shares = _gains(resampler, looks, lambda score: score.prompt_share)
 
     def along(pick: Callable[[Evaluation], float | None]) -> list[Estimate]:
         return [_of_runs(resampler, [pick(look) for look in at]) for at in zip(*looks, strict=True)]
@@ -157,44 +156,21 @@ def _resampler(records: Sequence[Record]) -> Resampler:
     return Resampler([record.seed for record in records])
 
 
-def _looks(record: Record) -> list[Evaluation]:
-    found = [look for look in record.evaluations if look.split == HELDOUT]
-    return sorted(found, key=lambda look: look.queries)
-
-
-def _gains(records: Sequence[Record], looks: Sequence[Sequence[Evaluation]], score: _Score) -> list[Estimate]:
+def _gains(resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf) -> list[Estimate]:
     """Return for each look the score minus that of the first look, over the videos that all looks share."""
-    shared = set.intersection(*({(s.prompt, s.sample) for s in look.scores} for run in looks for look in run))
+    shared = shared_videos(look for run in looks for look in run)
     levels = []
     for at in zip(*looks, strict=True):
-        prompts, values = _by_prompt(at, score, shared)
+        prompts, values = scores_by_prompt(at, score, shared)
         if values is None:
             return [NOT_MEASURED] * len(looks[0])
         levels.append(values)
-    resampler = _resampler(records)
     return [resampler.seeds_and_prompts(values - levels[0], prompts).estimate() for values in levels]
 
 
-def _level(resampler: Resampler, looks: Sequence[Evaluation], score: _Score) -> Estimate:
-    prompts, values = _by_prompt(looks, score, {(s.prompt, s.sample) for s in looks[0].scores})
+def _level(resampler: Resampler, looks: Sequence[Evaluation], score: ScoreOf) -> Estimate:
+    prompts, values = scores_by_prompt(looks, score, shared_videos(looks[:1]))
     return NOT_MEASURED if values is None else resampler.seeds_and_prompts(values, prompts).estimate()
-
-
-def _by_prompt(
-    looks: Sequence[Evaluation], score: _Score, videos: set[tuple[str, int]]
-) -> tuple[tuple[str, ...], FloatArray | None]:
-    """Return the prompts and the mean scores [S, P] over ``videos``; ``None`` where one was not measured."""
-    prompts = tuple(dict.fromkeys(s.prompt for s in looks[0].scores if (s.prompt, s.sample) in videos))
-    rows = []
-    for look in looks:
-        found: dict[str, list[float | None]] = {prompt: [] for prompt in prompts}
-        for scored in look.scores:
-            if (scored.prompt, scored.sample) in videos:
-                found[scored.prompt].append(score(scored))
-        if any(value is None for values in found.values() for value in values):
-            return prompts, None
-        rows.append([float(np.mean([v for v in values if v is not None])) for values in found.values()])
-    return prompts, np.asarray(rows, dtype=np.float64)
 
 
 def _of_runs(resampler: Resampler, values: Sequence[float | None]) -> Estimate:

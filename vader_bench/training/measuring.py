@@ -85,10 +85,7 @@ class Measuring:
 
     def look(self, look: Look, point: AdapterPoint, adapters: Adapters, *, log: bool = True) -> Evaluation:
         """Take a look, or find it, and return it; ``log`` what it shows among the metrics."""
-        moved = None
-        if self._config.evaluation.measure.path_kl and look.split == HELDOUT:
-            moved = self._measurer.path_kl(look, adapters)
-        evaluation = self._seen(look, point, adapters, moved)
+        evaluation = self._seen(look, point, adapters)
         if log:
             means: dict[str, Any] = _means(evaluation) | {
                 "curve_mean": curve_mean(evaluation, looks_of_curve(self._config))
@@ -98,9 +95,9 @@ class Measuring:
             self.tally.heldout = means["curve_mean"] if look.split == HELDOUT else self.tally.heldout
         return evaluation
 
-    def _seen(
-        self, look: Look, point: AdapterPoint, adapters: Adapters, path_kl: float | None = None
-    ) -> Evaluation:
+    def _seen(self, look: Look, point: AdapterPoint, adapters: Adapters) -> Evaluation:
+        moved = self._config.evaluation.measure.path_kl and look.split == HELDOUT
+        path_kl = self._measurer.path_kl(look, adapters) if moved else None
         result = self._measurer.look(look, adapters)
         self.tally.ended(look, len(result.scores))
         return Evaluation(

@@ -384,8 +384,9 @@ def test_a_run_measures_what_the_experiment_asks_for(
     assert all(score.others == {"bright": score.gold} for look in heldout for score in look.scores)
     assert [point.scale for point in record.frontier] == [0.0, 1.0]
     for point, look in zip(record.frontier, (heldout[0], heldout[-1]), strict=True):
-        assert point.look.scores == [score for score in look.scores if score.sample == 0]
-        assert point.look.path_kl is None
+        assert point.look.scores == look.scores
+        assert point.look.diversity == look.diversity
+        assert point.look.path_kl == look.path_kl
     shares = [score.prompt_share or 0 for score in heldout[-1].scores]
     told = [line for line in read_metrics(tmp_path / "metrics.jsonl") if line.get("split") == "heldout"]
     assert told[-1]["prompt_share_mean"] == pytest.approx(sum(shares) / len(shares)) != 0

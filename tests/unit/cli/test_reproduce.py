@@ -1,0 +1,55 @@
+"""``vader-bench reproduce``: the plan, and experiments one after the other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import call, experiment_data, write_yaml
+from vader_bench.cli import main
+
+
+def test_a_plan_says_what_is_to_be_done_and_does_nothing(
+    experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+    assert main(["reproduce", "small.yaml", "--only-plan", "--workers", "1"]) == 0
+    head, line, whole = capsys.readouterr().out.splitlines()
+    assert head.split() == ["experiment", "runs", "finished", "to", "train", "hours"]
+    assert line.split()[:4] == ["small", "5", "0", "4"]
+    assert whole.startswith("in all ")
+    assert "with 1 at a time at " in whole
+    assert not Path("results").exists()
+
+
+@pytest.mark.slow
+def test_what_is_finished_is_left_alone_and_what_is_shared_is_trained_once(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(finished[0], folder)
+    write_yaml(folder / "other.yaml", experiment_data() | {"experiment": "other", "seeds": [1]})
+    done = call("reproduce", "small.yaml", "other.yaml", "--workers", "1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    small, other = (line.split() for line in done.stdout.splitlines()[1:3])
+    assert small[:4] + small[4:] == ["small", "5", "5", "0", "done"]
+    assert other[:4] == ["other", "3", "0", "0"]  # both trainings are there
+    assert "2 taken from small, 0 trained" in done.stderr
+    assert (folder / "results" / "other" / "tiny" / "report.html").is_file()
+    again = call("reproduce", "small.yaml", "other.yaml", cwd=folder)
+    assert [line.split()[-1] for line in again.stdout.splitlines()[1:3]] == ["done", "done"]
+
+
+@pytest.mark.slow
+def test_an_experiment_that_fails_stops_no_other(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "results" / "small" / "tiny" / "runs" / "vader-red-seed2")
+    broken = experiment_data() | {"experiment": "broken", "seeds": [1], "must_improve": True}
+    write_yaml(folder / "broken.yaml", broken)
+    done = call("reproduce", "broken.yaml", "small.yaml", "--workers", "1", cwd=folder)
+    assert done.returncode == 1
+    assert "FAILED: broken; give the same command again" in done.stderr
+    assert (folder / "results" / "small" / "tiny" / "runs" / "vader-red-seed2" / "record.json").is_file()
