@@ -59,6 +59,7 @@ FORMS = {
             "samples_per_prompt": VIDEOS,
             "updates_per_round": 1,
             "advantage_clip": 100.0,
+            "skip_last_steps": 0,
         },
         lambda deviation: STEPS * ELEMENTS * (deviation + 1e-4),
     ),

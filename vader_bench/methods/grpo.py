@@ -32,6 +32,9 @@ class GrpoConfig(PolicyGradientConfig):
     """Groups between two rounds of updates."""
     updates_per_round: int = Field(default=1, ge=1)
     """Optimiser steps per pass over the samples of a round."""
+    skip_last_steps: int = Field(default=1, ge=0)
+    """Last steps of the sampler that are never trained on. Both leave out the last one: hardly any noise is
+    left there, and the gradient of its log-probability is the longest by far."""
     global_deviation: bool = False
     """Divide by the standard deviation of all rewards of the round, not by that of the group."""
     kl_weight: float = Field(default=0.0, ge=0)

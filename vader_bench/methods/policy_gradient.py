@@ -47,9 +47,9 @@ class PolicyGradientConfig(MethodConfig):
     timestep_fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the sampler steps trained on, drawn at random for each video."""
     skip_last_steps: int = Field(default=0, ge=0)
-    """Last steps of the sampler that are never trained on. Hardly any noise is left there, so that their
-    log-probabilities have by far the steepest gradients, and nothing depends on what they draw: Flow-GRPO's
-    code leaves out the last one."""
+    """Last steps of the sampler that are never trained on. Hardly any noise is left there: the gradients of
+    their log-probabilities are by far the longest, and hardly anything depends on what they draw. The authors
+    of Flow-GRPO and DanceGRPO leave out the last step, those of DDPO none."""
 
     @property
     def round_queries(self) -> int:

@@ -66,4 +66,5 @@ def test_without_a_weight_the_base_model_is_not_asked(make_bench: MakeBench) -> 
         metrics = Grpo(GrpoConfig(**SMALL, kl_weight=weight), stand.bench).step(6)
         assert metrics["kl"] == 0, "the only update is of the base model"
         calls.append(stand.meter.ledger.denoiser_forwards)
-    assert calls == [6 * 4 * 2, 6 * 4 * 3]
+    sampled, trained = 6 * 4, 6 * 3  # the last step is not trained on
+    assert calls == [sampled + trained, sampled + 2 * trained]
