@@ -158,7 +158,7 @@ def test_unit_tests_lie_as_the_package_does() -> None:
 def requirements() -> Iterator[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     yield from map(Requirement, project["dependencies"])
-    for name in ("test", "dev", "docs", "publish"):
+    for name in ("test", "dev", "docs", "publish", "ray"):
         yield from map(Requirement, project["optional-dependencies"][name])
 
 
