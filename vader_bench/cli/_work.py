@@ -108,7 +108,7 @@ def work(
             if left:
                 do = partial(execute, command=command)
                 executor = where.executor(left, results, do, display.note)
-                trained = {} if fresh else find_trainings(results, display.note)
+                trained = {} if fresh else _trainings(executor.device, results, display.note)
                 display.note(counted([_prepared(job, executor.device, trained) for job in jobs]))
                 _require_same_inputs([job for job in jobs if job not in left], folder)
                 failures = launch(left, executor, display, tracker.watch)
@@ -153,6 +153,16 @@ def chosen(jobs: Sequence[Job], patterns: Sequence[str]) -> list[Job]:
             names = ", ".join(job.name for job in jobs)
             raise UserError(f"--only {pattern!r}", "matches no run", f"the runs are {names}")
     return [job for job in jobs if not patterns or any(fnmatchcase(job.name, one) for one in patterns)]
+
+
+def _trainings(device: str, results: Path, note: Callable[[str], None]) -> dict[str, list[RunFolder]]:
+    """Return what other experiments have trained, if this machine can compare their device with ``device``."""
+    import torch
+
+    if device != "cpu" and not torch.cuda.is_available():
+        note("no training of other experiments is taken: this machine has no GPU to compare theirs with")
+        return {}
+    return find_trainings(results, note)
 
 
 def _forget_taken(jobs: Sequence[Job]) -> None:

@@ -17,7 +17,7 @@ from vader_bench.cli._options import (
     Suite,
     Tracking,
     Workers,
-)  # fmt: skip
+)
 
 __all__ = ["command"]
 
