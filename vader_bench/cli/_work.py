@@ -156,7 +156,7 @@ def chosen(jobs: Sequence[Job], patterns: Sequence[str]) -> list[Job]:
 
 
 def _trainings(device: str, results: Path, note: Callable[[str], None]) -> dict[str, list[RunFolder]]:
-    """Return what other experiments have trained, if this machine can compare their device with ``device``."""
+    """Return what other experiments have trained, where this machine can compare devices."""
     import torch
 
     if device != "cpu" and not torch.cuda.is_available():
