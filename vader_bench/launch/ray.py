@@ -98,7 +98,7 @@ class RayExecutor:
         gpus, cpus = self._needs
         each = f"{gpus} GPU and {cpus} {'core' if cpus == 1 else 'cores'}" if gpus else "1 core"
         note(f"Ray: {len(self._nodes())} machines, {each} a run, {self.slots} runs at a time")
-        if not self.slots:
+        if gpus and not self._room:
             note("no machine of the cluster has a GPU yet, and the suite needs one: runs wait for it")
 
     @property
@@ -108,20 +108,16 @@ class RayExecutor:
 
     @property
     def slots(self) -> int:
-        """Return how many runs the machines of now have room for, or the number that was asked for."""
-        kind, each = ("GPU", self._needs.gpus) if self._needs.gpus else ("CPU", self._needs.cpus)
-        return self._workers or sum(int(node.get(kind, 0)) // each for node in self._nodes())
+        """Return how many runs there is room for, or the number that was asked for.
+
+        It is never 0: a cluster that grows by itself does so when something waits.
+        """
+        return self._workers or max(1, self._room)
 
     def submit(self, job: Job) -> None:
         """Give a run to the cluster."""
-        try:
-            if self._storage is not None:
-                self._pack(job, self._storage)
-        except FolderInUseError:
-            self._said.append((job, Taken()))
-            return
-        except UserError as error:
-            self._said.append((job, Failure(job.name, str(error), error.exit_code)))
+        if self._storage is not None and (refused := self._packed(job, self._storage)):
+            self._said.append((job, refused))
             return
         task = self._ray.remote(_attempt).options(
             name=job.name,
@@ -162,6 +158,11 @@ class RayExecutor:
             lock.release()
         self._ray.shutdown()
 
+    @property
+    def _room(self) -> int:
+        kind, each = ("GPU", self._needs.gpus) if self._needs.gpus else ("CPU", self._needs.cpus)
+        return sum(int(node.get(kind, 0)) // each for node in self._nodes())
+
     def _nodes(self) -> list[dict[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
@@ -176,11 +177,20 @@ class RayExecutor:
             return Lost(f"its machine or worker has gone ({type(error).__name__})")
         return news
 
-    def _pack(self, job: Job, storage: Storage) -> None:
-        """Take the run here, and send what it took from another one, if it did."""
-        self._held[job.name] = FolderLock(job.folder)
-        if RunFolder(job.folder).trained:
-            storage.send(storage.copy(storage.place(job.folder), job.folder))
+    def _packed(self, job: Job, storage: Storage) -> Taken | Failure | None:
+        """Take the run here, and send what it took from another one, if it did; return what is in the way."""
+        try:
+            lock = FolderLock(job.folder)
+        except FolderInUseError:
+            return Taken()
+        try:
+            if RunFolder(job.folder).trained:
+                storage.send(storage.copy(storage.place(job.folder), job.folder))
+        except UserError as error:
+            lock.release()
+            return Failure(job.name, str(error), error.exit_code)
+        self._held[job.name] = lock
+        return None
 
     def _unpacked(self, job: Job, news: News) -> News:
         """Gather what has become of a run."""
@@ -188,9 +198,7 @@ class RayExecutor:
             return news
         try:
             copy = self._storage.copy(self._storage.place(job.folder), job.folder)
-            self._storage.fetch(copy)
-            if isinstance(news, Finished):
-                copy.delete()
+            self._storage.gather(copy, finished=isinstance(news, Finished))
         except UserError as error:
             return Failure(job.name, str(error), error.exit_code)
         finally:

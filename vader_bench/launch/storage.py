@@ -63,6 +63,17 @@ class Storage:
         with self._told():
             copy.fetch()
 
+    def gather(self, copy: RunCopy, *, finished: bool) -> None:
+        """Bring the folder up to date, but for the checkpoint; delete in the store what is finished.
+
+        Raises:
+            UserError: the store is away, or refuses.
+        """
+        with self._told():
+            copy.fetch(checkpoint=False)
+            if finished:
+                copy.delete()
+
     def send(self, copy: RunCopy) -> None:
         """Bring the store up to date, and try again after a while where it does not take something.
 

@@ -52,11 +52,12 @@ def test_a_run_goes_on_elsewhere_from_its_last_checkpoint(storage: Storage, tmp_
         run.end_training(Training(key="k", points=[], metrics_bytes=0))
         storage.send(again)
     head = storage.copy(PLACE, tmp_path / "results" / PLACE)
-    storage.fetch(head)
+    storage.gather(head, finished=False)
+    assert not (tmp_path / "results" / PLACE / "checkpoint").exists(), "only the store has the newest one"
     with RunFolder(tmp_path / "results" / PLACE).open(config) as run:
         assert run.trained
         assert run.load_training().key == "k"
-    head.delete()
+    storage.gather(head, finished=True)
     nothing = storage.copy(PLACE, tmp_path / "third")
     storage.fetch(nothing)
     assert not (tmp_path / "third").exists()
