@@ -5,6 +5,7 @@ A task starts the same worker process as on one machine, on a card or a core tha
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import sys
@@ -215,7 +216,7 @@ def _joined() -> ModuleType:
         raise UserError("executor ray", "is not installed", remedy, exit_code=ExitCode.MISSING) from error
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, logging_level="ERROR")
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError) as error:
             given = f"Ray cluster {os.environ.get('RAY_ADDRESS', 'of this machine')}"
             remedy = "start it with `ray start`, and name it in RAY_ADDRESS"

@@ -90,8 +90,7 @@ def test_a_run_that_another_launcher_lets_go_is_taken_over(tmp_path: Path) -> No
     def let_go() -> None:
         if executor.submitted == [SECOND] and not executor._said:
             lock.release()
-            executor.on_news = lambda: None
-            executor._said.append((both[1], Finished()))
+            executor.on_news = lambda: executor._said.append((both[1], Finished()))
 
     executor.slots, executor.on_news = 2, let_go
     assert launch(both, executor, Notes()) == []
@@ -102,25 +101,23 @@ def test_who_was_faster_has_the_run(tmp_path: Path) -> None:
     """Two launchers may give out the same run at the same moment; the second worker finds it taken."""
     notes, executor = Notes(), Scripted(vader_red_seed1=[Taken()])
     [job] = made(tmp_path, 1)
-    lock: list[FolderLock] = []
-    executor.on_news = lambda: lock or lock.append(FolderLock(job.folder))
+    locks: list[FolderLock] = []
+    executor.on_news = lambda: locks.append(FolderLock(job.folder))
     assert launch([job], executor, notes) == []
-    lock[0].release()
+    locks[0].release()
     assert [event for event, _ in notes.events] == ["started", "withdrawn"]
 
 
 def test_a_lost_run_may_stay_locked_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server of NFS needs a minute to see that a machine is dead."""
     [job] = made(tmp_path, 1)
-    executor, turns = Scripted(vader_red_seed1=[Lost("gone")]), []
-    lock = FolderLock(job.folder)
+    executor = Scripted(vader_red_seed1=[Lost("gone")])
+    turns: list[int] = []
     monkeypatch.setattr(module, "in_use", lambda folder: bool(turns) and len(turns) < 5)
-
     executor.on_news = lambda: turns.append(1)
     assert launch([job], executor, Notes()) == []
     assert executor.submitted == [FIRST, FIRST]
     assert len(turns) >= 5
-    lock.release()
     turns.clear()
     monkeypatch.setattr(module, "_HELD_SECONDS", 0.0)
     executor = Scripted(vader_red_seed1=[Lost("gone")])
