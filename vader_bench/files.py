@@ -17,7 +17,7 @@ from typing import Any
 from vader_bench.errors import UserError
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "alone", "append_line", "canonical_json", "cut", "make_folder",
+    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder",
     "make_private_folder", "read_json", "read_text", "remove_left", "remove_temporaries", "sha256_file",
     "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table",
     "write_text",
@@ -180,24 +180,6 @@ def make_private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for it out of ``folder``, which is made where it does not exist.
-
-    Raises:
-        UserError: another process is inside, or the disk refuses.
-    """
-    make_folder(folder)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if not _locked(handle, unknown=True):
-            remedy = "wait until that process has ended, or choose another results folder"
-            raise UserError(str(folder), "is in use by another process", remedy)
-        yield
-    finally:
-        os.close(handle)
-
-
 def read_text(path: Path) -> str:
     """Return the UTF-8 text of ``path``.
 
@@ -309,14 +291,12 @@ def _discard(path: Path) -> None:
         Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
-def _locked(handle: int, unknown: bool = False) -> bool:
-    """Lock the open file or folder; return whether that went well, ``unknown`` on a disk without locks."""
+def _locked(handle: int) -> bool:
+    """Lock the open file; return whether that went well."""
     import fcntl  # late: Windows has none, which is said in one place, and nothing is written there
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:  # another process has it, or the disk has no locks
         return False
-    except OSError:
-        return unknown
     return True

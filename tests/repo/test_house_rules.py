@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -101,6 +101,25 @@ def test_statistics_and_reports_never_import_torch(path: Path) -> None:
         assert not [m for m in modules if m.split(".")[0] in {"torch", "diffusers", "transformers", "trl"}]
 
 
+def modules_of(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the modules that ``nodes`` import themselves, not below them."""
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def test_ray_is_imported_where_runs_go_to_a_cluster_and_nowhere_else() -> None:
+    trees = {named(path): tree_of(path) for path in SOURCES}
+    users = {name for name, tree in trees.items() if {"ray", "ray.exceptions"} & modules_of(ast.walk(tree))}
+    assert users == {"vader_bench/launch/ray.py"}
+    early = {"ray", "ray.exceptions", "vader_bench.launch.ray"}
+    assert [name for name, tree in trees.items() if early & modules_of(tree.body)] == []
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     """Yield the room of each import from this package, late ones and those for types among them."""
     for node in ast.walk(tree):
@@ -158,7 +177,7 @@ def test_unit_tests_lie_as_the_package_does() -> None:
 def requirements() -> Iterator[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     yield from map(Requirement, project["dependencies"])
-    for name in ("test", "dev", "docs", "publish"):
+    for name in ("test", "dev", "docs", "publish", "ray"):
         yield from map(Requirement, project["optional-dependencies"][name])
 
 

@@ -245,24 +245,6 @@ def test_remove_temporaries_takes_what_was_left_and_nothing_else(
     assert names(tmp_path) == ["below", f"x{files.TEMPORARY_SUFFIX}"]
 
 
-def test_one_process_at_a_time_is_alone_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with files.alone(tmp_path / "a" / "b"):
-        with (
-            pytest.raises(UserError, match="a/b: is in use by another process; wait until"),
-            files.alone(tmp_path / "a" / "b"),
-        ):
-            pytest.fail("two are inside")
-        with files.alone(tmp_path / "a"):
-            pass
-
-    def without_locks(*_: Any) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("fcntl.flock", without_locks)
-    with files.alone(tmp_path):
-        files.write_text(tmp_path / "x", "x")
-
-
 def test_what_cannot_be_cleared_away_stops_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = tmp_path / f".file.1234{files.TEMPORARY_SUFFIX}"
     left.write_text("another user's")

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Out", "Quick", "Seeds", "Suite", "Tracking", "Workers"]
+__all__ = [
+    "Device", "Executor", "ExecutorName", "Out", "Quick", "Seeds", "Storage", "Suite", "Tracking", "Workers",
+]  # fmt: skip
+
+
+class ExecutorName(StrEnum):
+    """What executes runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
 
 Suite = Annotated[
     str | None, typer.Option(help="Suite to use in place of the experiment's: a name or a file.")
@@ -23,6 +34,13 @@ Seeds = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Runs at a time; by default one a GPU, else one a core.")
+]
+Executor = Annotated[
+    ExecutorName, typer.Option(help="What executes runs: this machine, or the Ray cluster of RAY_ADDRESS.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Object store that runs pass through, if machines of the cluster do not see --out."),
 ]
 Tracking = Annotated[
     str | None,

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from vader_bench import files
+from vader_bench.cli._options import ExecutorName
 from vader_bench.config.names import ADAPTER, BASE
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
+from vader_bench.launch.crew import launch
 from vader_bench.launch.display import Failure, make_display
-from vader_bench.launch.local import launch, worker_devices
+from vader_bench.launch.executor import Execute, Executor
+from vader_bench.launch.local import LocalExecutor, worker_devices
+from vader_bench.launch.storage import Storage
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.inputs import runs_by_other_inputs
+from vader_bench.records.locks import FolderInUseError
 from vader_bench.records.tracking import Tracker
 from vader_bench.training.identity import input_digests
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute
 
-__all__ = ["command_line", "counted", "failed", "work"]
+__all__ = ["Where", "chosen", "command_line", "counted", "failed", "unfinished", "whereabouts", "work"]
 
 _FINISHED, _TRAINED_ALREADY, _TRAINED = "finished already", "trained already", "trained"
+_ELSEWHERE = "with another launcher"
 _WORDS = {BASE: "of the base model", ADAPTER: "of adapters from files"}
 """By what is not trained."""
 
@@ -33,42 +41,79 @@ _INTERRUPTED_SECONDS = 3.0
 """Who has pressed Ctrl-C waits no longer for a store."""
 
 
+@dataclass(frozen=True)
+class Where:
+    """Where runs are executed."""
+
+    executor_name: ExecutorName = ExecutorName.LOCAL
+    workers: int | None = None
+    """Runs at a time."""
+    storage: str | None = None
+    """What runs pass through where machines of a cluster do not see the folder of results."""
+
+    def __post_init__(self) -> None:
+        if self.storage is not None and self.executor_name is ExecutorName.LOCAL:
+            raise UserError("--storage", "is for --executor ray", "leave it out, or add that")
+
+    def executor(
+        self, jobs: Sequence[Job], results: Path, do: Execute, note: Callable[[str], None]
+    ) -> Executor:
+        """Return what executes ``jobs``.
+
+        Raises:
+            UserError: see ``RayExecutor`` and ``Storage``.
+        """
+        if self.executor_name is ExecutorName.LOCAL:
+            return LocalExecutor(worker_devices(self.workers)[: len(jobs)], do)
+        from vader_bench.launch.ray import RayExecutor
+
+        storage = None if self.storage is None else Storage(self.storage, results)
+        return RayExecutor(do, jobs, self.workers, storage, note)
+
+
 def work(
     jobs: Sequence[Job],
     folder: Path,
-    workers: int | None,
+    where: Where,
     tracking: str | None,
     *,
     fresh: bool = False,
     command: str = "",
 ) -> Tracker:
-    """Execute ``jobs`` in worker processes and return the tracker that follows them, to be finished.
+    """Execute ``jobs`` and return the tracker that follows them, to be finished.
 
-    A run whose training another experiment beside ``folder`` has done takes it, and is measured alone.
+    A run whose training another experiment beside ``folder`` has done takes it, and is measured alone. Runs
+    that another launcher executes are left to it: see ``unfinished``.
 
     Args:
         jobs: the runs; those that are finished already are left alone, and take no time of a worker.
         folder: folder of the experiment, ``<results>/<experiment>/<suite>``.
-        workers: runs at a time.
+        where: on what they are executed.
         tracking: address of the MLflow store.
         fresh: train every run here, whoever has trained it.
         command: what the user called, for the records.
 
     Raises:
-        UserError: runs failed, and all others are done; or another process executes runs there; or runs that
-            are finished were made with other weights or prompts than those to come would be.
+        UserError: runs failed, and all others are done; or runs that are finished were made with other
+            weights or prompts than those to come would be.
     """
-    console, devices = Console(stderr=True), worker_devices(workers)
-    with files.alone(folder), make_display(console) as display:
+    console, results = Console(stderr=True), folder.parent.parent
+    with make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
-        trained = {} if fresh else find_trainings(folder.parent.parent, display.note)
-        display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))
-        left = [job for job in jobs if not RunFolder(job.folder).finished]
-        if left:
-            _require_same_inputs([job for job in jobs if RunFolder(job.folder).finished], folder)
-        do = partial(execute, command=command)
+        if fresh:
+            _forget_taken(jobs)
+        left = unfinished(jobs)
+        failures: list[Failure] = []
         try:
-            failures = launch(left, devices, display, do, tracker.watch) if left else []
+            if left:
+                do = partial(execute, command=command)
+                executor = where.executor(left, results, do, display.note)
+                trained = {} if fresh else _trainings(executor.device, results, display.note)
+                display.note(counted([_prepared(job, executor.device, trained) for job in jobs]))
+                _require_same_inputs([job for job in jobs if job not in left], folder)
+                failures = launch(left, executor, display, tracker.watch)
+            else:
+                display.note(counted([_FINISHED] * len(jobs)))
         except KeyboardInterrupt:
             _end(tracker, jobs, [])
             tracker.finish(at_most=_INTERRUPTED_SECONDS)
@@ -80,24 +125,73 @@ def work(
     return tracker
 
 
+def unfinished(jobs: Sequence[Job]) -> list[Job]:
+    """Return the runs that have no record."""
+    return [job for job in jobs if not RunFolder(job.folder).finished]
+
+
+def whereabouts(missing: Sequence[Job], runs: int) -> Iterator[str]:
+    """Yield lines with which of ``runs`` runs are missing for a report, and who has them."""
+    yield f"no report yet: {len(missing)} of {runs} runs are missing"
+    held = [job.name for job in missing if RunFolder(job.folder).in_use]
+    free = [job.name for job in missing if job.name not in held]
+    if held:
+        yield f"  {_ELSEWHERE}: {', '.join(held)}"
+    if free:
+        yield f"  with no launcher: {', '.join(free)}"
+    yield "whoever finishes the last run makes the report; once all are there, so does the same command"
+
+
+def chosen(jobs: Sequence[Job], patterns: Sequence[str]) -> list[Job]:
+    """Return the runs whose names match one of ``patterns``, as a shell matches names; all if there are none.
+
+    Raises:
+        UserError: no run matches a pattern.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(job.name, pattern) for job in jobs):
+            names = ", ".join(job.name for job in jobs)
+            raise UserError(f"--only {pattern!r}", "matches no run", f"the runs are {names}")
+    return [job for job in jobs if not patterns or any(fnmatchcase(job.name, one) for one in patterns)]
+
+
+def _trainings(device: str, results: Path, note: Callable[[str], None]) -> dict[str, list[RunFolder]]:
+    """Return what other experiments have trained, where this machine can compare devices."""
+    import torch
+
+    if device != "cpu" and not torch.cuda.is_available():
+        note("no training of other experiments is taken: this machine has no GPU to compare theirs with")
+        return {}
+    return find_trainings(results, note)
+
+
+def _forget_taken(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        with suppress(FolderInUseError):  # another launcher is at it, or has just finished it
+            forget_taken(job.config, job.folder)
+
+
 def _end(tracker: Tracker, jobs: Sequence[Job], failures: Sequence[Failure]) -> None:
     names = {failure.name for failure in failures}
     for job in jobs:
         (tracker.failed if job.name in names else tracker.ended)(job.folder)
 
 
-def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence[RunFolder]]) -> str:
+def _prepared(job: Job, device: str, trained: Mapping[str, Sequence[RunFolder]]) -> str:
     """Take the training of a run from elsewhere, if it is there, and return the word for where it is from."""
-    if fresh:
-        forget_taken(job.config, job.folder)
-    if RunFolder(job.folder).finished:
+    held = RunFolder(job.folder)
+    if held.finished:
         return _FINISHED
+    if held.in_use:
+        return _ELSEWHERE
     if job.config.method in _WORDS:
         return _WORDS[job.config.method]
-    held = RunFolder(job.folder)
     if held.trained and not held.load_training().taken_from:
         return _TRAINED_ALREADY  # it was interrupted while it was measured
-    taken_from = take_training(job.config, job.folder, device, trained)
+    try:
+        taken_from = take_training(job.config, job.folder, device, trained)
+    except FolderInUseError:
+        return _ELSEWHERE
     return f"taken from {taken_from}" if taken_from else _TRAINED
 
 
@@ -118,7 +212,7 @@ def _require_same_inputs(finished: Sequence[Job], folder: Path) -> None:
 def counted(words: Sequence[str]) -> str:
     """Return a line with where all trainings come from: ``3 runs: 2 taken from fig7, 1 trained``."""
     counts = Counter(words)
-    fixed = (_FINISHED, _TRAINED_ALREADY, *_WORDS.values())
+    fixed = (_FINISHED, _ELSEWHERE, _TRAINED_ALREADY, *_WORDS.values())
     taken = sorted(word for word in counts if word not in {*fixed, _TRAINED})
     told = [f"{counts[word]} {word}" for word in (*fixed, *taken) if counts[word]]
     runs = f"{len(words)} {'run' if len(words) == 1 else 'runs'}"

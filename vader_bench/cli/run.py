@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from vader_bench.cli._options import Out, Quick, Seeds, Suite, Tracking, Workers
+from vader_bench.cli._options import (
+    Executor,
+    ExecutorName,
+    Out,
+    Quick,
+    Seeds,
+    Storage,
+    Suite,
+    Tracking,
+    Workers,
+)
 
 __all__ = ["command"]
 
@@ -20,6 +30,12 @@ def command(
     out: Out = Path("results"),
     workers: Workers = None,
     tracking: Tracking = None,
+    executor: Executor = ExecutorName.LOCAL,
+    storage: Storage = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Execute only runs whose names match, e.g. 'vader-*-seed1'; may be repeated."),
+    ] = None,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Train every run, even if another experiment has trained it already."),
@@ -28,22 +44,30 @@ def command(
     """Run an experiment and write its report. Given again, it goes on where it was interrupted.
 
     A run that another experiment in the same folder of results has trained is taken from it, and measured.
+    Several launchers may share a folder of results: each takes runs that no other has.
     """
     from vader_bench.cli._report import show_report
-    from vader_bench.cli._work import command_line, work
+    from vader_bench.cli._work import Where, chosen, command_line, unfinished, whereabouts, work
     from vader_bench.experiment.resolve import claim, resolve_experiment, tuning_warning, write_experiment
     from vader_bench.report.index import write_index
 
+    where = Where(executor, workers, storage)
     resolved = resolve_experiment(experiment, suite, quick, seeds)
     if warning := tuning_warning(resolved):
         typer.echo(warning, err=True)
     folder = resolved.folder(out)
     jobs = resolved.jobs(out)
-    claim(jobs)
+    mine = chosen(jobs, only or [])
+    claim(mine)
     write_experiment(resolved, folder)
     options = {"--suite": suite, "--quick": quick, "--seeds": seeds, "--out": out, "--workers": workers}
     given = command_line("run", experiment, options | {"--fresh": fresh})
-    tracker = work(jobs, folder, workers, tracking, fresh=fresh, command=given)
+    tracker = work(mine, folder, where, tracking, fresh=fresh, command=given)
+    if missing := unfinished(jobs):
+        tracker.finish()
+        for line in whereabouts(missing, len(jobs)):
+            typer.echo(line)
+        raise typer.Exit
     code = show_report(folder, tracker, command=given)
     typer.echo(f"{'all results':<18}{write_index(out)}")
     raise typer.Exit(code)

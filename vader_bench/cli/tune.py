@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vader_bench.cli._options import Out, Suite, Tracking, Workers
+from vader_bench.cli._options import Executor, ExecutorName, Out, Storage, Suite, Tracking, Workers
+from vader_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from vader_bench.experiment.job import Job
@@ -22,13 +23,15 @@ def command(
     out: Out = Path("results"),
     workers: Workers = None,
     tracking: Tracking = None,
+    executor: Executor = ExecutorName.LOCAL,
+    storage: Storage = None,
 ) -> None:
     """Tune all methods equally, on development prompts, and store all trials and the choice.
 
     Settings are tried rung by rung, the best ones at larger budgets. Given again, it goes on where it was
     interrupted.
     """
-    from vader_bench.cli._work import command_line, work
+    from vader_bench.cli._work import Where, command_line, unfinished, work
     from vader_bench.experiment.load import load_suite
     from vader_bench.experiment.resolve import claim, require_weights
     from vader_bench.experiment.tuning.candidates import find_candidates
@@ -36,6 +39,7 @@ def command(
     from vader_bench.experiment.tuning.config import load_tune
     from vader_bench.experiment.tuning.halving import halve, planned
 
+    where = Where(executor, workers, storage)
     config = load_tune(tuning)
     chosen = load_suite(suite or config.suite)
     candidates = find_candidates(config, chosen)
@@ -48,7 +52,11 @@ def command(
     def do(what: str, jobs: Sequence[Job]) -> None:
         typer.echo(what, err=True)
         claim(jobs)
-        work(jobs, folder, workers, tracking, command=given).finish()
+        work(jobs, folder, where, tracking, command=given).finish()
+        if missing := unfinished(jobs):
+            wrong = f"with another launcher are {', '.join(job.name for job in missing)}"
+            remedy = "give the same command again when it has finished them: the next rung needs all"
+            raise UserError(what, wrong, remedy, exit_code=ExitCode.RUN_FAILED)
 
     tuned = halve(config, candidates, folder, do)
     choice = write_choice(config, chosen, tuned, folder)

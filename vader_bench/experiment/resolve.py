@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vader_bench.experiment.tuning.choice import check_tuning, other_weights
 from vader_bench.methods.optimizers import require_optimizer
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.locks import FolderInUseError
 from vader_bench.records.upgrade import EXPERIMENT_VERSION
 from vader_bench.weights.resolve import resolve
 
@@ -179,13 +181,16 @@ def _require(name: str, suite: SuiteConfig) -> None:
 
 
 def claim(jobs: Sequence[Job]) -> None:
-    """Take the folders of all runs, so that none is refused after others have run for long.
+    """Take the folders of all runs for a moment, so that none is refused after others have run for long.
+
+    A run that another launcher has is left alone.
 
     Raises:
-        UserError: a folder holds something else, is in use, or the disk refuses.
+        UserError: a folder holds something else, or the disk refuses.
     """
     for job in jobs:
-        RunFolder(job.folder).open(job.config).close()
+        with suppress(FolderInUseError):
+            RunFolder(job.folder).open(job.config).close()
 
 
 def write_experiment(experiment: ResolvedExperiment, folder: Path) -> None:

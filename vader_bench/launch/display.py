@@ -43,6 +43,9 @@ class Display(Protocol):
     def failed(self, failure: Failure) -> None:
         """A run has failed."""
 
+    def withdrawn(self, name: str) -> None:
+        """A run has no worker any more, and has not ended."""
+
     def overall(self, done: int, total: int, seconds_left: float | None) -> None:
         """Ended runs out of all, and the expected seconds until the end; ``None`` is not known yet."""
 
@@ -94,6 +97,9 @@ class LineDisplay:
     def failed(self, failure: Failure) -> None:
         """Say that a run failed, and why."""
         self.note(f"FAILED  {failure.name}: {failure.message}")
+
+    def withdrawn(self, name: str) -> None:
+        """Say nothing: why is said in a note."""
 
     def overall(self, done: int, total: int, seconds_left: float | None) -> None:
         """Say how far all runs are, when one ended and twice a minute."""
@@ -149,6 +155,10 @@ class LiveDisplay:
         """Replace the run's bar by a line that says why it failed."""
         self._bars.remove_task(self._tasks.pop(failure.name))
         self.note(f"FAILED  {failure.name}: {failure.message}")
+
+    def withdrawn(self, name: str) -> None:
+        """Remove the run's bar."""
+        self._bars.remove_task(self._tasks.pop(name))
 
     def overall(self, done: int, total: int, seconds_left: float | None) -> None:
         """Move the bar of all runs."""

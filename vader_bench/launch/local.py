@@ -1,53 +1,21 @@
-"""Where runs execute: worker processes on this machine, one run at a time each.
-
-A run that fails, or a worker that dies, takes no other run with it. What was running when the command
-was interrupted resumes from its last checkpoint when the command is given again.
-"""
+"""Executes runs in worker processes on this machine, one run at a time each."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
-from pathlib import Path
-from time import monotonic
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
 
-from vader_bench.config.schema import RunConfig
-from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
-from vader_bench.launch.display import Display, Failure
-from vader_bench.launch.environment import (
-    device_in_worker,
-    take_surroundings,
-    worker_environment,
-    worker_surroundings,
-)
-from vader_bench.launch.orphans import die_with_parent
-from vader_bench.launch.start import start, start_context
-from vader_bench.launch.timetable import Timetable
+from vader_bench.launch.display import Failure
+from vader_bench.launch.executor import Execute, News
+from vader_bench.launch.start import start_context
+from vader_bench.launch.worker import Worker
 from vader_bench.records.cores import usable_cores
-from vader_bench.records.folder import LOG_NAME
 from vader_bench.training.progress import Progress
 
-__all__ = ["Execute", "launch", "worker_devices"]
-
-_POLL_SECONDS = 0.5
-_STOP_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A worker's last word on a run that went well."""
-
-
-Execute = Callable[[RunConfig, Path, str, Callable[[Progress], None]], object]
-"""``execute(config, folder, device, report)`` does a whole run; importable by name in a new process."""
+__all__ = ["LocalExecutor", "worker_devices"]
 
 
 def worker_devices(workers: int | None = None) -> list[str]:
@@ -64,204 +32,60 @@ def worker_devices(workers: int | None = None) -> list[str]:
     return ["cpu"] * (workers or usable_cores())
 
 
-def launch(
-    jobs: list[Job],
-    devices: list[str],
-    display: Display,
-    execute: Execute,
-    watch: Callable[[Path], None] = lambda _: None,
-) -> list[Failure]:
-    """Execute ``jobs`` on one worker process a device and return the failures, in order of occurrence.
+class LocalExecutor:
+    """Worker processes, one a device. One that has died is replaced, and its run fails.
 
     Args:
-        jobs: the runs; their order decides only among runs of equal length.
-        devices: see ``worker_devices``; no more are used than there are jobs.
-        display: called at every event.
+        devices: see ``worker_devices``; no worker is started before there is a run for it.
         execute: does one run, in the worker.
-        watch: called in this process with the folder of a run every now and then and when it ends.
-
-    Raises:
-        KeyboardInterrupt: the user interrupts; all workers are stopped first.
     """
-    crew = _Crew(jobs, devices[: len(jobs)], display, execute, watch)
-    try:
-        while crew.busy:
-            crew.turn()
-    finally:
-        crew.stop()
-    return crew.failures
 
-
-class _Worker:
-    """A process that executes one job after the other; what it prints goes to ``log.txt`` of the run."""
-
-    def __init__(
-        self, context: ForkServerContext | SpawnContext, execute: Execute, device: str, workers: int
-    ) -> None:
-        self.device = device
-        self.job: Job | None = None
-        self.since = 0.0
-        self.fraction = 0.0
-        self.connection, theirs = context.Pipe()
-        surroundings = worker_environment(os.environ, device, workers)
-        given = (theirs, execute, device_in_worker(device), surroundings)
-        self.process = context.Process(target=_work, args=given, daemon=True)
-        start(self.process, _as_a_worker(device, workers))
-        theirs.close()  # so that a worker's death is an end of file here
-
-    def give(self, job: Job) -> None:
-        self.job, self.since, self.fraction = job, monotonic(), 0.0
-        with suppress(BrokenPipeError):  # it has died; its end of file is heard next
-            self.connection.send(job)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.join(_STOP_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.connection.close()
-
-
-@dataclass
-class _Crew:
-    """The workers, the jobs that wait, and what came of the others."""
-
-    waiting: list[Job]
-    devices: list[str]
-    display: Display
-    execute: Execute
-    watch: Callable[[Path], None]
-    failures: list[Failure] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.waiting = list(self.waiting)
-        self._total = len(self.waiting)
-        self._done = 0
-        self._times = Timetable()
-        self._context = start_context(self.devices)
-        self._workers: list[_Worker] = []
+    def __init__(self, devices: Sequence[str], execute: Execute) -> None:
+        self._devices = list(devices)
+        self._execute = execute
+        self._context = start_context(self._devices)
+        self._workers: list[Worker] = []
 
     @property
-    def busy(self) -> bool:
-        return self._done < self._total
+    def device(self) -> str:
+        """Return the device of the first worker; it stands for all."""
+        return self._devices[0]
 
-    def turn(self) -> None:
-        """Hand out work, then wait a moment for news and pass it on."""
-        self._hand_out()
-        for connection in wait([w.connection for w in self._workers], _POLL_SECONDS):
-            worker = next(w for w in self._workers if w.connection is connection)
-            self._hear(worker)
-        for worker in self._workers:
-            if worker.job is not None:
-                self.watch(worker.job.folder)
-        self.display.overall(self._done, self._total, self._seconds_left())
+    @property
+    def slots(self) -> int:
+        """Return the number of devices."""
+        return len(self._devices)
+
+    def submit(self, job: Job) -> None:
+        """Give a run to a worker that has none."""
+        free = next((worker for worker in self._workers if worker.job is None), None)
+        if free is None:
+            devices = Counter(self._devices) - Counter(worker.device for worker in self._workers)
+            free = Worker(self._context, self._execute, next(devices.elements()), self.slots)
+            self._workers.append(free)
+        free.give(job)
+
+    def news(self, seconds: float) -> list[tuple[Job, News]]:
+        """Return what workers say, after waiting for up to ``seconds``."""
+        speaking = wait([worker.connection for worker in self._workers], seconds)
+        said = []
+        for worker in [worker for worker in self._workers if worker.connection in speaking]:
+            if worker.job is None:  # only its death can be heard
+                self._workers.remove(worker)
+            else:
+                said.append((worker.job, self._hear(worker, worker.job)))
+        return said
 
     def stop(self) -> None:
+        """End all workers."""
         for worker in self._workers:
             worker.stop()
 
-    def _hand_out(self) -> None:
-        if self.waiting:
-            free = Counter(self.devices) - Counter(worker.device for worker in self._workers)
-            workers = len(self.devices)
-            self._workers += [
-                _Worker(self._context, self.execute, device, workers) for device in free.elements()
-            ]
-        for worker in self._workers:
-            if worker.job is None and self.waiting:
-                job = self.waiting.pop(self._times.pick([job.kind for job in self.waiting]))
-                worker.give(job)
-                self.display.started(job.name)
-
-    def _hear(self, worker: _Worker) -> None:
-        try:
-            message = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
-            self._bury(worker)
-            return
-        assert worker.job is not None
-        name = worker.job.name
-        if isinstance(message, Progress):
-            worker.fraction = message.done / message.total
-            self.display.progressed(name, message)
-        elif isinstance(message, _Finished):
-            seconds = monotonic() - worker.since
-            self._times.record(worker.job.kind, seconds)
-            self.display.finished(name, seconds)
-            self._close(worker)
-        else:
-            self._fail(worker, replace(message, name=name))
-
-    def _bury(self, worker: _Worker) -> None:
-        """A worker has died; its run fails and another worker takes its place."""
-        worker.process.join()
-        self._workers.remove(worker)
-        if worker.job is not None:
-            log = worker.job.folder / LOG_NAME
-            wrong = f"stopped with exit code {worker.process.exitcode}; see {log}"
-            self._fail(worker, Failure(worker.job.name, wrong))
-
-    def _fail(self, worker: _Worker, failure: Failure) -> None:
-        self.failures.append(failure)
-        self.display.failed(failure)
-        self._close(worker)
-
-    def _close(self, worker: _Worker) -> None:
-        assert worker.job is not None
-        self.watch(worker.job.folder)
-        worker.job = None
-        self._done += 1
-
-    def _seconds_left(self) -> float | None:
-        now = monotonic()
-        running = [(w.job.kind, now - w.since, w.fraction) for w in self._workers if w.job is not None]
-        return self._times.seconds_left(running, [job.kind for job in self.waiting], len(self.devices))
-
-
-def _work(connection: Connection, execute: Execute, device: str, surroundings: dict[str, str]) -> None:
-    """Execute the jobs that come in, until the parent hangs up or dies.
-
-    Any other error than a ``UserError`` ends the process, with its traceback in the run's ``log.txt``.
-    """
-    # what it was forked from may not hold them
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    die_with_parent()
-    take_surroundings(surroundings)
-    while True:
-        try:
-            job: Job = connection.recv()
-        except EOFError:
-            return
-        except UserError as error:  # the file of the user's that has its method was changed or deleted
-            connection.send(Failure("", str(error), error.exit_code))
-            continue
-        try:
-            _redirect_output(job.folder / LOG_NAME)
-            execute(job.config, job.folder, device, connection.send)
-        except UserError as error:
-            connection.send(Failure(job.name, str(error), error.exit_code))
-        else:
-            connection.send(_Finished())
-
-
-def _redirect_output(path: Path) -> None:
-    """Append what this process prints from now on to ``path``, below Python too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
-
-
-@contextmanager
-def _as_a_worker(device: str, workers: int) -> Iterator[None]:
-    """Start workers: with their environment, and deaf to Ctrl-C, since the parent decides what they do."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with worker_surroundings(device, workers):
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def _hear(self, worker: Worker, job: Job) -> News:
+        news = worker.hear()
+        if news is None:
+            self._workers.remove(worker)
+            return Failure(job.name, worker.death(job.folder))
+        if not isinstance(news, Progress):
+            worker.job = None
+        return replace(news, name=job.name) if isinstance(news, Failure) else news

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -21,6 +19,7 @@ from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.records.columns import by_columns
+from vader_bench.records.locks import LOCK_NAME, FolderLock, in_use
 from vader_bench.records.metrics import read_metrics
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
@@ -71,7 +70,7 @@ class RunFolder:
         self.origin_path = path / "origin.json"
         self._config_path = path / "config.json"
         self._checkpoint_path = path / "checkpoint"
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
 
     @property
     def finished(self) -> bool:
@@ -86,14 +85,7 @@ class RunFolder:
     @property
     def in_use(self) -> bool:
         """Tell whether a process has the folder open."""
-        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return in_use(self.path)
 
     @property
     def trained(self) -> bool:
@@ -110,9 +102,12 @@ class RunFolder:
         """Take the folder for the run ``config``; make it where it does not exist.
 
         Raises:
-            UserError: it holds something else or another configuration, or another process has it.
+            FolderInUseError: another process has it.
+            UserError: it holds something else or another configuration.
         """
         files.make_folder(self.path)
+        if not (self.path / LOCK_NAME).exists():  # else nothing is left in a folder of something else
+            self._refuse_strangers()
         self._take_lock()
         with ExitStack() as refused:
             refused.callback(self.close)
@@ -127,7 +122,7 @@ class RunFolder:
     def close(self) -> None:
         """Let other processes open the folder; the system does it when the process is killed."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -247,7 +242,8 @@ class RunFolder:
     def forget(self) -> None:
         """Delete all that the run has done; the folder is then as if it had never been opened."""
         first = [self.record_path, self.training_path]  # what says that the rest is whole
-        others = [path for path in self.path.iterdir() if path not in {*first, self._config_path}]
+        kept = {*first, self._config_path, self.path / LOCK_NAME}
+        others = [path for path in self.path.iterdir() if path not in kept]
         for path in [*first, *others, self._config_path]:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -271,13 +267,7 @@ class RunFolder:
     def _take_lock(self) -> None:
         if self._lock is not None:
             raise RuntimeError(f"{self.path} is open already")
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
-            remedy = "wait until that process has ended, or choose another results folder"
-            raise UserError(str(self.path), "is in use by another process", remedy) from error
+        self._lock = FolderLock(self.path)
 
     def _claim(self, config: RunConfig) -> None:
         """Write ``config.json``, or refuse a folder that is not this run's."""
@@ -292,11 +282,16 @@ class RunFolder:
                 )
                 raise UserError(str(self.path), f"holds a run of another configuration ({changes})", remedy)
             return
-        strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME})
+        self._refuse_strangers()
+        files.write_table(self._config_path, asked)
+
+    def _refuse_strangers(self) -> None:
+        if self._config_path.exists():
+            return
+        strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME, LOCK_NAME})
         if strangers:
             wrong = f"is no run's folder (it holds {strangers[0]!r} and no config.json)"
             raise UserError(str(self.path), wrong, "choose another results folder, or empty this one")
-        files.write_table(self._config_path, asked)
 
     def _checked_head(self, head: bytes, payload: bytes) -> _Head:
         given, again = str(self._checkpoint_path), "delete the run's folder to run it again"
@@ -321,10 +316,7 @@ class RunFolder:
 
     def _refuse_deleted(self) -> None:
         """Refuse to go on where somebody deleted the folder: what is written then would be no run's."""
-        if self._lock is None:
-            return
-        ours = os.fstat(self._lock)
-        if not self.path.exists() or not os.path.samestat(ours, self.path.stat()):
+        if self._lock is not None and not self._lock.holds:
             wrong = "was deleted or replaced while the run was at work"
             raise UserError(str(self.path), wrong, "give the same command again to run it again")
 

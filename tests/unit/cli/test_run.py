@@ -263,3 +263,23 @@ def test_a_crash_is_reported_with_its_log_and_the_others_finish(experiment: Path
     assert done.returncode == 1
     assert "1 of 5 runs failed: vader-red-seed1: stopped with exit code -9; see" in said
     assert len(list(folder.parent.glob("*/record.json"))) == 4  # others lie among MLflow's artifacts
+
+
+def test_two_launchers_share_the_runs_and_one_of_them_makes_the_report(
+    experiment: Path, finished: Finished
+) -> None:
+    """As two tasks of an array job; the first chooses its runs by name."""
+    command = ["run", str(experiment), "--workers", "1"]
+    chosen = Command([*command, "--only", "vader-*-seed1"], experiment.parent, ENVIRONMENT, together=True)
+    others = Command(command, experiment.parent, ENVIRONMENT, together=True)
+    first, second = chosen.done(), others.done()
+    assert (first.returncode, second.returncode) == (0, 0), first.stdout + second.stdout
+    results = experiment.parent / "results" / "small" / "tiny"
+    assert comparable(results) == comparable(finished[0] / "results" / "small" / "tiny")
+    said = first.stdout + second.stdout
+    assert [said.count(f"done    {name}") for name in RUNS] == [1] * len(RUNS)
+    assert said.count("report.html") >= 1
+    assert (results / "report.html").is_file()
+    again = call("run", experiment, "--only", "*-seed3", cwd=experiment.parent)
+    assert again.returncode == 2
+    assert "--only '*-seed3': matches no run; the runs are base-red-seed1, " in again.stderr

@@ -14,8 +14,9 @@ from tests.unit.launch.test_local import Notes
 from vader_bench.config.schema import RunConfig
 from vader_bench.experiment.job import Job
 from vader_bench.launch import environment as module
+from vader_bench.launch.crew import launch
 from vader_bench.launch.environment import worker_environment
-from vader_bench.launch.local import launch, worker_devices
+from vader_bench.launch.local import LocalExecutor, worker_devices
 from vader_bench.training.progress import Progress
 
 JOB = {
@@ -84,7 +85,7 @@ def test_a_worker_is_born_into_its_surroundings(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(name, value)
     before = dict(os.environ)
     config = run_config(seed=1)
-    assert launch([Job(config, tmp_path / config.name)], ["cuda:1"], Notes(), note) == []
+    assert launch([Job(config, tmp_path / config.name)], LocalExecutor(["cuda:1"], note), Notes()) == []
     device, found = json.loads((tmp_path / config.name / "surroundings.json").read_text())
     assert device == "cuda:0"
     assert found["CUDA_VISIBLE_DEVICES"] == "1"

@@ -16,8 +16,9 @@ from tests.support.configs import run_config
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
+from vader_bench.launch.crew import launch
 from vader_bench.launch.display import Failure
-from vader_bench.launch.local import launch, worker_devices
+from vader_bench.launch.local import LocalExecutor, worker_devices
 from vader_bench.registry import load_own
 from vader_bench.training.progress import Progress
 
@@ -43,6 +44,9 @@ class Notes:
 
     def failed(self, failure: Failure) -> None:
         self.events.append(("failed", failure.name))
+
+    def withdrawn(self, name: str) -> None:
+        self.events.append(("withdrawn", name))
 
     def overall(self, done: int, total: int, seconds_left: float | None) -> None:
         self.overalls.append((done, total, seconds_left))
@@ -74,7 +78,10 @@ def jobs(folder: Path, *seeds: int) -> list[Job]:
 def test_all_runs_are_done_by_no_more_processes_than_devices(tmp_path: Path) -> None:
     notes = Notes()
     watched: list[Path] = []
-    assert launch(jobs(tmp_path, 1, 2, 3, 4, 5), ["cpu", "cpu"], notes, work, watched.append) == []
+    assert (
+        launch(jobs(tmp_path, 1, 2, 3, 4, 5), LocalExecutor(["cpu", "cpu"], work), notes, watched.append)
+        == []
+    )
     pids = {(tmp_path / f"vader-red-seed{seed}" / "done").read_text() for seed in range(1, 6)}
     assert 1 <= len(pids) <= 2
     assert str(os.getpid()) not in pids
@@ -86,14 +93,14 @@ def test_all_runs_are_done_by_no_more_processes_than_devices(tmp_path: Path) -> 
 
 
 def test_what_a_run_prints_goes_to_its_own_log(tmp_path: Path) -> None:
-    launch(jobs(tmp_path, 1, 2), ["cpu"], Notes(), work)
+    launch(jobs(tmp_path, 1, 2), LocalExecutor(["cpu"], work), Notes())
     assert (tmp_path / "vader-red-seed1" / "log.txt").read_text() == "working on vader-red-seed1 on cpu\n"
     assert (tmp_path / "vader-red-seed2" / "log.txt").read_text() == "working on vader-red-seed2 on cpu\n"
 
 
 def test_failures_are_reported_and_the_other_runs_go_on(tmp_path: Path) -> None:
     notes = Notes()
-    failures = launch(jobs(tmp_path, 13, 14, 15, 1, 2), ["cpu", "cpu"], notes, work)
+    failures = launch(jobs(tmp_path, 13, 14, 15, 1, 2), LocalExecutor(["cpu", "cpu"], work), notes)
     by_name = {failure.name: failure for failure in failures}
     assert set(by_name) == {"vader-red-seed13", "vader-red-seed14", "vader-red-seed15"}
     unlucky = by_name["vader-red-seed13"]
@@ -115,13 +122,13 @@ def test_an_interrupt_stops_all_workers_at_once(tmp_path: Path) -> None:
     notes.on_start = lambda: None if interrupt.is_alive() else interrupt.start()
     before = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        launch(jobs(tmp_path, 16, 17), ["cpu"], notes, work)
+        launch(jobs(tmp_path, 16, 17), LocalExecutor(["cpu"], work), notes)
     assert time.monotonic() - before < 60
     assert not (tmp_path / "vader-red-seed17" / "done").exists()
 
 
 def test_no_jobs_are_no_work(tmp_path: Path) -> None:
-    assert launch([], ["cpu"], Notes(), work) == []
+    assert launch([], LocalExecutor(["cpu"], work), Notes()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs to know the cores of a process")
@@ -144,7 +151,7 @@ def test_a_method_whose_file_has_gone_fails_its_run_alone(tmp_path: Path) -> Non
     first, second = jobs(tmp_path / "runs", 1, 2)
     lost = Job(first.config.model_copy(update={"settings": settings}), first.folder)
     (tmp_path / "own.py").unlink()
-    [failure] = launch([lost, second], ["cpu"], Notes(), work)
+    [failure] = launch([lost, second], LocalExecutor(["cpu"], work), Notes())
     assert failure.name == lost.name
     assert "own.py': does not exist; give the path of a .py file" in failure.message
     assert failure.exit_code == ExitCode.BAD_INPUT

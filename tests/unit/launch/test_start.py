@@ -17,7 +17,8 @@ from tests.support.configs import run_config
 from tests.unit.launch.test_local import Notes
 from vader_bench.config.schema import RunConfig
 from vader_bench.experiment.job import Job
-from vader_bench.launch.local import launch
+from vader_bench.launch.crew import launch
+from vader_bench.launch.local import LocalExecutor
 from vader_bench.launch.start import PRELOADED, start_context
 from vader_bench.records.provenance import repository_root
 from vader_bench.training.progress import Progress
@@ -52,7 +53,7 @@ def test_workers_have_one_origin_its_imports_and_the_surroundings_of_now(
         monkeypatch.setenv("VADER_TEST", value)
         config = run_config(seed=1)
         folder = tmp_path / value
-        assert launch([Job(config, folder)], ["cpu"], Notes(), note) == []
+        assert launch([Job(config, folder)], LocalExecutor(["cpu"], note), Notes()) == []
         said.append(json.loads((folder / "said.json").read_text("utf-8")))
     assert said[0]["parent"] == said[1]["parent"] != os.getpid()
     assert [one["own"] for one in said] == ["first", "second"]

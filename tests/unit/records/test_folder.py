@@ -22,6 +22,7 @@ from vader_bench.config.schema import RunConfig, config_digest
 from vader_bench.errors import UserError
 from vader_bench.records import folder as module
 from vader_bench.records.folder import RunFolder, read_metrics, read_record, write_record
+from vader_bench.records.locks import LOCK_NAME
 from vader_bench.records.provenance import repository_root
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
@@ -53,7 +54,7 @@ def record(run_config: RunConfig) -> Record:
 
 
 def names(folder: RunFolder) -> list[str]:
-    return sorted(path.name for path in folder.path.iterdir())
+    return sorted(path.name for path in folder.path.iterdir() if path.name != LOCK_NAME)
 
 
 def reopened(folder: RunFolder, config: RunConfig) -> RunFolder:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vader_bench import files
+from vader_bench.errors import UserError
 from vader_bench.records.folder import ADAPTER_NAME, RunFolder
+from vader_bench.records.locks import FolderInUseError, FolderLock
 from vader_bench.records.tracking.points import SentPoint, Story, tell
 from vader_bench.records.tracking.state import State
 from vader_bench.records.tracking.store import REFUSES, Store, StoreError
@@ -278,16 +278,19 @@ class Sender:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Wait until no other process sends from this folder: two would make every run twice."""
-        locked = self._folder / "runs"  # no file of its own: the disk may be read-only
+        locked = self._folder / "runs"  # no folder of its own: the disk may be read-only
         if not locked.is_dir():
             yield
             return
-        handle = os.open(locked, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _lock(handle)
+            lock = FolderLock(locked, _LOCK_SECONDS)
+        except FolderInUseError as error:
+            remedy = "wait until it has ended and give the same command again"
+            raise StoreError(REFUSES, "another vader-bench is sending from this folder", remedy) from error
+        except UserError as error:
+            raise StoreError(REFUSES, f"{error.given} {error.wrong}", error.remedy) from error
+        with lock:
             yield
-        finally:
-            os.close(handle)
 
 
 def _artifacts(story: Story) -> list[Path]:
@@ -300,20 +303,6 @@ def _measured(held: _Held, story: Story) -> bool:
     """Tell whether the store holds what no other run has: a time that was measured, or the record."""
     known = held.digest and held.digest == story.record_digest
     return bool(known) or any(point.key == _CLOCK and point.value > 0 for point in held.points)
-
-
-def _lock(handle: int) -> None:
-    end = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                remedy = "wait until it has ended and give the same command again"
-                raise StoreError(REFUSES, "another vader-bench is sending from this folder", remedy) from None
-            time.sleep(0.1)
-        else:
-            return
 
 
 def _now() -> int:

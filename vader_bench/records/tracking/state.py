@@ -112,11 +112,21 @@ class State:
             self._saved = time.monotonic()
             if self._refused:
                 return
+            self._join()
             try:
                 files.write_json(self._path, self._stored.model_dump(mode="json"))
             except UserError as error:  # a disk that is full or read-only: no run depends on this file
                 self._refused = True
                 self._warn(f"warning: {error}")
+
+    def _join(self) -> None:
+        """Take what another launcher has written of other runs meanwhile, and its name of the folder."""
+        try:
+            theirs = _Stored.model_validate(files.read_json(self._path))
+        except (UserError, ValidationError):  # there is none, or it is replaced
+            return
+        ours = {name: clock for name, clock in self._stored.runs.items() if name in self._seen}
+        self._stored = theirs.model_copy(update={"runs": self._stored.runs | theirs.runs | ours})
 
     def _read(self) -> _Stored:
         if not self._path.exists():

@@ -30,6 +30,9 @@ RETRY_SECONDS = (30.0, 120.0, 600.0)
 PATIENCE_SECONDS = 25.0
 """At the end a store that owes an answer for longer is left alone: two attempts of ten seconds, and some."""
 
+_NAMED = 8
+"""So many of the runs that a store lacks are named."""
+
 
 @dataclass(frozen=True)
 class Synced:
@@ -66,6 +69,7 @@ class Tracker:
         self._thread: Thread | None = None
         self._wanted: dict[Path, Status | None] = {}
         self._report: Sequence[Path] | None = None
+        self._sending: Sequence[str] = ()
         self._next: dict[Path, float] = {}
         self._retry_at = 0.0
         self._failures = 0
@@ -101,7 +105,7 @@ class Tracker:
             self._start()
 
     def finish(self, at_most: float = math.inf) -> None:
-        """Wait until all is sent, as long as the store answers; what is left, ``sync`` sends.
+        """Wait until all is sent, as long as the store answers, and say what is left for ``sync`` to send.
 
         Args:
             at_most: seconds to wait, whatever the store does.
@@ -116,6 +120,8 @@ class Tracker:
         if not self._wait_for(thread, _patience(self.address), end) and monotonic() < end:
             self._say(StoreError(AWAY, "it does not answer"))
         self._state.save()
+        if monotonic() < end and (lacking := self._lacking()):
+            self._warn(f"MLflow lacks {_listed(lacking)}; `{self._command}` sends them")
 
     def sync(self, runs: Sequence[Path], report: Sequence[Path]) -> Synced:
         """Send what the store lacks of ``runs`` and of the ``report``.
@@ -204,11 +210,12 @@ class Tracker:
                         self._thread = None
                         return
                     self._changed.wait(max(0.0, self._retry_at - monotonic()) or None)
+                self._sending = self._lacking()
                 wanted, self._wanted = self._wanted, {}
                 report, self._report = self._report, None
             left = self._attempt(wanted, report)
             with self._changed:
-                self._wanted = left | self._wanted
+                self._wanted, self._sending = left | self._wanted, ()
 
     def _due(self) -> bool:
         return bool(self._wanted or self._report is not None) and monotonic() >= self._retry_at
@@ -251,10 +258,18 @@ class Tracker:
         if self._warned:
             return
         self._warned = True
-        tracking = "" if self._given is None else f" --tracking {shlex.quote(self.address.shown)}"
-        command = f"vader-bench sync {shlex.quote(str(self.folder))}{tracking}"
         given = f"warning: MLflow at {self.address.shown} {error}"
-        self._warn(f"{given}; the runs go on, and `{command}` sends them later")
+        self._warn(f"{given}; the runs go on, and `{self._command}` sends them later")
+
+    @property
+    def _command(self) -> str:
+        tracking = "" if self._given is None else f" --tracking {shlex.quote(self.address.shown)}"
+        return f"vader-bench sync {shlex.quote(str(self.folder))}{tracking}"
+
+    def _lacking(self) -> list[str]:
+        """Return what the store has not taken: names of runs, and ``the report``."""
+        report = [] if self._report is None else ["the report"]
+        return list(dict.fromkeys([*self._sending, *(run.name for run in self._wanted), *report]))
 
     def _wait_for(self, thread: Thread, patience: float, end: float = math.inf) -> bool:
         """Wait for the end of ``thread``; return whether it came in time and while the store answered."""
@@ -264,6 +279,11 @@ class Tracker:
             if now > end or (asked is not None and now - asked > patience):
                 return not thread.is_alive()
         return True
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join([*names[:_NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def _patience(address: StoreAddress) -> float:

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.launch.start import start_context
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.locks import FolderLock
 from vader_bench.records.tracking import sender as module
 from vader_bench.records.tracking.address import local_store, read_address
 from vader_bench.records.tracking.sender import Sender
@@ -292,19 +294,26 @@ def test_a_run_that_nobody_works_on_does_not_stay_running(
     results: Path, known: module.Status | None, held: bool, status: str
 ) -> None:
     run = start_run(results)
-    handle = os.open(run, os.O_RDONLY)
-    if held:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    sender(results).send(run, known)
+    with FolderLock(run) if held else nullcontext():
+        sender(results).send(run, known)
     assert stored(results)[NAME].info.status == status
     if not held and known != "RUNNING":
         sender(results).send(run)
         assert stored(results)[NAME].info.status == status
         sender(results).send(run, "RUNNING")  # it goes on
         assert stored(results)[NAME].info.status == "RUNNING"
-    os.close(handle)
+
+
+def test_two_launchers_share_what_a_folder_remembers(results: Path) -> None:
+    first, second = (State(results / "small" / "tiny", pytest.fail) for _ in range(2))
+    runs = [RunFolder(start_run(results, seed=seed)) for seed in (1, 2)]
+    first.seen_at_work(runs[0])
+    second.seen_at_work(runs[1])
+    first.save()
+    assert first.folder == second.folder
+    again = State(results / "small" / "tiny", pytest.fail)
+    assert [again.knows(run) for run in runs] == [True, True]
+    assert again.times(runs[1]) == second.times(runs[1])
 
 
 def test_a_run_lasts_as_long_as_it_was_at_work(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,8 +97,10 @@ def test_following_takes_no_time_even_of_a_server_that_never_answers(
         follower.ended(run)
         assert time.monotonic() - before < 2
         follower.finish()
-    assert len(said) == 1
+    assert len(said) == 2
     assert "is away (it does not answer)" in said[0]
+    command = f"vader-bench sync {results / 'small' / 'tiny'} --tracking {follower.address.shown}"
+    assert said[1] == f"MLflow lacks {NAME}; `{command}` sends them"
 
 
 def test_who_interrupts_waits_for_no_store(results: Path) -> None:
@@ -136,7 +138,10 @@ def test_a_server_that_is_away_is_reported_once_and_asked_again_later(
     command = f"`vader-bench sync {folder} --tracking {follower.address.shown}` sends them later"
     assert "is away (" in said[0]
     assert command in said[0]
+    follower.send_report([])
     follower.finish()
+    assert len(said) == 2, "at the end it is told what is missing"
+    assert said[1].startswith(f"MLflow lacks {NAME}, the report; `vader-bench sync ")
 
 
 def test_a_store_that_comes_back_gets_everything(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
