@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Out", "Quick", "Seeds", "Suite", "Tracking", "Workers"]
+__all__ = ["Device", "Devices", "Out", "Quick", "Seeds", "Suite", "Tracking", "Workers"]
 
 Suite = Annotated[
     str | None, typer.Option(help="Suite to use in place of the experiment's: a name or a file.")
@@ -16,6 +16,9 @@ Quick = Annotated[bool, typer.Option("--quick", help="Take the experiment's smal
 Device = Annotated[
     str | None,
     typer.Option(help="Where the models compute, cpu or cuda:0; by default a GPU if there is one."),
+]
+Devices = Annotated[
+    int, typer.Option(min=1, help="GPUs, or processes on the CPU, that train a run together.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder of all results; <experiment>/<suite> is made in it.")]
 Seeds = Annotated[

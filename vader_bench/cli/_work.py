@@ -15,7 +15,8 @@ from vader_bench.config.names import ADAPTER, BASE
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure, make_display
-from vader_bench.launch.local import launch, worker_devices
+from vader_bench.launch.local import Execute, launch, worker_devices
+from vader_bench.launch.together import execute_together
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.inputs import runs_by_other_inputs
 from vader_bench.records.tracking import Tracker
@@ -39,6 +40,7 @@ def work(
     workers: int | None,
     tracking: str | None,
     *,
+    devices: int = 1,
     fresh: bool = False,
     command: str = "",
 ) -> Tracker:
@@ -51,6 +53,7 @@ def work(
         folder: folder of the experiment, ``<results>/<experiment>/<suite>``.
         workers: runs at a time.
         tracking: address of the MLflow store.
+        devices: how many train a run together.
         fresh: train every run here, whoever has trained it.
         command: what the user called, for the records.
 
@@ -58,17 +61,20 @@ def work(
         UserError: runs failed, and all others are done; or another process executes runs there; or runs that
             are finished were made with other weights or prompts than those to come would be.
     """
-    console, devices = Console(stderr=True), worker_devices(workers)
+    console, owned = Console(stderr=True), worker_devices(workers, devices)
+    do: Execute = partial(execute, command=command)
+    if devices > 1:
+        do = partial(execute_together, devices=devices, command=command)
     with files.alone(folder), make_display(console) as display:
         tracker = Tracker(folder, tracking, display.note)
         trained = {} if fresh else find_trainings(folder.parent.parent, display.note)
-        display.note(counted([_prepared(job, fresh, devices[0], trained) for job in jobs]))
+        first = owned[0].partition(",")[0]  # of several cards
+        display.note(counted([_prepared(job, fresh, (first, devices), trained) for job in jobs]))
         left = [job for job in jobs if not RunFolder(job.folder).finished]
         if left:
             _require_same_inputs([job for job in jobs if RunFolder(job.folder).finished], folder)
-        do = partial(execute, command=command)
         try:
-            failures = launch(left, devices, display, do, tracker.watch) if left else []
+            failures = launch(left, owned, display, do, tracker.watch) if left else []
         except KeyboardInterrupt:
             _end(tracker, jobs, [])
             tracker.finish(at_most=_INTERRUPTED_SECONDS)
@@ -86,8 +92,11 @@ def _end(tracker: Tracker, jobs: Sequence[Job], failures: Sequence[Failure]) -> 
         (tracker.failed if job.name in names else tracker.ended)(job.folder)
 
 
-def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence[RunFolder]]) -> str:
-    """Take the training of a run from elsewhere, if it is there, and return the word for where it is from."""
+def _prepared(job: Job, fresh: bool, on: tuple[str, int], trained: Mapping[str, Sequence[RunFolder]]) -> str:
+    """Take the training of a run from elsewhere, if it is there, and return the word for where it is from.
+
+    ``on`` is the device that would train it, and how many of them.
+    """
     if fresh:
         forget_taken(job.config, job.folder)
     if RunFolder(job.folder).finished:
@@ -97,7 +106,8 @@ def _prepared(job: Job, fresh: bool, device: str, trained: Mapping[str, Sequence
     held = RunFolder(job.folder)
     if held.trained and not held.load_training().taken_from:
         return _TRAINED_ALREADY  # it was interrupted while it was measured
-    taken_from = take_training(job.config, job.folder, device, trained)
+    device, devices = on
+    taken_from = take_training(job.config, job.folder, device, trained, devices)
     return f"taken from {taken_from}" if taken_from else _TRAINED
 
 

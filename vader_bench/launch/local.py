@@ -35,7 +35,7 @@ from vader_bench.records.cores import usable_cores
 from vader_bench.records.folder import LOG_NAME
 from vader_bench.training.progress import Progress
 
-__all__ = ["Execute", "launch", "worker_devices"]
+__all__ = ["Execute", "launch", "redirect_output", "worker_devices"]
 
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 5.0
@@ -50,18 +50,25 @@ Execute = Callable[[RunConfig, Path, str, Callable[[Progress], None]], object]
 """``execute(config, folder, device, report)`` does a whole run; importable by name in a new process."""
 
 
-def worker_devices(workers: int | None = None) -> list[str]:
-    """Return the device of each worker: one a GPU where there are GPUs, else one a CPU core.
+def worker_devices(workers: int | None = None, devices: int = 1) -> list[str]:
+    """Return the device of each worker: GPUs where there are any, else CPU cores.
 
     Args:
-        workers: how many workers, if the user says so.
+        workers: how many workers, if the user says so; by default as many as there are devices for.
+        devices: how many GPUs, or cores, a worker has.
+
+    Raises:
+        UserError: there are fewer GPUs than a worker is to have.
     """
     import torch  # asks for the GPUs only when runs are about to start
 
     gpus = torch.cuda.device_count()
-    if gpus:
-        return [f"cuda:{i % gpus}" for i in range(workers or gpus)]
-    return ["cpu"] * (workers or usable_cores())
+    if not gpus:
+        return ["cpu"] * (workers or max(1, usable_cores() // devices))
+    if devices > gpus:
+        raise UserError(f"--devices {devices}", f"are more than the {gpus} GPUs here", f"give {gpus} at most")
+    groups = [",".join(map(str, range(i, i + devices))) for i in range(0, gpus - devices + 1, devices)]
+    return [f"cuda:{groups[i % len(groups)]}" for i in range(workers or len(groups))]
 
 
 def launch(
@@ -105,7 +112,8 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         surroundings = worker_environment(os.environ, device, workers)
         given = (theirs, execute, device_in_worker(device), surroundings)
-        self.process = context.Process(target=_work, args=given, daemon=True)
+        # no daemon: those may not start the processes of a run on several devices
+        self.process = context.Process(target=_work, args=given)
         start(self.process, _as_a_worker(device, workers))
         theirs.close()  # so that a worker's death is an end of file here
 
@@ -237,7 +245,7 @@ def _work(connection: Connection, execute: Execute, device: str, surroundings: d
             connection.send(Failure("", str(error), error.exit_code))
             continue
         try:
-            _redirect_output(job.folder / LOG_NAME)
+            redirect_output(job.folder / LOG_NAME)
             execute(job.config, job.folder, device, connection.send)
         except UserError as error:
             connection.send(Failure(job.name, str(error), error.exit_code))
@@ -245,7 +253,7 @@ def _work(connection: Connection, execute: Execute, device: str, surroundings: d
             connection.send(_Finished())
 
 
-def _redirect_output(path: Path) -> None:
+def redirect_output(path: Path) -> None:
     """Append what this process prints from now on to ``path``, below Python too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

@@ -263,3 +263,17 @@ def test_a_crash_is_reported_with_its_log_and_the_others_finish(experiment: Path
     assert done.returncode == 1
     assert "1 of 5 runs failed: vader-red-seed1: stopped with exit code -9; see" in said
     assert len(list(folder.parent.glob("*/record.json"))) == 4  # others lie among MLflow's artifacts
+
+
+def test_several_devices_train_each_run_together(experiment: Path) -> None:
+    done = call("run", experiment, "--quick", "--devices", "2", cwd=experiment.parent)
+    assert done.returncode == 0, done.stderr
+    runs = experiment.parent / "results" / "small-quick" / "tiny" / "runs"
+    records = [read_record(path) for path in sorted(runs.glob("*/record.json"))]
+    assert [(one.method, one.ledger["reward_queries"]) for one in records] == [
+        ("base", 0),
+        ("diffusion-dpo", 4),
+        ("vader", 4),
+    ]
+    assert [one.machine.get("devices") for one in records] == [None, 2, 2]
+    assert all(one.command.endswith("--quick --out results --devices 2") for one in records[1:])
