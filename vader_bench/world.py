@@ -25,7 +25,7 @@ from torch import Tensor, distributed, nn
 __all__ = ["ALONE", "World", "join", "meeting_place"]
 
 _HERE = "127.0.0.1"
-_PATIENCE = timedelta(days=30)
+_PATIENCE = timedelta(days=20)
 """How long a process waits for the others: longer than any look, which the first takes alone. Whoever has
 started them sees when one dies."""
 

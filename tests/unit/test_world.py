@@ -15,7 +15,6 @@ from vader_bench.launch.together import work_together
 from vader_bench.training.progress import Progress
 from vader_bench.world import ALONE, World
 
-
 two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 
 
