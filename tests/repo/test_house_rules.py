@@ -32,7 +32,7 @@ FLOORS = (
     ("rewards",),
     ("prompts", "records", "weights"),
     ("config", "diffusion"),
-    ("files", "registry", "videos"),
+    ("files", "registry", "videos", "world"),
     ("__init__", "errors", "pocket", "seeding"),
 )
 """Every room of the package, a folder or a module beside the folders: it imports from lower floors alone."""

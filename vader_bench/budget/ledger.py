@@ -41,7 +41,7 @@ class Ledger:
     flops: int = 0
     """Floating-point operations by PyTorch's counter."""
     device_seconds: float = 0.0
-    """Seconds of sampling, scoring and updating."""
+    """Seconds of sampling, scoring and updating, summed over the devices of the run."""
 
     def as_dict(self) -> dict[str, int | float]:
         """Return the counts by name."""
@@ -63,11 +63,13 @@ class Meter:
     Args:
         budget: the limit; a charge beyond it raises before anything is spent.
         synchronise: called at the borders of a timed region, to wait for the device.
+        devices: how many a run holds as long as it works.
     """
 
     budget: Budget
     synchronise: Callable[[], None] = lambda: None
     ledger: Ledger = field(default_factory=Ledger)
+    devices: int = 1
     _started: float | None = None
 
     @property
@@ -96,8 +98,7 @@ class Meter:
         try:
             yield
         finally:
-            self.synchronise()
-            self.ledger.device_seconds += perf_counter() - self._started
+            self._stop()
             self._started = None
 
     @contextmanager
@@ -106,10 +107,14 @@ class Meter:
         if self._started is None:
             yield
             return
-        self.synchronise()
-        self.ledger.device_seconds += perf_counter() - self._started
+        self._stop()
         try:
             yield
         finally:
             self.synchronise()
             self._started = perf_counter()
+
+    def _stop(self) -> None:
+        self.synchronise()
+        assert self._started is not None
+        self.ledger.device_seconds += self.devices * (perf_counter() - self._started)

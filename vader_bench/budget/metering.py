@@ -18,6 +18,7 @@ from vader_bench.budget.ledger import Meter
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import UserError
 from vader_bench.rewards.base import Judgement, Reward
+from vader_bench.world import ALONE, World
 
 __all__ = ["PLAIN_ATTENTION", "FlopTable", "MeteredBackbone", "MeteredReward", "count_flops"]
 
@@ -174,12 +175,17 @@ class MeteredBackbone:
         backbone: what is called.
         meter: what is charged.
         flops: says what a call costs; by default it is counted.
+        world: the processes that share each call's rows. Each charges the whole call, so that their ledgers
+            are the same.
     """
 
-    def __init__(self, backbone: Backbone, meter: Meter, flops: FlopTable | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, meter: Meter, flops: FlopTable | None = None, world: World = ALONE
+    ) -> None:
         self._backbone = backbone
         self._meter = meter
         self._flops = flops or FlopTable(meter)
+        self._world = world
         self.latent_shape = backbone.latent_shape
         self.frames = backbone.frames
         self.schedule = backbone.schedule
@@ -207,8 +213,9 @@ class MeteredBackbone:
         kind = ("denoise", latents.shape[1:], encoded.shape[1:], *modes)
         call = self._backbone.denoise
         cost = self._flops.cost(kind, lambda first: call(first, timesteps[:1], encoded[:1]), latents)
-        output = call(latents, timesteps, encoded)
         batch = latents.shape[0]
+        own = (self._world.scattered(part) for part in (latents, timesteps, encoded))
+        output = self._world.gathered(call(*own), batch)
         ledger = self._meter.ledger
         ledger.denoiser_forwards += batch
 
@@ -220,15 +227,17 @@ class MeteredBackbone:
         return _charge_flops(self._meter, output, cost)
 
     def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
-        """Return pictures [B, f, 3, H, W]; charges one decode a picture, and the FLOPs of all that ran.
+        """Return this process's share of the pictures [B, f, 3, H, W], all of them where it is alone.
 
-        A decoder that can only make a whole video costs as many FLOPs for one picture of it as for all.
+        Charges one decode a picture of all B videos, and the FLOPs of all that ran. A decoder that can only
+        make a whole video costs as many FLOPs for one picture of it as for all.
         """
         count = self.frames if frames is None else len(frames)
         kind = ("decode", latents.shape[1:], count, torch.is_grad_enabled(), latents.requires_grad)
         cost = self._flops.cost(kind, lambda first: self._backbone.decode(first, frames), latents)
         self._meter.ledger.vae_decodes += latents.shape[0] * count
-        return _charge_flops(self._meter, self._backbone.decode(latents, frames), cost)
+        pictures = self._backbone.decode(self._world.scattered(latents), frames)
+        return _charge_flops(self._meter, pictures, cost)
 
 
 class MeteredReward:
@@ -237,29 +246,52 @@ class MeteredReward:
     Args as for ``MeteredBackbone``.
     """
 
-    def __init__(self, reward: Reward, meter: Meter, flops: FlopTable | None = None) -> None:
+    def __init__(
+        self, reward: Reward, meter: Meter, flops: FlopTable | None = None, world: World = ALONE
+    ) -> None:
         self._reward = reward
         self._meter = meter
         self._flops = flops or FlopTable(meter)
+        self._world = world
         self.name = reward.name
         self.differentiable = reward.differentiable
         self.frames = reward.frames
         self.by_frame = reward.by_frame
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
-        """Judge ``video`` [B, F, 3, H, W] in [0, 1]; charges B queries.
+        """Judge the videos of B ``prompts``; charges B queries.
+
+        Args:
+            video: this process's share [b, F, 3, H, W] of them in [0, 1], as ``decode`` gives it.
+            prompts: one for each video of all processes.
+
+        Returns:
+            The judgement of all B videos.
 
         Raises:
             BudgetExceededError: fewer than B queries are left.
             UserError: a score is not finite; nothing is made of it.
         """
+        count = len(prompts)
         gradient = torch.is_grad_enabled() and video.requires_grad
-        self._meter.charge_queries(video.shape[0], frames=video.shape[0] * video.shape[1], gradient=gradient)
-        kind = ("judge", video.shape[1:], gradient)
-        judgement, cost = self._flops.judged(kind, lambda some: self._reward.judge(some, prompts), video)
+        self._meter.charge_queries(count, frames=count * video.shape[1], gradient=gradient)
+        own, own_cost = self._judged(video, prompts[self._world.share(count)], gradient)
+        judgement = Judgement(*(self._world.gathered(part, count) for part in own))
+        forward, backward = self._world.total(own_cost, video.device)
         refuse_non_finite(self.name, judgement.score, prompts)
         refuse_non_finite(self.name, judgement.objective, prompts)
-        return judgement._replace(objective=_charge_flops(self._meter, judgement.objective, cost))
+        objective = _charge_flops(self._meter, judgement.objective, (forward, backward))
+        return judgement._replace(objective=objective)
+
+    def _judged(
+        self, video: Tensor, prompts: Sequence[str], gradient: bool
+    ) -> tuple[Judgement, tuple[int, int]]:
+        """Return the judgement of ``video`` [b, F, 3, H, W] and its FLOPs, forward and backward."""
+        if not prompts:  # more processes than videos: a reward may cost money, so it is not called in vain
+            nothing = video.float().flatten(1).sum(1)
+            return Judgement(nothing, nothing), (0, 0)
+        kind = ("judge", video.shape[1:], gradient)
+        return self._flops.judged(kind, lambda some: self._reward.judge(some, prompts), video)
 
 
 def refuse_non_finite(reward: str, score: Tensor, prompts: Sequence[str]) -> None:

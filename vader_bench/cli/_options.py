@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "Device", "Executor", "ExecutorName", "Out", "Quick", "Seeds", "Storage", "Suite", "Tracking", "Workers",
+    "Device", "Devices", "Executor", "ExecutorName", "Out", "Quick", "Seeds", "Storage", "Suite", "Tracking",
+    "Workers",
 ]  # fmt: skip
 
 
@@ -27,6 +28,9 @@ Quick = Annotated[bool, typer.Option("--quick", help="Take the experiment's smal
 Device = Annotated[
     str | None,
     typer.Option(help="Where the models compute, cpu or cuda:0; by default a GPU if there is one."),
+]
+Devices = Annotated[
+    int, typer.Option(min=1, help="GPUs, or processes on the CPU, that train a run together.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder of all results; <experiment>/<suite> is made in it.")]
 Seeds = Annotated[

@@ -22,6 +22,7 @@ from vader_bench.launch.display import Failure, make_display
 from vader_bench.launch.executor import Execute, Executor
 from vader_bench.launch.local import LocalExecutor, worker_devices
 from vader_bench.launch.storage import Storage
+from vader_bench.launch.together import execute_together
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.inputs import runs_by_other_inputs
 from vader_bench.records.locks import FolderInUseError
@@ -50,10 +51,21 @@ class Where:
     """Runs at a time."""
     storage: str | None = None
     """What runs pass through where machines of a cluster do not see the folder of results."""
+    devices: int = 1
+    """How many train a run together."""
 
     def __post_init__(self) -> None:
         if self.storage is not None and self.executor_name is ExecutorName.LOCAL:
             raise UserError("--storage", "is for --executor ray", "leave it out, or add that")
+        if self.devices > 1 and self.executor_name is not ExecutorName.LOCAL:
+            wrong = "is for runs on this machine, not for --executor ray"
+            raise UserError(f"--devices {self.devices}", wrong, "leave out one of the two")
+
+    def execute(self, command: str) -> Execute:
+        """Return what does one run; ``command`` is what was called, for the record."""
+        if self.devices > 1:
+            return partial(execute_together, devices=self.devices, command=command)
+        return partial(execute, command=command)
 
     def executor(
         self, jobs: Sequence[Job], results: Path, do: Execute, note: Callable[[str], None]
@@ -64,7 +76,7 @@ class Where:
             UserError: see ``RayExecutor`` and ``Storage``.
         """
         if self.executor_name is ExecutorName.LOCAL:
-            return LocalExecutor(worker_devices(self.workers)[: len(jobs)], do)
+            return LocalExecutor(worker_devices(self.workers, self.devices)[: len(jobs)], do)
         from vader_bench.launch.ray import RayExecutor
 
         storage = None if self.storage is None else Storage(self.storage, results)
@@ -106,10 +118,10 @@ def work(
         failures: list[Failure] = []
         try:
             if left:
-                do = partial(execute, command=command)
-                executor = where.executor(left, results, do, display.note)
+                executor = where.executor(left, results, where.execute(command), display.note)
                 trained = {} if fresh else _trainings(executor.device, results, display.note)
-                display.note(counted([_prepared(job, executor.device, trained) for job in jobs]))
+                on = executor.device, where.devices
+                display.note(counted([_prepared(job, on, trained) for job in jobs]))
                 _require_same_inputs([job for job in jobs if job not in left], folder)
                 failures = launch(left, executor, display, tracker.watch)
             else:
@@ -177,8 +189,11 @@ def _end(tracker: Tracker, jobs: Sequence[Job], failures: Sequence[Failure]) -> 
         (tracker.failed if job.name in names else tracker.ended)(job.folder)
 
 
-def _prepared(job: Job, device: str, trained: Mapping[str, Sequence[RunFolder]]) -> str:
-    """Take the training of a run from elsewhere, if it is there, and return the word for where it is from."""
+def _prepared(job: Job, on: tuple[str, int], trained: Mapping[str, Sequence[RunFolder]]) -> str:
+    """Take the training of a run from elsewhere, if it is there, and return the word for where it is from.
+
+    ``on`` is the device that would train it, and how many of them.
+    """
     held = RunFolder(job.folder)
     if held.finished:
         return _FINISHED
@@ -189,7 +204,8 @@ def _prepared(job: Job, device: str, trained: Mapping[str, Sequence[RunFolder]])
     if held.trained and not held.load_training().taken_from:
         return _TRAINED_ALREADY  # it was interrupted while it was measured
     try:
-        taken_from = take_training(job.config, job.folder, device, trained)
+        device, devices = on
+        taken_from = take_training(job.config, job.folder, device, trained, devices)
     except FolderInUseError:
         return _ELSEWHERE
     return f"taken from {taken_from}" if taken_from else _TRAINED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vader_bench.cli._options import Suite
+from vader_bench.cli._options import Devices, Suite
 
 if TYPE_CHECKING:
     from vader_bench.experiment.resolve import ResolvedExperiment
@@ -20,10 +20,12 @@ def command(
     experiment: Annotated[Path, typer.Argument(help="Experiment: a packaged name or a file.")],
     suite: Suite = None,
     quick: Annotated[bool, typer.Option("--quick", help="Check the experiment's smaller form.")] = False,
+    devices: Devices = 1,
 ) -> None:
     """Check an experiment: its keys and values, its weights, its fairness, its tuned settings."""
     from vader_bench.cost.frames import judged_frames
     from vader_bench.experiment.resolve import (
+        require_devices,
         resolve_experiment,
         scarce_prompts,
         tuning_warning,
@@ -31,6 +33,7 @@ def command(
     )
 
     resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
+    require_devices(resolved.runs, devices)
     lacking = weights_to_fetch(resolved.suite, resolved.experiment.needed_rewards)
     arms = Counter(run.label for run in resolved.runs)
     budget = resolved.experiment.budget.reward_queries

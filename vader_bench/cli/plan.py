@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vader_bench.cli._options import Quick, Suite
+from vader_bench.cli._options import Devices, Quick, Suite
 
 if TYPE_CHECKING:
     from vader_bench.cost.gpus import Gpu
@@ -44,11 +44,12 @@ def command(
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Plan for a denoiser that recomputes its activations.")
     ] = False,
+    devices: Devices = 1,
 ) -> None:
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
     from vader_bench.cost.gpus import SMALL, find_gpu
     from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms
-    from vader_bench.experiment.resolve import resolve_experiment
+    from vader_bench.experiment.resolve import require_devices, resolve_experiment
 
     card = find_gpu(gpu)
     sizes = {"frames": frames, "height": height, "width": width}
@@ -59,14 +60,19 @@ def command(
         batch=batch,
     )
     resolved = resolve_experiment(experiment, suite, quick, with_weights=False)
-    planned = plan_arms(resolved.runs, changes)
+    planned = plan_arms(resolved.runs, changes, devices)
+    require_devices([one.run for one in planned], devices)
     cards = {gpu: card} if card.memory == SMALL.memory else {gpu: card, _SMALL: SMALL}
-    for line in _lines(resolved, planned, card, cards):
+    for line in _lines(resolved, planned, card, cards, devices):
         typer.echo(line)
 
 
 def _lines(
-    resolved: ResolvedExperiment, planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]
+    resolved: ResolvedExperiment,
+    planned: Sequence[Planned],
+    card: Gpu,
+    cards: dict[str, Gpu],
+    devices: int,
 ) -> Iterator[str]:
     from vader_bench.cost.estimate import RESERVE, UTILISATION
 
@@ -80,7 +86,8 @@ def _lines(
     yield f"a row is one run; {seeds} {'seeds' if seeds > 1 else 'seed'} of all of them: {hours:.3g} hours"
     rates = dict.fromkeys(f"{card.rate(one.precision) / 1e12:g}" for one in planned)
     rate = " or ".join(rates)
-    yield f"hours: training only, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
+    together = f", of {devices} cards together" if devices > 1 else ""
+    yield f"hours: training only{together}, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
     videos = " or ".join(dict.fromkeys(str(one.run.suite.evaluation_batch) for one in planned))
     yield (
         f"GiB: most at once while training; look: at looks, {videos} videos at a time; "

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vader_bench.cli._options import (
+    Devices,
     Executor,
     ExecutorName,
     Out,
@@ -29,6 +30,7 @@ def command(
     seeds: Seeds = None,
     out: Out = Path("results"),
     workers: Workers = None,
+    devices: Devices = 1,
     tracking: Tracking = None,
     executor: Executor = ExecutorName.LOCAL,
     storage: Storage = None,
@@ -48,11 +50,18 @@ def command(
     """
     from vader_bench.cli._report import show_report
     from vader_bench.cli._work import Where, chosen, command_line, unfinished, whereabouts, work
-    from vader_bench.experiment.resolve import claim, resolve_experiment, tuning_warning, write_experiment
+    from vader_bench.experiment.resolve import (
+        claim,
+        require_devices,
+        resolve_experiment,
+        tuning_warning,
+        write_experiment,
+    )
     from vader_bench.report.index import write_index
 
-    where = Where(executor, workers, storage)
+    where = Where(executor, workers, storage, devices)
     resolved = resolve_experiment(experiment, suite, quick, seeds)
+    require_devices(resolved.runs, devices)
     if warning := tuning_warning(resolved):
         typer.echo(warning, err=True)
     folder = resolved.folder(out)
@@ -60,8 +69,9 @@ def command(
     mine = chosen(jobs, only or [])
     claim(mine)
     write_experiment(resolved, folder)
-    options = {"--suite": suite, "--quick": quick, "--seeds": seeds, "--out": out, "--workers": workers}
-    given = command_line("run", experiment, options | {"--fresh": fresh})
+    options: dict[str, object] = {"--suite": suite, "--quick": quick, "--seeds": seeds, "--out": out}
+    options |= {"--workers": workers, "--devices": devices if devices > 1 else None, "--fresh": fresh}
+    given = command_line("run", experiment, options)
     tracker = work(mine, folder, where, tracking, fresh=fresh, command=given)
     if missing := unfinished(jobs):
         tracker.finish()

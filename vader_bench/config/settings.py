@@ -30,6 +30,11 @@ class Settings(BaseModel):
         """
         return 1
 
+    @property
+    def most_devices(self) -> int:
+        """Return how many devices can share the work of a run so that none is without."""
+        return 1
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         """Return how another process finds the class too where it is in a file of the user's."""
         kind = type(self)

@@ -126,8 +126,11 @@ class Switched(NamedTuple):
     memory: Memory
 
 
-def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
+def plan_arms(runs: Sequence[RunConfig], changes: Changes, devices: int = 1) -> list[Planned]:
     """Return the estimate of the first seed of each arm and reward among ``runs``, with ``changes``.
+
+    Memory is that of one of ``devices`` cards, which share the videos of each call while a run trains; all
+    else is of all of them together.
 
     Raises:
         UserError: a setting does not fit, or a family cannot be estimated.
@@ -142,6 +145,7 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes) -> list[Planned]:
     for run in arms:
         full_size = networks.of(run)
         flops, made = rehearse(run, full_size)
+        made = _shared(made, devices)
         memory, look = memory_of(made, full_size, run.reward), memory_of_looks(run, full_size)
         found = CostEstimate(run.label, run.reward, run.reward_queries, flops, memory, look)
         planned.append(Planned(run, found, made, networks))
@@ -214,8 +218,12 @@ def _what_costs(suite: SuiteConfig) -> str:
 def _fewer_videos(planned: Planned) -> list[Made]:
     """Return as many calls, each for the part of its videos that the smallest batch is of the batch."""
     videos = max(one.videos for one in planned.made if one.call.name != "denoise")
-    parts = max(1, videos // planned.settings.least_batch)
-    return [one._replace(videos=-(-one.videos // parts), open=-(-one.open // parts)) for one in planned.made]
+    return _shared(planned.made, max(1, videos // planned.settings.least_batch))
+
+
+def _shared(made: Sequence[Made], parts: int) -> list[Made]:
+    """Return the calls ``made`` with one of so many parts of their videos each, the largest one."""
+    return [one._replace(videos=-(-one.videos // parts), open=-(-one.open // parts)) for one in made]
 
 
 def _one_frame(planned: Planned, made: list[Made]) -> list[Made]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from vader_bench import files
+from vader_bench.config.names import UNTRAINED
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
 from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import ExitCode, UserError
@@ -29,6 +30,7 @@ __all__ = [
     "EXPERIMENT_NAME",
     "ResolvedExperiment",
     "claim",
+    "require_devices",
     "require_weights",
     "resolve_experiment",
     "resolve_loaded",
@@ -110,6 +112,20 @@ def resolve_loaded(loaded: LoadedExperiment, *, with_weights: bool = True) -> Re
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
     return ResolvedExperiment(experiment, loaded.suite, runs, loaded.moved, tuning)
+
+
+def require_devices(runs: Sequence[RunConfig], devices: int) -> None:
+    """Refuse more devices for one of ``runs`` than its method has work for.
+
+    Raises:
+        UserError: the batches or rounds of an arm are too small.
+    """
+    trained = [run for run in runs if run.method not in UNTRAINED]
+    most, arm = min((run.settings.most_devices, run.label) for run in trained)
+    if devices > most:
+        wrong = f"leaves devices without work: batches or rounds of {arm} have {most} videos"
+        remedy = f"give --devices {most} at most, or the arm larger batches"
+        raise UserError(f"--devices {devices}", wrong, remedy)
 
 
 def scarce_prompts(resolved: ResolvedExperiment) -> dict[str, str]:

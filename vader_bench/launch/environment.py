@@ -28,7 +28,10 @@ _NO_NETWORK = ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE")
 
 
 def device_in_worker(device: str) -> str:
-    """Return what ``device`` of this machine is called in its worker, which sees one card alone."""
+    """Return what ``device`` of this machine is called in its worker, which sees its own cards alone.
+
+    That of several cards is called by the first of them.
+    """
     return "cuda:0" if device.startswith("cuda") else device
 
 
@@ -37,7 +40,8 @@ def worker_environment(surroundings: Mapping[str, str], device: str, workers: in
 
     Args:
         surroundings: the environment of this process.
-        device: ``"cpu"``, or ``"cuda:<n>"``: the n-th card that this process sees, from 0 on.
+        device: ``"cpu"``, or ``"cuda:<n>"``: the n-th card that this process sees, from 0 on. Several cards
+            of one worker are ``"cuda:<n>,<m>"``.
         workers: how many work at a time; they share the cores.
     """
     kept = {
@@ -47,11 +51,11 @@ def worker_environment(surroundings: Mapping[str, str], device: str, workers: in
     }
     if not device.startswith("cuda"):
         return kept | {"OMP_NUM_THREADS": "1"}
-    number = int(device.partition(":")[2] or 0)
+    numbers = [int(number) for number in (device.partition(":")[2] or "0").split(",")]
     seen = [name.strip() for name in kept.get(_CARDS, "").split(",") if name.strip()]
-    kept[_CARDS] = seen[number] if seen else str(number)
-    kept.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // workers)))
-    for name in _NO_NETWORK:
+    kept[_CARDS] = ",".join(seen[number] if seen else str(number) for number in numbers)
+    kept.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // (workers * len(numbers)))))
+    for name in _NO_NETWORK if len(numbers) == 1 else ():  # several talk to each other
         kept.setdefault(name, "1")
     return kept
 

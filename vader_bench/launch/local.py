@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 
+from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure
 from vader_bench.launch.executor import Execute, News
@@ -18,18 +19,25 @@ from vader_bench.training.progress import Progress
 __all__ = ["LocalExecutor", "worker_devices"]
 
 
-def worker_devices(workers: int | None = None) -> list[str]:
-    """Return the device of each worker: one a GPU where there are GPUs, else one a CPU core.
+def worker_devices(workers: int | None = None, devices: int = 1) -> list[str]:
+    """Return the device of each worker: GPUs where there are any, else CPU cores.
 
     Args:
-        workers: how many workers, if the user says so.
+        workers: how many workers, if the user says so; by default as many as there are devices for.
+        devices: how many GPUs, or cores, a worker has.
+
+    Raises:
+        UserError: there are fewer GPUs than a worker is to have.
     """
     import torch  # asks for the GPUs only when runs are about to start
 
     gpus = torch.cuda.device_count()
-    if gpus:
-        return [f"cuda:{i % gpus}" for i in range(workers or gpus)]
-    return ["cpu"] * (workers or usable_cores())
+    if not gpus:
+        return ["cpu"] * (workers or max(1, usable_cores() // devices))
+    if devices > gpus:
+        raise UserError(f"--devices {devices}", f"are more than the {gpus} GPUs here", f"give {gpus} at most")
+    groups = [",".join(map(str, range(i, i + devices))) for i in range(0, gpus - devices + 1, devices)]
+    return [f"cuda:{groups[i % len(groups)]}" for i in range(workers or len(groups))]
 
 
 class LocalExecutor:
@@ -49,7 +57,7 @@ class LocalExecutor:
     @property
     def device(self) -> str:
         """Return the device of the first worker; it stands for all."""
-        return self._devices[0]
+        return self._devices[0].partition(",")[0]  # of several cards
 
     @property
     def slots(self) -> int:

@@ -26,7 +26,7 @@ from vader_bench.launch.start import start
 from vader_bench.records.folder import LOG_NAME
 from vader_bench.records.locks import FolderInUseError
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "redirect_output"]
 
 _STOP_SECONDS = 5.0
 
@@ -37,7 +37,7 @@ class Worker:
     Args:
         context: how it starts.
         execute: does one run, there.
-        device: ``"cpu"``, or ``"cuda:<n>"``: the n-th card that this process sees.
+        device: ``"cpu"``, or ``"cuda:<n>"``: the n-th card that this process sees, or ``"cuda:<n>,<m>"``.
         workers: how many work at a time; they share the cores.
 
     Raises:
@@ -53,7 +53,8 @@ class Worker:
         self.connection, theirs = context.Pipe()
         surroundings = worker_environment(os.environ, device, workers)
         given = (theirs, execute, device_in_worker(device), surroundings)
-        self.process = context.Process(target=_work, args=given, daemon=True)
+        # no daemon: those may not start the processes of a run on several devices
+        self.process = context.Process(target=_work, args=given)
         start(self.process, _as_a_worker(device, workers))
         theirs.close()  # so that a worker's death is an end of file here
 
@@ -104,7 +105,7 @@ def _work(connection: Connection, execute: Execute, device: str, surroundings: d
             connection.send(Failure("", str(error), error.exit_code))
             continue
         try:
-            _redirect_output(job.folder / LOG_NAME)
+            redirect_output(job.folder / LOG_NAME)
             execute(job.config, job.folder, device, connection.send)
         except FolderInUseError:
             connection.send(Taken())
@@ -114,7 +115,7 @@ def _work(connection: Connection, execute: Execute, device: str, surroundings: d
             connection.send(Finished())
 
 
-def _redirect_output(path: Path) -> None:
+def redirect_output(path: Path) -> None:
     """Append what this process prints from now on to ``path``, below Python too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

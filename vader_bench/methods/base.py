@@ -19,6 +19,7 @@ from vader_bench.errors import UserError
 from vader_bench.methods import METHODS
 from vader_bench.methods.optimizers import make_optimizer
 from vader_bench.rewards.base import Judgement, frames_said, frames_to_judge
+from vader_bench.world import ALONE, World
 
 __all__ = ["Method", "MethodConfig", "Workbench"]
 
@@ -48,6 +49,11 @@ class MethodConfig(Settings):
     def round_queries(self) -> int:
         """Return how many reward queries a round takes; see ``Settings``."""
 
+    @property
+    def most_devices(self) -> int:
+        """Return how many devices can share its batches of videos; see ``Settings``."""
+        return min(self.batch_size, self.round_queries)
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -73,6 +79,9 @@ class Workbench:
     """See ``make_optimizer``."""
     half_precision: bool = False
     """Whether the backbone's frozen weights are in fewer digits than float32."""
+    world: World = ALONE
+    """The processes that do the run together. Backbone and reward share their calls out among them; a method
+    does the same in each."""
 
 
 class Method(ABC):
@@ -230,11 +239,13 @@ class Method(ABC):
         """Take one step of the optimiser down the sum of ``losses`` and return the norm of its gradient.
 
         Each loss is differentiated before the next one is asked for, so that their graphs need not be kept
-        together.
+        together. Where several processes do the run, each has then the gradient of its rows alone: they are
+        added up here.
         """
         self.optimizer.zero_grad()
         for loss in losses:
             loss.backward()
+        self.bench.world.add_gradients(self.lora.parameters())
         norm = self.finite(torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.max_grad_norm))
         self.optimizer.step()
         return norm

@@ -56,6 +56,11 @@ class PolicyGradientConfig(MethodConfig):
         """Return the videos between two rounds of updates."""
         return self.prompts_per_round * self.samples_per_prompt
 
+    @property
+    def most_devices(self) -> int:
+        """Return how many devices can share the batches of sampling and those of updates."""
+        return min(super().most_devices, self.update_batch_size or self.batch_size)
+
 
 # --- setup ---
 

@@ -18,15 +18,17 @@ from vader_bench.weights.resolve import digest
 __all__ = ["input_digests", "make_origin", "training_depends_on", "training_key"]
 
 
-def training_depends_on(config: RunConfig, device: str) -> dict[str, Any]:
+def training_depends_on(config: RunConfig, device: str, devices: int = 1) -> dict[str, Any]:
     """Return all that decides the adapters of a run, as JSON can say it.
 
     Not in it are the names of experiment, suite and arm, the held-out prompts, and what is measured. Looks
-    are in it where they cut a round of the method, and only there.
+    are in it where they cut a round of the method, and only there. The number of devices decides in which
+    order numbers are added, as memory switches do; it is in it where there are several.
 
     Args:
         config: the run.
         device: where the models compute.
+        devices: how many such devices train it together.
 
     Raises:
         UserError: weights or prompts are missing or faulty.
@@ -51,7 +53,12 @@ def training_depends_on(config: RunConfig, device: str) -> dict[str, Any]:
         "code": provenance.training_code(),
         "packages": {name: packages[name] for name in provenance.COMPUTING if name in packages},
         "device": provenance.device_name(device),
+        **_several(devices),
     }
+
+
+def _several(devices: int) -> dict[str, int]:
+    return {"devices": devices} if devices > 1 else {}
 
 
 def training_key(depends_on: Mapping[str, Any]) -> str:
@@ -59,7 +66,9 @@ def training_key(depends_on: Mapping[str, Any]) -> str:
     return files.sha256_text(files.canonical_json(depends_on))
 
 
-def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], command: str) -> Provenance:
+def make_origin(
+    config: RunConfig, device: str, digests: Mapping[str, str], command: str, devices: int = 1
+) -> Provenance:
     """Return what is in force now, when the training of a run begins.
 
     Args:
@@ -67,11 +76,12 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
         device: where the models compute.
         digests: of weights and prompts; see ``input_digests``.
         command: what was called.
+        devices: how many such devices train it together.
 
     Raises:
         UserError: code of others is not what it was when the command was given.
     """
-    depends_on = training_depends_on(config, device)
+    depends_on = training_depends_on(config, device, devices)
     for name, now in depends_on["plugins"].items():
         if config.code.get(name, now) != now:
             wrong = f"has other code of its {name} than when the command was given"
@@ -82,7 +92,7 @@ def make_origin(config: RunConfig, device: str, digests: Mapping[str, str], comm
         command=command,
         digests={**digests, "code": provenance.training_code()},
         packages=provenance.package_versions(),
-        machine=provenance.machine(device),
+        machine=provenance.machine(device) | _several(devices),
         git=provenance.training_git(),
     )
 

@@ -35,21 +35,21 @@ class Components:
     """SHA-256 by name: ``weights/<name>`` and ``prompts/<split>``."""
 
 
-def load_components(config: RunConfig, device: str) -> Components:
-    """Return the components of a run, frozen, on ``device``.
+def load_components(config: RunConfig, device: str, *, to_train: bool = False) -> Components:
+    """Return the components of a run, frozen, on ``device``; only what trains it, if ``to_train``.
 
     Raises:
         UserError: weights or prompts are missing or faulty, or settings do not fit their family.
     """
     suite = config.suite
     prompts = load_prompts(config.prompts)
-    judges = [name for name in config.evaluation.measure.judges if name != config.reward]
-    gold = suite.gold_for(config.reward)
+    judges = [name for name in config.evaluation.measure.judges if name != config.reward and not to_train]
+    gold, share = (None, None) if to_train else (suite.gold_for(config.reward), suite.prompt_share)
     return Components(
         backbone=load_backbone(suite, device),
         reward=load_reward(suite.rewards[config.reward], device),
         gold=None if gold is None else load_reward(gold, device),
-        prompt_share=None if suite.prompt_share is None else load_reward(suite.prompt_share, device),
+        prompt_share=None if share is None else load_reward(share, device),
         judges={name: load_reward(suite.rewards[name], device) for name in judges},
         prompts=prompts,
         digests=input_digests(config),

@@ -40,7 +40,7 @@ def find_trainings(results: Path, warn: Callable[[str], None]) -> dict[str, list
 
 
 def take_training(
-    config: RunConfig, folder: Path, device: str, trained: Mapping[str, Sequence[RunFolder]]
+    config: RunConfig, folder: Path, device: str, trained: Mapping[str, Sequence[RunFolder]], devices: int = 1
 ) -> str:
     """Give the run in ``folder`` the training of another one, if there is one that is the same.
 
@@ -52,6 +52,7 @@ def take_training(
         folder: its folder.
         device: where it would be trained.
         trained: see ``find_trainings``.
+        devices: how many such devices would train it together.
 
     Returns:
         The experiment that it was taken from; empty where the run has to be trained itself.
@@ -64,7 +65,7 @@ def take_training(
         return _experiment(held.load_training().taken_from)
     if not trained:
         return ""
-    key = training_key(training_depends_on(config, device))
+    key = training_key(training_depends_on(config, device, devices))
     wanted = {look.queries for look in looks(config)}
     for source in trained.get(key, []):
         training = source.load_training()

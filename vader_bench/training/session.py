@@ -30,8 +30,9 @@ from vader_bench.training.measuring import Measuring
 from vader_bench.training.progress import Progress
 from vader_bench.training.settle import settle_torch
 from vader_bench.training.workbench import make_method
+from vader_bench.world import ALONE, World
 
-__all__ = ["execute"]
+__all__ = ["execute", "follow"]
 
 provenance.remember_training_code()  # now: what is imported is what the files hold
 
@@ -46,6 +47,7 @@ def execute(
     report: Callable[[Progress], None] = lambda _: None,
     *,
     command: str = "",
+    world: World = ALONE,
 ) -> Record:
     """Do the run ``config`` in ``folder``, or what is left of it, and return its record.
 
@@ -58,6 +60,7 @@ def execute(
         device: where the models compute: ``"cpu"``, ``"cuda:0"``.
         report: called with how far the run is.
         command: what was called, for the record.
+        world: the processes that train it together; the others ``follow`` this one, their first.
 
     Raises:
         UserError: weights are missing, the folder holds another run, a score is not finite, training
@@ -70,50 +73,54 @@ def execute(
         components = load_components(config, device)
         measuring = Measuring(config, run, components, device, report)
         if not run.trained:
-            origin = run.begin(make_origin(config, device, components.digests, command))
-            run.end_training(_train(config, run, components, device, measuring, origin.key))
+            origin = run.begin(make_origin(config, device, components.digests, command, world.size))
+            if config.method in UNTRAINED:
+                training = _untrained(config, run, components, origin.key)
+            else:
+                training = _KeptLoop(config, components, device, world, run, measuring).train(origin.key)
+            run.end_training(training)
         return measuring.finish()
 
 
-def _train(
-    config: RunConfig, run: RunFolder, components: Components, device: str, measuring: Measuring, key: str
-) -> Training:
-    """Spend the budget of a run, keep its adapters at every look, and return what the training leaves."""
-    if config.method in UNTRAINED:
-        adopted = adopt(config, run, components) if config.method == ADAPTER else None
-        point = AdapterPoint(ledger=Ledger().as_dict(), adapter=None if adopted is None else adopted.sha256)
-        notes = [] if adopted is None else [adopted.note]
-        return Training(key=key, points=[point], metrics_bytes=0, notes=notes)
-    loop = _Loop(config, run, components, device, measuring)
-    loop.resume()
+def follow(config: RunConfig, device: str, world: World) -> None:
+    """Do the share of a process that is not the first in the training of ``config``; it writes nothing.
+
+    Arguments and errors as for ``execute``.
+    """
+    settle_torch(device)
+    loop = _Loop(config, load_components(config, device, to_train=True), device, world)
+    loop.resume(None)
     loop.work()
-    return Training(key=key, points=loop.points, metrics_bytes=0, notes=loop.method.notes)
+
+
+def _untrained(config: RunConfig, run: RunFolder, components: Components, key: str) -> Training:
+    """Return what stands for the training of a run that has none."""
+    adopted = adopt(config, run, components) if config.method == ADAPTER else None
+    point = AdapterPoint(ledger=Ledger().as_dict(), adapter=None if adopted is None else adopted.sha256)
+    notes = [] if adopted is None else [adopted.note]
+    return Training(key=key, points=[point], metrics_bytes=0, notes=notes)
 
 
 class _Loop:
-    """A training: steps of the method, and at fixed numbers of queries a look at its adapters."""
+    """A training: steps of the method, and stops at fixed numbers of queries. It leaves nothing behind."""
 
-    def __init__(
-        self, config: RunConfig, run: RunFolder, components: Components, device: str, measuring: Measuring
-    ) -> None:
+    def __init__(self, config: RunConfig, components: Components, device: str, world: World) -> None:
         self.config = config
-        self.run = run
-        self.measuring = measuring
+        self.world = world
         self.points: list[AdapterPoint] = []
         synchronise = partial(torch.cuda.synchronize, device) if device != "cpu" else lambda: None
-        self.meter = Meter(Budget(reward_queries=config.reward_queries), synchronise)
+        self.meter = Meter(Budget(reward_queries=config.reward_queries), synchronise, devices=world.size)
         self.prompts = prompt_stream(components.prompts.split("train"), config.seed)
-        self.method = make_method(config, components, self.meter, self.prompts, device)
-        self._saved_at = monotonic()
+        self.method = make_method(config, components, self.meter, self.prompts, device, world)
 
     @property
     def queries(self) -> int:
         """Reward queries spent so far."""
         return self.meter.ledger.reward_queries
 
-    def resume(self) -> None:
-        """Continue from the last checkpoint, if there is one."""
-        payload = self.run.resume()
+    def resume(self, payload: bytes | None) -> None:
+        """Continue from the checkpoint ``payload`` of the first process, if it has one."""
+        payload = self.world.first_says(payload)
         if payload is None:
             return
         state = torch.load(BytesIO(payload), map_location="cpu", weights_only=True)
@@ -123,13 +130,13 @@ class _Loop:
         self.method.load_state(state["method"])
 
     def work(self) -> None:
-        """Spend the budget, looking at the model on the way; leave the backbone without adapters."""
+        """Spend the budget, stopping on the way; leave the backbone without adapters."""
         budget, every = self.config.reward_queries, self.config.evaluation.every
         for queries in range(0, budget + 1, every):
             self._spend_until(queries)
             if all(point.queries != queries for point in self.points):
-                self._look()
-                self._save()
+                self._refuse_parting()
+                self._stop()
         assert self.queries == budget, "a run spends exactly its budget"
         self.method.lora.remove()
 
@@ -141,13 +148,66 @@ class _Loop:
             if self.queries == before:
                 raise RuntimeError(f"a step of {self.config.method} made no reward query")
             self._refuse_divergence(metrics)
-            self.run.append_metrics({"kind": "step", **self._point(None).spent(), "metrics": metrics})
-            self.measuring.tally.trained(self.queries)
-            if monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
-                self._save()
+            self._stepped(metrics)
 
-    def _look(self) -> None:
-        """Keep the adapters and add a point to the curve."""
+    def _stepped(self, metrics: dict[str, float]) -> None:
+        """Do what comes after a step."""
+
+    def _stop(self) -> None:
+        """Note the moment."""
+        self.points.append(self._point(None))
+
+    def _point(self, adapter: str | None) -> AdapterPoint:
+        return AdapterPoint(ledger=self.meter.ledger.as_dict(), adapter=adapter)
+
+    def _refuse_parting(self) -> None:
+        """Refuse to go on where processes no longer hold the same adapters."""
+        if not self.world.alike(self.method.lora.parameters()):
+            wrong = f"hold other adapters than each other after {self.queries} queries"
+            remedy = "let the method take its steps with `update`, on cards of one kind, or use one device"
+            raise UserError(f"{self.config.name}: its {self.world.size} devices", wrong, remedy)
+
+    def _refuse_divergence(self, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{self.config.name}: {name} after {self.queries} queries",
+                    f"is {value}: training has diverged",
+                    "lower the learning rate",
+                )
+
+
+class _KeptLoop(_Loop):
+    """The training as a run's folder keeps it: with its steps, looks, adapters and checkpoints."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        components: Components,
+        device: str,
+        world: World,
+        run: RunFolder,
+        measuring: Measuring,
+    ) -> None:
+        super().__init__(config, components, device, world)
+        self.run = run
+        self.measuring = measuring
+        self._saved_at = monotonic()
+
+    def train(self, key: str) -> Training:
+        """Spend the budget of the run, or what is left of it, and return what the training leaves."""
+        self.resume(self.run.resume())
+        self.work()
+        return Training(key=key, points=self.points, metrics_bytes=0, notes=self.method.notes)
+
+    def _stepped(self, metrics: dict[str, float]) -> None:
+        self.run.append_metrics({"kind": "step", **self._point(None).spent(), "metrics": metrics})
+        self.measuring.tally.trained(self.queries)
+        if monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+            self._save()
+
+    def _stop(self) -> None:
+        """Keep the adapters and look at them: a point of the curve."""
         adapter = None
         if self.queries:
             path = self.run.adapter_path(self.queries, self.config.reward_queries)
@@ -157,9 +217,7 @@ class _Loop:
         for look in self.measuring.curve_looks(self.queries):
             self.measuring.look(look, point, Adapters(adapter, lambda: self.method.lora))
         self.points.append(point)
-
-    def _point(self, adapter: str | None) -> AdapterPoint:
-        return AdapterPoint(ledger=self.meter.ledger.as_dict(), adapter=adapter)
+        self._save()
 
     def _save(self) -> None:
         state: dict[str, Any] = {
@@ -172,12 +230,3 @@ class _Loop:
         torch.save(state, buffer)
         self.run.save_checkpoint(buffer.getvalue())
         self._saved_at = monotonic()
-
-    def _refuse_divergence(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                raise UserError(
-                    f"{self.config.name}: {name} after {self.queries} queries",
-                    f"is {value}: training has diverged",
-                    "lower the learning rate",
-                )

@@ -12,20 +12,26 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.methods import METHODS, Method, Workbench
 from vader_bench.seeding import torch_stream
 from vader_bench.training.load import Components
+from vader_bench.world import ALONE, World
 
 __all__ = ["make_method"]
 
 
 def make_method(
-    config: RunConfig, components: Components, meter: Meter, prompts: Iterator[str], device: str
+    config: RunConfig,
+    components: Components,
+    meter: Meter,
+    prompts: Iterator[str],
+    device: str,
+    world: World = ALONE,
 ) -> Method:
     """Return the method of ``config``, ready to spend; all it can spend is charged to ``meter``."""
     kind, sampler = METHODS.get(config.method), config.suite.sampler
     assert isinstance(config.settings, kind.Config), "settings are those of the method"
     flops = FlopTable(meter, _networks(config, components, config.settings.lora_rank))
     bench = Workbench(
-        backbone=MeteredBackbone(components.backbone, meter, flops),
-        reward=MeteredReward(components.reward, meter, flops),
+        backbone=MeteredBackbone(components.backbone, meter, flops, world),
+        reward=MeteredReward(components.reward, meter, flops, world),
         prompts=prompts,
         steps=sampler.steps,
         eta=sampler.eta,
@@ -35,6 +41,7 @@ def make_method(
         stream=partial(torch_stream, config.seed),
         optimizer=config.suite.memory.optimizer,
         half_precision=config.suite.memory.frozen_weights != "float32",
+        world=world,
     )
     return kind(config.settings, bench)
 

@@ -55,6 +55,15 @@ def test_fewer_prompts_than_looks_ask_for_are_reported(
     assert f"looks at train of {tmp_path / 'mine.yaml'}: all 1 prompts that it has, where 4 are asked" in said
 
 
+def test_more_devices_than_a_batch_has_videos_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(FIG7), "--devices", "8"]) == 0
+    for verb in ("check", "plan"):
+        assert main([verb, str(FIG7), "--devices", "9"]) == 2
+        told = capsys.readouterr().err
+        assert "--devices 9: leaves devices without work: batches or rounds of " in told
+        assert " have 8 videos; give --devices 8 at most, or the arm larger batches" in told
+
+
 def test_a_run_is_refused_before_it_writes_anything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,3 +283,17 @@ def test_two_launchers_share_the_runs_and_one_of_them_makes_the_report(
     again = call("run", experiment, "--only", "*-seed3", cwd=experiment.parent)
     assert again.returncode == 2
     assert "--only '*-seed3': matches no run; the runs are base-red-seed1, " in again.stderr
+
+
+def test_several_devices_train_each_run_together(experiment: Path) -> None:
+    done = call("run", experiment, "--quick", "--devices", "2", cwd=experiment.parent)
+    assert done.returncode == 0, done.stderr
+    runs = experiment.parent / "results" / "small-quick" / "tiny" / "runs"
+    records = [read_record(path) for path in sorted(runs.glob("*/record.json"))]
+    assert [(one.method, one.ledger["reward_queries"]) for one in records] == [
+        ("base", 0),
+        ("diffusion-dpo", 4),
+        ("vader", 4),
+    ]
+    assert [one.machine.get("devices") for one in records] == [None, 2, 2]
+    assert all(one.command.endswith("--quick --out results --devices 2") for one in records[1:])

@@ -52,6 +52,14 @@ def test_an_arm_is_estimated_once_whatever_its_seeds(tiny_pipeline: Path) -> Non
     assert planned[0].decoded == 4
 
 
+def test_several_cards_share_the_videos_and_not_the_weights(tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline)  # two videos a batch
+    one, two = (plan_arms([run], Changes(), devices)[0].estimate for devices in (1, 2))
+    assert two.memory.kept == one.memory.kept / 2
+    assert two.memory.weights == one.memory.weights
+    assert (two.flops, two.look) == (one.flops, one.look)
+
+
 def test_arms_may_differ_in_their_suites(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline)
     checkpointed = Changes(memory={"checkpointing": True}).of(run).model_copy(update={"arm": "checkpointed"})

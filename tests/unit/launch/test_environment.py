@@ -15,7 +15,7 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.experiment.job import Job
 from vader_bench.launch import environment as module
 from vader_bench.launch.crew import launch
-from vader_bench.launch.environment import worker_environment
+from vader_bench.launch.environment import device_in_worker, worker_environment
 from vader_bench.launch.local import LocalExecutor, worker_devices
 from vader_bench.training.progress import Progress
 
@@ -50,10 +50,18 @@ def test_what_a_job_says_of_its_processes_reaches_no_worker(device: str) -> None
         ({"CUDA_VISIBLE_DEVICES": "4,6"}, "cuda:1", "6"),
         ({"CUDA_VISIBLE_DEVICES": "GPU-abc, MIG-def"}, "cuda:1", "MIG-def"),
         ({"CUDA_VISIBLE_DEVICES": "3"}, "cpu", "3"),
+        ({}, "cuda:2,3", "2,3"),
+        ({"CUDA_VISIBLE_DEVICES": "4,6,7"}, "cuda:0,2", "4,7"),
     ],
 )
 def test_a_worker_sees_its_own_card_alone(given: dict[str, str], device: str, seen: str) -> None:
     assert worker_environment(given, device, 1)["CUDA_VISIBLE_DEVICES"] == seen
+
+
+def test_cards_of_one_worker_may_talk_to_each_other() -> None:
+    found = worker_environment({}, "cuda:2,3", 1)
+    assert not found.keys() & {"NCCL_P2P_DISABLE", "NCCL_IB_DISABLE"}
+    assert device_in_worker("cuda:2,3") == "cuda:0"
 
 
 def test_accelerate_has_no_reason_to_refuse_consumer_cards() -> None:

@@ -136,12 +136,21 @@ def test_there_is_a_worker_for_each_core_or_as_many_as_asked(monkeypatch: pytest
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert worker_devices() == ["cpu"] * len(os.sched_getaffinity(0))
     assert worker_devices(3) == ["cpu"] * 3
+    assert worker_devices(devices=10_000) == ["cpu"]
 
 
 def test_gpus_get_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert worker_devices() == ["cuda:0", "cuda:1"]
     assert worker_devices(3) == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_a_worker_may_have_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 5)
+    assert worker_devices(devices=2) == ["cuda:0,1", "cuda:2,3"]
+    assert worker_devices(1, 3) == ["cuda:0,1,2"]
+    with pytest.raises(UserError, match="--devices 6: are more than the 5 GPUs here; give 5 at most"):
+        worker_devices(devices=6)
 
 
 def test_a_method_whose_file_has_gone_fails_its_run_alone(tmp_path: Path) -> None:

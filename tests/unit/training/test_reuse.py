@@ -18,6 +18,7 @@ from vader_bench.methods import METHODS
 from vader_bench.records import provenance
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
 from vader_bench.records.locks import LOCK_NAME
+from vader_bench.training.identity import training_depends_on
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute
 
@@ -175,6 +176,12 @@ def test_other_code_packages_or_device_make_another_training(
 ) -> None:
     monkeypatch.setattr(provenance, name, other)
     assert take(table_run(tiny_pipeline), results, tmp_path) == ""
+
+
+def test_several_devices_are_part_of_a_training_and_one_is_not(tiny_pipeline: Path) -> None:
+    one, two = (training_depends_on(table_run(tiny_pipeline), "cpu", devices) for devices in (1, 2))
+    assert "devices" not in one
+    assert two == one | {"devices": 2}
 
 
 def test_looks_that_cut_a_round_make_another_training(
