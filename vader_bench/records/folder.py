@@ -288,7 +288,8 @@ class RunFolder:
     def _refuse_strangers(self) -> None:
         if self._config_path.exists():
             return
-        strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME, LOCK_NAME})
+        held = {path.name for path in self.path.iterdir() if path.suffix != files.TEMPORARY_SUFFIX}
+        strangers = sorted(held - {LOG_NAME, LOCK_NAME})
         if strangers:
             wrong = f"is no run's folder (it holds {strangers[0]!r} and no config.json)"
             raise UserError(str(self.path), wrong, "choose another results folder, or empty this one")
