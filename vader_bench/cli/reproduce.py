@@ -73,11 +73,11 @@ def _left(step: Step) -> bool:
 
 def _plan(steps: Sequence[Step], rate: float, workers: int) -> Iterator[str]:
     """Yield a line an experiment, in their order, and what all of them take."""
-    yield f"{'experiment':<20}{'runs':>6}{'finished':>10}{'to train':>10}{'hours':>8}"
+    yield f"{'experiment':<20}{'runs':>6}{'finished':>10}{'to train':>10}{'hours':>10}"
     for step in steps:
         work = step.work
         hours = _hours(step.flops, rate, workers) if _left(step) else "done"
-        yield f"{work.name:<20}{work.runs:>6}{work.finished:>10}{step.trained:>10}{hours:>8}"
+        yield f"{work.name:<20}{work.runs:>6}{work.finished:>10}{step.trained:>10}{hours:>10}"
     if not any(_left(step) for step in steps):
         return
     whole = _hours(sum(step.flops for step in steps), rate, workers)
@@ -88,7 +88,8 @@ def _plan(steps: Sequence[Step], rate: float, workers: int) -> Iterator[str]:
 
 
 def _hours(flops: float, rate: float, workers: int) -> str:
-    return f"{flops / rate / workers / 3600:.3g}"
+    hours = flops / rate / workers / 3600
+    return f"{hours:.2g}" if hours >= 0.1 else "below 0.1"
 
 
 def _ran(step: Step, given: Mapping[str, Any]) -> bool:

@@ -7,19 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.networks import made_once
 from tests.unit.cli.conftest import call, experiment_data, write_yaml
 from vader_bench.cli import main
+from vader_bench.cost import whatif
 
 
 def test_a_plan_says_what_is_to_be_done_and_does_nothing(
     experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(experiment.parent)
+    monkeypatch.setattr(whatif, "Skeletons", made_once)
     assert main(["reproduce", "small.yaml", "--only-plan", "--workers", "1"]) == 0
     head, line, whole = capsys.readouterr().out.splitlines()
     assert head.split() == ["experiment", "runs", "finished", "to", "train", "hours"]
     assert line.split()[:4] == ["small", "5", "0", "4"]
-    assert whole.startswith("in all ")
+    assert line.endswith("below 0.1")
+    assert whole.startswith("in all below 0.1 hours here, ")
     assert "with 1 at a time at " in whole
     assert not Path("results").exists()
 
