@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vader_bench.cli._options import Out, Quick, Seeds, Workers
+from vader_bench.cli._options import Out, Quick, Seeds, Tracking, Workers
 
 if TYPE_CHECKING:
     from vader_bench.cost.hours import Step
@@ -25,6 +25,7 @@ def command(
     seeds: Seeds = None,
     out: Out = Path("results"),
     workers: Workers = None,
+    tracking: Tracking = None,
     only_plan: Annotated[
         bool, typer.Option("--only-plan", help="Say what is to be done and how long it takes, and stop.")
     ] = False,
@@ -37,7 +38,6 @@ def command(
     from vader_bench.cost.hours import in_order, measured_rate, work_of
     from vader_bench.experiment.resolve import resolve_experiment
     from vader_bench.launch.local import worker_devices
-    from vader_bench.report.index import write_index
     from vader_bench.training.reuse import find_trainings
 
     devices = worker_devices(workers)
@@ -50,10 +50,9 @@ def command(
         typer.echo(line)
     if only_plan:
         return
-    ran = {step.work.name: _ran(step, quick, seeds, out, workers) for step in steps if _left(step)}
+    given = {"quick": quick, "seeds": seeds, "out": out, "workers": workers, "tracking": tracking}
+    ran = {step.work.name: _ran(step, given) for step in steps if _left(step)}
     failed = [name for name, whole in ran.items() if not whole]
-    if out.is_dir():
-        typer.echo(f"{'all results':<18}{write_index(out)}")
     if failed:
         typer.echo(f"FAILED: {', '.join(failed)}; give the same command again to go on", err=True)
         raise typer.Exit(1)
@@ -74,11 +73,11 @@ def _left(step: Step) -> bool:
 
 def _plan(steps: Sequence[Step], rate: float, workers: int) -> Iterator[str]:
     """Yield a line an experiment, in their order, and what all of them take."""
-    yield f"{'experiment':<20}{'runs':>6}{'finished':>10}{'to train':>10}{'hours':>8}"
+    yield f"{'experiment':<20}{'runs':>6}{'finished':>10}{'to train':>10}{'hours':>10}"
     for step in steps:
         work = step.work
         hours = _hours(step.flops, rate, workers) if _left(step) else "done"
-        yield f"{work.name:<20}{work.runs:>6}{work.finished:>10}{step.trained:>10}{hours:>8}"
+        yield f"{work.name:<20}{work.runs:>6}{work.finished:>10}{step.trained:>10}{hours:>10}"
     if not any(_left(step) for step in steps):
         return
     whole = _hours(sum(step.flops for step in steps), rate, workers)
@@ -89,17 +88,18 @@ def _plan(steps: Sequence[Step], rate: float, workers: int) -> Iterator[str]:
 
 
 def _hours(flops: float, rate: float, workers: int) -> str:
-    return f"{flops / rate / workers / 3600:.3g}"
+    hours = flops / rate / workers / 3600
+    return f"{hours:.2g}" if hours >= 0.1 else "below 0.1"
 
 
-def _ran(step: Step, quick: bool, seeds: int | None, out: Path, workers: int | None) -> bool:
+def _ran(step: Step, given: Mapping[str, Any]) -> bool:
     """Run one experiment to its report and tell whether it came to its end."""
     from vader_bench.cli.run import command as run
     from vader_bench.errors import UserError
 
     typer.echo(f"\n{step.work.name}")
     try:
-        run(step.work.path, quick=quick, seeds=seeds, out=out, workers=workers)
+        run(step.work.path, **given)
     except typer.Exit as end:
         return end.exit_code == 0
     except UserError as error:  # the others do not wait for it

@@ -57,7 +57,7 @@ class Distances:
 
     def _best_of(self, reward: str) -> Table:
         rows = [
-            [f"best-of-{one.count}", f"{one.distance:.3g}", *map(estimate_text, one.gains.values())]
+            [f"best-of-{one.size}", f"{one.distance:.3g}", *map(estimate_text, one.gains.values())]
             for one in self.best_of[reward]
         ]
         measured = self.best_of[reward][0].gains if rows else {}
@@ -78,7 +78,7 @@ class Distances:
         """Return one row a run and look, and one a best-of-N: distance and gains over the base model."""
         rows = [row for reward, laws in self.laws.items() for row in _points(reward, laws)]
         rows += [
-            {"reward": reward, "method": f"best-of-{one.count}", "arm": "", "seed": "", "queries": ""}
+            {"reward": reward, "method": f"best-of-{one.size}", "arm": "", "seed": "", "queries": ""}
             | {"distance": number(one.distance)}
             | {f"{name}_gain": number(gain.value) for name, gain in one.gains.items()}
             for reward, points in self.best_of.items()

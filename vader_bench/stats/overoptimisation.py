@@ -132,7 +132,8 @@ class Law:
 class BestOf(NamedTuple):
     """Best-of-N of the base model, as a policy at a distance of its own."""
 
-    count: int
+    size: int
+    """N."""
     gains: dict[str, Estimate]
     """As in ``Cloud``; what choosing adds."""
 
@@ -143,7 +144,7 @@ class BestOf(NamedTuple):
         Stiennon et al. 2020 (arXiv:2009.01325, appendix G.3); exact where no two scores are equal. The choice
         is one among whole paths, so that it holds for the path KL too.
         """
-        return math.sqrt(math.log(self.count) - (self.count - 1) / self.count)
+        return math.sqrt(math.log(self.size) - (self.size - 1) / self.size)
 
 
 def cloud(records: Mapping[str, Sequence[Record]]) -> Cloud | None:
@@ -207,16 +208,16 @@ def best_of_points(panel: Panel) -> list[BestOf]:
     measured = {"reward": base.reward, "gold": base.gold, "prompt_share": base.prompt_share}
     return [
         BestOf(
-            count,
+            size,
             {
                 name: resampler.prompts(
-                    expected_best(base.reward, values, count) - values.mean(axis=-1), base.prompts
+                    expected_best(base.reward, values, size) - values.mean(axis=-1), base.prompts
                 ).estimate()
                 for name, values in measured.items()
                 if values is not None
             },
         )
-        for count in sorted(base.best_of)
+        for size in sorted(base.best_of)
     ]
 
 

@@ -191,7 +191,7 @@ def test_best_of_n_says_what_choosing_adds() -> None:
     assert panel is not None
     assert panel.base is not None
     two, four = best_of_points(panel)
-    assert (two.count, four.count) == (2, 4)
+    assert (two.size, four.size) == (2, 4)
     of_four = panel.base.reward
     assert four.gains["reward"].value == pytest.approx(
         float((of_four.max(axis=1) - of_four.mean(axis=1)).mean())

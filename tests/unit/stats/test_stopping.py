@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.results import Invented, make_record
 from vader_bench.records.record import Evaluation, FrontierPoint, Record, VideoScore
-from vader_bench.stats.stopping import RULES, Choice, Moment, Rule, Trail, choose, judge, trails
+from vader_bench.stats.stopping import RULES, Choice, Kind, Moment, Rule, Trail, choose, judge, trails
 
 BY_NAME = {rule.name: rule for rule in RULES}
 PROMPTS = ("a", "b", "c", "d")
@@ -164,13 +164,15 @@ def test_trails_are_read_off_records() -> None:
     run = record(evaluations=looks, frontier=[
         FrontierPoint(scale=1.0, look=looks[1]), FrontierPoint(scale=0.0, look=looks[0]),
     ])  # fmt: skip
-    for kind, places in (("queries", [0.0, 8.0]), ("scale", [0.0, 1.0])):
+    expected: dict[Kind, list[float]] = {"queries": [0.0, 8.0], "scale": [0.0, 1.0]}
+    for kind, places in expected.items():
         [found] = trails({"mine": [run]}, kind)
         assert (found.reward, found.method, found.arm, found.seed) == ("red", "vader", "mine", 3)
         assert [state.at for state in found.states] == places
         assert [state.path_kl for state in found.states] == [0.0, 4.0]
         assert [state.diversity for state in found.states] == [0.3, 0.2]
-        np.testing.assert_allclose([state.second for state in found.states], [[0.1] * 4, [0.4] * 4])
+        seconds = [[] if state.second is None else state.second.tolist() for state in found.states]
+        assert seconds == [[0.1] * 4, [0.4] * 4]
         np.testing.assert_allclose(found.gold, [[0.0] * 4, [0.4] * 4])
         assert found.best == 1
 
