@@ -14,6 +14,7 @@ from vader_bench.cli import (
     doctor,
     export,
     index,
+    measure,
     new,
     plan,
     report,
@@ -38,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _VERBS = (
-    list_, new, doctor, check, plan, tune, run, report, index, compare, sample, score, export, sync,
+    list_, new, doctor, check, plan, measure, tune, run, report, index, compare, sample, score, export, sync,
 )  # fmt: skip
 """In order of use."""
 for _verb in _VERBS:

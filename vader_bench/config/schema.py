@@ -95,7 +95,10 @@ class MemoryConfig(Strict):
     checkpointing: bool = False
     """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
     slicing: bool = False
-    """Whether videos are decoded one by one, and their frames too where the decoder takes each by itself."""
+    """Whether videos are decoded one by one, and in chunks of frames where that changes no picture."""
+    decode_tile: int | None = Field(default=None, ge=8)
+    """Side in pixels of the tiles that pictures are decoded in, which overlap by a quarter and are blended;
+    ``None`` is whole pictures. Tiles change pictures a little."""
     offload_activations: bool = False
     """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
