@@ -39,7 +39,6 @@ __all__ = [
 
 METHOD = "method"
 """Key that names the method of an arm, and the word for it under ``compares``."""
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of a folder's name."""
 MethodName = Annotated[str, Field(pattern=rf"^([A-Za-z0-9][A-Za-z0-9._-]*|{OWN_CODE})$")]
@@ -97,8 +96,7 @@ class MemoryConfig(Strict):
     slicing: bool = False
     """Whether videos are decoded one by one, and in chunks of frames where that changes no picture."""
     decode_tile: int | None = Field(default=None, ge=8)
-    """Side in pixels of the tiles that pictures are decoded in, which overlap by a quarter and are blended;
-    ``None`` is whole pictures. Tiles change pictures a little."""
+    """Side in pixels of overlapping tiles that pictures are decoded in, which changes them a little."""
     offload_activations: bool = False
     """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
@@ -122,8 +120,8 @@ class SuiteConfig(RecordedAsWritten, Strict):
     prompts: dict[str, str]
     """Prompt set by reward name; the key ``default`` is for all others."""
     decode_frames: int | None = Field(default=None, ge=1)
-    """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
-    wants a fixed number overrides it. Evaluation judges all frames."""
+    """Random frames decoded and judged per training video, all if ``None``; looks judge all. A reward that
+    wants a fixed number overrides it."""
     sampler: SamplerConfig
     evaluation_batch: int = Field(default=16, ge=1)
     """Videos sampled, decoded and judged at a time at looks; ``plan`` counts the memory that they need."""
@@ -320,8 +318,7 @@ class ExperimentConfig(RecordedAsWritten, Strict):
     methods: dict[Name, ArmEntry] = Field(min_length=1)
     """The arms, by name."""
     tuning: Annotated[list[str], BeforeValidator(rules.listed_if_any), AfterValidator(rules.distinct)] = []
-    """Where the settings come from: the tuning result that they were chosen in, or several, each of some
-    methods."""
+    """Where the settings come from: the tuning results that they were chosen in, each of some methods."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(rules.distinct)] = Field(min_length=1)
     budget: BudgetConfig
     evaluation: EvaluationConfig

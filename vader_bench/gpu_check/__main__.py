@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.gpu_check.outcome import Outcome
+from vader_bench.gpu_check.outcome import CheckOutcome
 
 _GIB = 2**30
 
@@ -32,7 +32,7 @@ def main() -> int:
     return ExitCode.RUN_FAILED if failed else ExitCode.DONE
 
 
-def _tell(one: Outcome) -> None:
+def _tell(one: CheckOutcome) -> None:
     words = [f"{one.verdict:<8} {one.name:<28} {one.seconds:6.1f} s"]
     words += [
         f"{arm.training.bytes / _GIB:.1f} GiB, {arm.look.bytes / _GIB:.1f} at looks" for arm in one.measured

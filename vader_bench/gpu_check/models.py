@@ -14,7 +14,7 @@ from vader_bench.cost.gpus import SMALL, Gpu
 from vader_bench.cost.measure import Expected, expected, measure
 from vader_bench.cost.whatif import Changes, advised, plan_arms, switched_on, switches, with_switches
 from vader_bench.experiment.load import load_suite
-from vader_bench.gpu_check.outcome import Outcome
+from vader_bench.gpu_check.outcome import CheckOutcome
 from vader_bench.methods import METHODS
 
 __all__ = ["CAP", "MODELS", "PlannedModel", "measure_model", "outcome_names", "plan_model"]
@@ -66,25 +66,29 @@ def plan_model(suite: str, memory: int) -> list[PlannedModel]:
     ]
 
 
-def measure_model(planned: Sequence[PlannedModel], device: str) -> Iterator[Outcome]:
+def measure_model(planned: Sequence[PlannedModel], device: str) -> Iterator[CheckOutcome]:
     """Yield what each of ``planned`` takes on ``device``, a GPU; or where the estimate misses."""
     total = torch.cuda.get_device_properties(device).total_memory
     for one in planned:
         started = perf_counter()
         if one.expected is None:
-            yield Outcome(name=one.name, verdict="skipped", why="`plan` knows no switches that make it fit")
+            yield CheckOutcome(
+                name=one.name, verdict="skipped", why="`plan` knows no switches that make it fit"
+            )
             continue
         torch.cuda.set_per_process_memory_fraction(min(1.0, (one.cap or total) / total), device)
         try:
             outcome = _outcome(one.name, one.expected, device)
         except torch.OutOfMemoryError as error:
-            outcome = Outcome(name=one.name, verdict="failed", why=f"out of memory: {error}".splitlines()[0])
+            outcome = CheckOutcome(
+                name=one.name, verdict="failed", why=f"out of memory: {error}".splitlines()[0]
+            )
         yield outcome.model_copy(update={"seconds": perf_counter() - started})
         gc.collect()  # a graph that was cut off by a failure may be in a circle
         torch.cuda.empty_cache()
 
 
-def _outcome(name: str, one: Expected, device: str) -> Outcome:
+def _outcome(name: str, one: Expected, device: str) -> CheckOutcome:
     found = list(measure([one], device, random_weights=True))
     misses = [
         abs(spent.estimated_bytes / spent.bytes - 1) for arm in found for spent in (arm.training, arm.look)
@@ -92,7 +96,7 @@ def _outcome(name: str, one: Expected, device: str) -> Outcome:
     said = f"{switched_on(one.run.suite.memory)} on, {one.precision}"
     if max(misses) > _MISS:
         said += f"; the estimate of memory misses by {max(misses):.0%}"
-    return Outcome(
+    return CheckOutcome(
         name=name, verdict="failed" if max(misses) > _MISS else "passed", why=said, measured=tuple(found)
     )
 

@@ -11,7 +11,7 @@ from vader_bench.config.schema import Strict
 from vader_bench.cost.measured import ArmMeasurement
 from vader_bench.records.provenance import machine, package_versions
 
-__all__ = ["Outcome", "StepsCompared", "write_report"]
+__all__ = ["CheckOutcome", "StepsCompared", "write_report"]
 
 
 class StepsCompared(Strict):
@@ -25,7 +25,7 @@ class StepsCompared(Strict):
     """Largest relative difference of reward, loss and gradient's norm; ``None`` where only the CPU ran."""
 
 
-class Outcome(Strict):
+class CheckOutcome(Strict):
     """One check."""
 
     name: str
@@ -37,7 +37,7 @@ class Outcome(Strict):
     measured: tuple[ArmMeasurement, ...] = ()
 
 
-def write_report(path: Path, outcomes: Iterable[Outcome], device: str) -> None:
+def write_report(path: Path, outcomes: Iterable[CheckOutcome], device: str) -> None:
     """Replace the file ``path`` by what is known so far.
 
     Raises:

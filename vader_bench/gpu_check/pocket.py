@@ -11,7 +11,7 @@ import torch
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.config.schema import EvaluationConfig, RunConfig
 from vader_bench.experiment.load import load_suite
-from vader_bench.gpu_check.outcome import Outcome, StepsCompared
+from vader_bench.gpu_check.outcome import CheckOutcome, StepsCompared
 from vader_bench.methods import METHODS
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.training.load import load_components
@@ -36,7 +36,7 @@ Metrics = Sequence[dict[str, float]]
 """Of each step."""
 
 
-def compare_pocket(suite: str, device: str) -> Iterator[Outcome]:
+def compare_pocket(suite: str, device: str) -> Iterator[CheckOutcome]:
     """Yield how every method does on ``suite``: finite, and on a GPU equal to the CPU within tolerance."""
     started, found = perf_counter(), []
     for method in METHODS.table:
@@ -44,7 +44,7 @@ def compare_pocket(suite: str, device: str) -> Iterator[Outcome]:
         steps = reference if device == "cpu" else _steps(suite, method, device)
         found.append(_compared(suite, method, reference, steps, same=device == "cpu"))
     wrong = [one.method for one in found if not one.finite or (one.difference or 0) > 1]
-    yield Outcome(
+    yield CheckOutcome(
         name=f"pocket {suite}",
         verdict="failed" if wrong else "passed",
         seconds=perf_counter() - started,
@@ -53,7 +53,7 @@ def compare_pocket(suite: str, device: str) -> Iterator[Outcome]:
     )
 
 
-def compare_second_card(device: str) -> Iterator[Outcome]:
+def compare_second_card(device: str) -> Iterator[CheckOutcome]:
     """Yield whether a step on the second card is that of the first, and takes no memory of the first."""
     del device
     started = perf_counter()
@@ -61,7 +61,7 @@ def compare_second_card(device: str) -> Iterator[Outcome]:
     elsewhere = torch.cuda.memory_allocated("cuda:0")
     found = _compared("pocket", "vader", _steps("pocket", "vader", "cuda:0"), second, same=False)
     wrong = not found.finite or (found.difference or 0) > 1 or elsewhere > 0
-    yield Outcome(
+    yield CheckOutcome(
         name="second card",
         verdict="failed" if wrong else "passed",
         seconds=perf_counter() - started,

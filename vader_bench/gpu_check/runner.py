@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 
 from vader_bench.gpu_check.models import MODELS, PlannedModel, measure_model, outcome_names, plan_model
-from vader_bench.gpu_check.outcome import Outcome, write_report
+from vader_bench.gpu_check.outcome import CheckOutcome, write_report
 from vader_bench.gpu_check.pocket import POCKET_SUITES, compare_pocket, compare_second_card
 
 __all__ = ["Check", "Work", "done", "gpu_tests", "run_checks"]
 
-Work = Callable[[str], Iterator[Outcome]]
+Work = Callable[[str], Iterator[CheckOutcome]]
 """Does a check on a device; importable by name in a new process."""
 
 _TESTS = Path(__file__).parents[2] / "tests"
@@ -40,7 +40,7 @@ class Check(NamedTuple):
     work: Work
 
 
-def run_checks(path: Path, limit: float, tell: Callable[[Outcome], None]) -> list[Outcome]:
+def run_checks(path: Path, limit: float, tell: Callable[[CheckOutcome], None]) -> list[CheckOutcome]:
     """Do all checks that this machine can do, and return what they found.
 
     Args:
@@ -53,7 +53,7 @@ def run_checks(path: Path, limit: float, tell: Callable[[Outcome], None]) -> lis
     """
     cards = torch.cuda.device_count()
     device = "cuda:0" if cards else "cpu"
-    outcomes: list[Outcome] = []
+    outcomes: list[CheckOutcome] = []
     for outcome in _outcomes(cards, device, monotonic() + limit):
         outcomes.append(outcome)
         write_report(path, outcomes, device)
@@ -61,7 +61,7 @@ def run_checks(path: Path, limit: float, tell: Callable[[Outcome], None]) -> lis
     return outcomes
 
 
-def _outcomes(cards: int, device: str, end: float) -> Iterator[Outcome]:
+def _outcomes(cards: int, device: str, end: float) -> Iterator[CheckOutcome]:
     # planning takes a core and no GPU, so that it goes on beside the checks
     plans = {suite: _planning(suite) for suite in MODELS} if cards else {}
     for suite in POCKET_SUITES:
@@ -86,7 +86,7 @@ def _plan(suite: str, memory: int, sender: Connection) -> None:
         sender.send(plan_model(suite, memory))
 
 
-def _measured(suite: str, plan: Connection | None, device: str, end: float) -> Iterator[Outcome]:
+def _measured(suite: str, plan: Connection | None, device: str, end: float) -> Iterator[CheckOutcome]:
     names = outcome_names(suite)
     if plan is None:
         yield from (_skipped(name, "there is no GPU") for name in names)
@@ -97,12 +97,12 @@ def _measured(suite: str, plan: Connection | None, device: str, end: float) -> I
             planned: list[PlannedModel] = plan.recv()
         except EOFError:
             why = "planning failed; what it said is above"
-            yield from (Outcome(name=name, verdict="failed", why=why) for name in names)
+            yield from (CheckOutcome(name=name, verdict="failed", why=why) for name in names)
             return
         yield from done(Check(names, 120, partial(measure_model, planned)), device, end)
 
 
-def done(check: Check, device: str, end: float) -> Iterator[Outcome]:
+def done(check: Check, device: str, end: float) -> Iterator[CheckOutcome]:
     """Yield the outcomes of ``check``, done in a new process; those that do not come have failed.
 
     Args:
@@ -126,7 +126,7 @@ def done(check: Check, device: str, end: float) -> Iterator[Outcome]:
     process.kill()
     process.join()
     why = why or f"its process ended with code {process.exitcode}; what it said is above"
-    yield from (Outcome(name=name, verdict="failed", why=why) for name in missing)
+    yield from (CheckOutcome(name=name, verdict="failed", why=why) for name in missing)
 
 
 def _started(target: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
@@ -139,11 +139,11 @@ def _started(target: Callable[..., None], *arguments: object) -> tuple[BaseProce
     return process, receiver
 
 
-def _received(receiver: Connection, until: float) -> Iterator[Outcome]:
+def _received(receiver: Connection, until: float) -> Iterator[CheckOutcome]:
     """Yield what arrives, until the sender is gone or time is up."""
     while receiver.poll(max(0.0, until - monotonic())):
         try:
-            yield Outcome.model_validate_json(receiver.recv())
+            yield CheckOutcome.model_validate_json(receiver.recv())
         except EOFError:
             return
 
@@ -155,7 +155,7 @@ def _work(work: Work, device: str, sender: Connection) -> None:
             sender.send(outcome.model_dump_json())
 
 
-def gpu_tests(end: float, limit: float = 180) -> Outcome:
+def gpu_tests(end: float, limit: float = 180) -> CheckOutcome:
     """Return how the tests marked ``gpu`` did; skipped where there is no checkout or no pytest."""
     if not _TESTS.is_dir() or importlib.util.find_spec("pytest") is None:
         return _skipped("tests", "there is no checkout with tests, or no pytest")
@@ -169,8 +169,8 @@ def gpu_tests(end: float, limit: float = 180) -> Outcome:
             command, cwd=_TESTS.parent, capture_output=True, text=True, timeout=left, check=False
         )
     except subprocess.TimeoutExpired:
-        return Outcome(name="tests", verdict="failed", why=f"took longer than {left:.0f} s")
-    return Outcome(
+        return CheckOutcome(name="tests", verdict="failed", why=f"took longer than {left:.0f} s")
+    return CheckOutcome(
         name="tests",
         verdict="passed" if ran.returncode == 0 else "failed",
         seconds=perf_counter() - started,
@@ -182,5 +182,5 @@ def _last_line(lines: Sequence[str]) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def _skipped(name: str, why: str) -> Outcome:
-    return Outcome(name=name, verdict="skipped", why=why)
+def _skipped(name: str, why: str) -> CheckOutcome:
+    return CheckOutcome(name=name, verdict="skipped", why=why)

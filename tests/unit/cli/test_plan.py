@@ -161,8 +161,10 @@ def test_a_real_suite_is_reported_with_what_to_fetch_and_too_few_updates(
     assert main(["plan", "small.yaml", "--suite", "modelscope", "--gpu", "a6000"]) == 0
     said = capsys.readouterr().out
     assert "few updates: vader on aesthetic 2; " in said
-    # 1.41 G, 84 M and 340 M parameters of ModelScope, 428 M of CLIP
-    assert "weights: 4.5" in said
-    assert "(2 or 4 bytes a parameter); 3 to fetch:\n" in said
+    found = re.search(r"weights: (\S+) to (\S+) GB \(2 or 4 bytes a parameter\); 3 to fetch:\n", said)
+    assert found
+    # 1.41 G, 84 M and 340 M parameters of ModelScope; 428 M of CLIP, 304 M of them in its image tower
+    assert 2 * (1.41 + 0.084 + 0.34 + 0.3) < float(found[1]) < 2 * (1.42 + 0.085 + 0.341 + 0.43)
+    assert float(found[2]) == pytest.approx(2 * float(found[1]), rel=0.01)
     clip = "hf download openai/clip-vit-large-patch14 --include '*.json' '*.txt' 'model.safetensors'"
     assert f"  {clip}\n" in said

@@ -75,6 +75,7 @@ def test_more_steps_with_gradient_keep_more(tiny_pipeline: Path) -> None:
     assert two.flops > one.flops
 
 
+@pytest.mark.slow
 def test_what_is_advised_makes_a_run_that_has_it(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline, settings={"batch_size": 2, "accumulation": 3})
     planned = plan_arms([run], Changes())[0]
@@ -122,6 +123,7 @@ def test_every_switch_saves_on_top_of_those_before_until_it_fits(tiny_pipeline: 
     assert [switch.name for switch in switches(planned, card)] == ["one video at a look"]
 
 
+@pytest.mark.slow
 def test_what_is_on_already_is_no_advice(tiny_pipeline: Path) -> None:
     memory = frozen_weights("fp16") | {"checkpointing": True}
     changes = Changes(memory=memory, batch=1, decode_frames=1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.support.configs import tiny_run
+from vader_bench.config.schema import ComponentConfig, MemoryConfig
 from vader_bench.cost.estimate import RESERVE
+from vader_bench.cost.gpus import Gpu
 from vader_bench.cost.measure import Expected
 from vader_bench.experiment.load import load_suite, suite_names
 from vader_bench.gpu_check import models
@@ -21,14 +25,18 @@ def test_every_model_is_a_suite_with_settings_for_vader() -> None:
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> tuple[Expected, Expected | None]:
-    monkeypatch.setitem(MODELS, "pocket", {})
-    suite = load_suite("pocket")
-    settings = {"vader": {"batch_size": 2, "learning_rate": 1e-3, "lora_rank": 4}}
-    monkeypatch.setattr(models, "load_suite", lambda _: suite.model_copy(update={"methods": settings}))
-    monkeypatch.setattr(models, "SMALL", models.Gpu((RESERVE + 10**6) / 2**20, 1, 1, 1))
-    whole, small = plan_model("pocket", 80 * 2**30)
-    assert (whole.name, small.name) == outcome_names("pocket")
+def planned(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Expected, Expected | None]:
+    """The tiny model, on a card that has room and on one that has none."""
+    changes = {
+        "rewards": {"aesthetic": ComponentConfig(family="redness")},
+        "methods": {"vader": {"batch_size": 2, "learning_rate": 1e-3, "lora_rank": 2}},
+    }
+    suite = tiny_run(tiny_pipeline).suite.model_copy(update=changes)
+    monkeypatch.setitem(MODELS, "tiny", {"frames": 4, "height": 32, "width": 32})
+    monkeypatch.setattr(models, "load_suite", lambda _: suite)
+    monkeypatch.setattr(models, "SMALL", Gpu((RESERVE + 1000) / 2**20, 1, 1, 1))
+    whole, small = plan_model("tiny", 80 * 2**30)
+    assert (whole.name, small.name) == outcome_names("tiny")
     assert (whole.cap, small.cap) == (None, CAP)
     assert whole.expected is not None
     return whole.expected, small.expected
@@ -39,21 +47,19 @@ def test_what_fits_is_measured_as_it_is_and_what_never_will_is_left_out(
     planned: tuple[Expected, Expected | None],
 ) -> None:
     whole, small = planned
-    assert small is None, "a million bytes are too few for any switch"
-    assert whole.run.suite == models.load_suite("pocket").model_copy(
-        update={"sampler": whole.run.suite.sampler}
-    )
+    assert small is None, "a thousand bytes are too few for any switch"
+    assert whole.run.suite.memory == MemoryConfig()
     assert whole.run.suite.sampler.steps == 4
 
 
 @pytest.mark.slow
 def test_an_estimate_that_misses_fails(planned: tuple[Expected, Expected | None]) -> None:
     whole, _ = planned
-    outcome = models._outcome("measure pocket", whole, "cpu")
+    outcome = models._outcome("measure tiny", whole, "cpu")
     assert (outcome.verdict, outcome.why) == ("passed", "no switch on, fp32")
     assert len(outcome.measured) == 1
     double = replace(whole.estimate.memory, weights=3 * whole.estimate.memory.total)
     wrong = whole._replace(estimate=replace(whole.estimate, memory=double))
-    outcome = models._outcome("measure pocket", wrong, "cpu")
+    outcome = models._outcome("measure tiny", wrong, "cpu")
     assert outcome.verdict == "failed"
     assert "the estimate of memory misses by " in outcome.why

@@ -11,18 +11,18 @@ from time import monotonic, sleep
 import pytest
 
 from vader_bench.gpu_check import runner
-from vader_bench.gpu_check.outcome import Outcome
+from vader_bench.gpu_check.outcome import CheckOutcome
 from vader_bench.gpu_check.runner import Check, done, run_checks
 
 
-def halves(device: str) -> Iterator[Outcome]:
+def halves(device: str) -> Iterator[CheckOutcome]:
     """Yield one outcome of two, and end as a crash does."""
-    yield Outcome(name="first", verdict="passed", why=device)
+    yield CheckOutcome(name="first", verdict="passed", why=device)
     os._exit(3)
 
 
-def slow(device: str) -> Iterator[Outcome]:
-    yield Outcome(name="first", verdict="passed", why=device)
+def slow(device: str) -> Iterator[CheckOutcome]:
+    yield CheckOutcome(name="first", verdict="passed", why=device)
     sleep(600)
 
 
@@ -48,10 +48,10 @@ def test_without_time_a_check_is_skipped() -> None:
 def test_the_report_is_whole_after_each_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, lengths = tmp_path / "report.json", []
 
-    def one(check: Check, device: str, end: float) -> Iterator[Outcome]:
+    def one(check: Check, device: str, end: float) -> Iterator[CheckOutcome]:
         assert device == "cpu"
         assert end > monotonic()
-        yield Outcome(name=check.names[0], verdict="passed")
+        yield CheckOutcome(name=check.names[0], verdict="passed")
 
     monkeypatch.setattr(runner, "done", one)
     outcomes = run_checks(path, 100, lambda _: lengths.append(len(json.loads(path.read_text())["checks"])))
