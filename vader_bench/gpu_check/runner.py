@@ -28,6 +28,8 @@ Work = Callable[[str], Iterator[CheckOutcome]]
 
 _TESTS = Path(__file__).parents[2] / "tests"
 _MARK = "mark.gpu"
+_LAST_SECONDS = 5.0
+"""A process that has nothing more to send ends within so long."""
 
 
 class Check(NamedTuple):
@@ -123,6 +125,8 @@ def done(check: Check, device: str, end: float) -> Iterator[CheckOutcome]:
             yield outcome
         if missing and monotonic() >= until:
             why = f"took longer than {min(check.limit, left):.0f} s"
+        else:
+            process.join(_LAST_SECONDS)
     process.kill()
     process.join()
     why = why or f"its process ended with code {process.exitcode}; what it said is above"
