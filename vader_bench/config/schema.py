@@ -95,7 +95,7 @@ class MemoryConfig(Strict):
     """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
     slicing: bool = False
     """Whether videos are decoded one by one, and in chunks of frames where that changes no picture."""
-    decode_tile: int | None = Field(default=None, ge=8)
+    decode_tile: int | None = Field(default=None, ge=8, exclude_if=operator.not_)
     """Side in pixels of overlapping tiles that pictures are decoded in, which changes them a little."""
     offload_activations: bool = False
     """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""

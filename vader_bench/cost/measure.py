@@ -245,7 +245,9 @@ class _Arm:
         return seconds, resident + live.peak
 
     def _timed(self, work: Callable[[], object]) -> float:
-        synchronise = torch.cuda.synchronize if self._device != "cpu" else lambda: None
+        synchronise: Callable[[], object] = lambda: None  # noqa: E731 - one of two
+        if self._device != "cpu":
+            synchronise = partial(torch.cuda.synchronize, self._device)
         synchronise()
         started = perf_counter()
         work()
