@@ -44,8 +44,12 @@ def agree(found: ArmMeasurement) -> None:
     ("method", "settings"),
     [
         ("vader", {"batch_size": 2, "accumulation": 4}),
-        ("ddpo", {"batch_size": 2, "prompts_per_round": 2, "samples_per_prompt": 2}),
-        ("diffusion-dpo", {"batch_size": 2}),
+        pytest.param(
+            "ddpo",
+            {"batch_size": 2, "prompts_per_round": 2, "samples_per_prompt": 2},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("diffusion-dpo", {"batch_size": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_an_arm_takes_what_is_estimated(method: str, settings: dict[str, Any], tiny_pipeline: Path) -> None:
@@ -64,6 +68,7 @@ def test_switches_take_what_is_estimated(memory: dict[str, Any], tiny_pipeline: 
     assert found.memory == switched_on(MemoryConfig(**memory)) != "no switch"
 
 
+@pytest.mark.slow
 def test_random_weights_take_as_much(tiny_pipeline: Path) -> None:
     changes = Changes(backbone=LARGE)
     real = measured_arm(tiny_run(tiny_pipeline), changes)
@@ -74,6 +79,7 @@ def test_random_weights_take_as_much(tiny_pipeline: Path) -> None:
     assert random.training.bytes == pytest.approx(real.training.bytes, rel=0.02)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_random(
     tiny_pipeline: Path, tiny_clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
