@@ -48,6 +48,8 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "forms": (("forms",), "Compare on-policy and off-policy forms of the baselines."),
     "efficiency-long": (("efficiency-long",), "Time the baselines to VADER's reward, with eight budgets."),
+    "modelscope": (("modelscope",), "Compare three methods on ModelScope, at a budget at which it moves."),
+    "wan": (("wan",), "Compare three methods on Wan 2.1, at a budget at which it moves."),
     "sanity": (("sanity",), "Show that each method can raise an easy reward on held-out prompts."),
 }
 """By session: the experiment files that it runs, and what it is for."""
@@ -177,6 +179,27 @@ def tune_methods(session: nox.Session) -> None:
     """Tune the methods that fig7 does not compare, with the same effort."""
     install(session)
     session.run("vader-bench", "tune", "experiments/tune-methods.yaml", *session.posargs)
+
+
+@nox.session(name="tune-modelscope")
+def tune_modelscope(session: nox.Session) -> None:
+    """Tune the methods that modelscope.yaml compares, with the same effort."""
+    install(session)
+    session.run("vader-bench", "tune", "experiments/tune-modelscope.yaml", *session.posargs)
+
+
+@nox.session(name="tune-wan")
+def tune_wan(session: nox.Session) -> None:
+    """Tune the methods that wan.yaml compares, with the same effort."""
+    install(session)
+    session.run("vader-bench", "tune", "experiments/tune-wan.yaml", *session.posargs)
+
+
+@nox.session(name="gpu-check")
+def gpu_check(session: nox.Session) -> None:
+    """Check in ten minutes what only a GPU can show; needs no network once it is installed."""
+    install(session, "test")
+    session.run("python", "-m", "vader_bench.gpu_check", *session.posargs)
 
 
 @nox.session(name="pretrain-pocket")

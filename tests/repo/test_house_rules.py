@@ -22,7 +22,7 @@ NO_TORCH = ("stats", "report", "human")
 """Packages that rebuild every table on a laptop."""
 FLOORS = (
     ("__main__",),
-    ("cli", "pretrain"),
+    ("cli", "gpu_check", "pretrain"),
     ("interface",),
     ("cost", "launch"),
     ("experiment", "human", "training"),

@@ -92,6 +92,13 @@ class Backbone(ABC):
     def enable_checkpointing(self) -> None:
         """Make the denoiser compute its activations again in the backward pass; no number changes."""
 
+    def enable_chunks(self) -> None:  # noqa: B027 - most families have nothing to do
+        """Make the decoder compute chunks of frames again in the backward pass, one after the other.
+
+        No number changes. By default nothing does: a decoder that takes each frame by itself is called for
+        one at a time, and one that mixes all frames has no chunks.
+        """
+
     @abstractmethod
     def modules(self) -> list[nn.Module]:
         """Return every network of the model (denoiser, text encoder, decoder)."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.checkpoint import checkpoint
 
 from vader_bench.backbones.base import Backbone, ImageBackbone
 from vader_bench.backbones.precision import lower_precision
+from vader_bench.backbones.recompute import recomputed
+from vader_bench.backbones.tiles import in_tiles
+from vader_bench.backbones.wrapped import WrappedBackbone
 from vader_bench.config.schema import MemoryConfig
 
 __all__ = ["DTYPES", "offloaded", "with_memory_switches"]
@@ -25,10 +26,12 @@ def with_memory_switches(backbone: Backbone, memory: MemoryConfig) -> Backbone:
     """Return ``backbone`` with the switches of ``memory`` on; it is changed in place and still on the CPU."""
     if memory.checkpointing:
         backbone.enable_checkpointing()
+    if memory.slicing:
+        backbone.enable_chunks()
     if memory.frozen_weights != "float32":
         for network in backbone.modules():
             lower_precision(network, DTYPES[memory.frozen_weights])
-    if not (memory.slicing or memory.offload_activations):
+    if not (memory.slicing or memory.decode_tile or memory.offload_activations):
         return backbone
     kind = _MemorySavingImage if isinstance(backbone, ImageBackbone) else _MemorySaving
     return kind(backbone, memory)
@@ -62,33 +65,15 @@ def _offloadable(tensor: Tensor) -> bool:
     return tensor.device.type not in {"cpu", "meta"}
 
 
-class _MemorySaving(Backbone):
-    """A backbone with sliced decoding or activations on the CPU; the numbers are the inner one's."""
+class _MemorySaving(WrappedBackbone):
+    """A backbone that decodes in parts or keeps activations on the CPU.
+
+    The numbers are the inner one's, but for the seams of tiles.
+    """
 
     def __init__(self, inner: Backbone, memory: MemoryConfig) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._memory = memory
-        self.name = inner.name
-        self.denoiser = inner.denoiser
-        self.lora_targets = inner.lora_targets
-        self.latent_shape = inner.latent_shape
-        self.schedule = inner.schedule
-        self.decodes_frame_by_frame = inner.decodes_frame_by_frame
-        self.text_shape = inner.text_shape
-        self.picture_size = inner.picture_size
-
-    @property
-    def frames(self) -> int:
-        """Return the number of pictures of one video."""
-        return self._inner.frames
-
-    def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Return the condition [B, L, D]."""
-        return self._inner.encode(prompts)
-
-    def unconditional(self, encoded: Tensor) -> Tensor:
-        """Return what guidance contrasts ``encoded`` [B, L, D] with."""
-        return self._inner.unconditional(encoded)
 
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
         """Return the network's prediction [B, C, F, h, w]."""
@@ -98,30 +83,30 @@ class _MemorySaving(Backbone):
     def decode(self, latents: Tensor, frames: Sequence[int] | None = None) -> Tensor:
         """Return pictures [B, f, 3, H, W], about [0, 1]."""
         with self._keeping():
-            if not self._memory.slicing:
+            slicing, tile = self._memory.slicing, self._memory.decode_tile
+            if not (slicing or tile):
                 return self._inner.decode(latents, frames)
             chosen = list(range(self.frames)) if frames is None else list(frames)
-            groups = [[frame] for frame in chosen] if self.decodes_frame_by_frame else [chosen]
+            alone = slicing and self.decodes_frame_by_frame
+            groups = [[frame] for frame in chosen] if alone else [chosen]
             videos = [
-                torch.cat([self._slice(video, group) for group in groups], dim=1)
-                for video in latents.split(1)
+                torch.cat([self._tiles(video, group) for group in groups], dim=1)
+                for video in (latents.split(1) if slicing else [latents])
             ]
             return torch.cat(videos)
 
-    def enable_checkpointing(self) -> None:
-        """Make the denoiser compute its activations again in the backward pass."""
-        self._inner.enable_checkpointing()
+    def _tiles(self, latents: Tensor, frames: list[int]) -> Tensor:
+        """Return pictures [B, f, 3, H, W], made of tiles where those are asked for."""
+        tile = self._memory.decode_tile
+        if tile is None:
+            return self._part(latents, frames)
+        factor = self.picture_size[0] // self.latent_shape[2]
+        return in_tiles(lambda part: self._part(part, frames), latents, max(2, tile // factor), factor)
 
-    def modules(self) -> list[nn.Module]:
-        """Return every network of the model."""
-        return self._inner.modules()
-
-    def _slice(self, video: Tensor, frames: list[int]) -> Tensor:
-        """Return pictures [1, f, 3, H, W]; of its activations nothing is kept, or slices would add up."""
-        if not (torch.is_grad_enabled() and video.requires_grad):
-            return self._inner.decode(video, frames)
-        decoded = checkpoint(self._inner.decode, video, frames, use_reentrant=False, preserve_rng_state=False)
-        return cast("Tensor", decoded)
+    def _part(self, latents: Tensor, frames: list[int]) -> Tensor:
+        """Return pictures [B, f, 3, H, W]; of its activations nothing is kept, or parts would add up."""
+        decoded: Tensor = recomputed(self._inner.decode, latents, frames)
+        return decoded
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:

@@ -137,6 +137,10 @@ class OpenSora(Backbone):
         """Make the denoiser compute its activations again in the backward pass."""
         self._transformer.checkpointing = True
 
+    def enable_chunks(self) -> None:
+        """Make the decoder compute chunks of 17 pictures, and each picture, again in the backward pass."""
+        self._vae.in_chunks = True
+
     def modules(self) -> list[nn.Module]:
         """Return the denoiser, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]

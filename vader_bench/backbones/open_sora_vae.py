@@ -6,7 +6,7 @@ hpcai-tech/OpenSora-VAE-v1.2. Videos are [B, channels, F, height, width].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vader_bench.backbones.recompute import recomputed
 from vader_bench.config.yamlfile import rule
 
 __all__ = [
@@ -156,6 +157,8 @@ class OpenSoraVAE(nn.Module):
         temporal, spatial = config.vae_temporal, config.vae_2d
         levels = len(spatial.block_out_channels)
         self.chunk = config.micro_frame_size
+        self.in_chunks = False
+        """Whether activations of chunks and of pictures are made again in the backward pass."""
         self.reduction = 2 ** (levels - 1)
         """Pixels that become one, along each side."""
         picture = AutoencoderKL(
@@ -214,7 +217,9 @@ class OpenSoraVAE(nn.Module):
         scaled = (latents * self.scale + self.shift).to(latents)
         parts = scaled.split(self.temporal_vae.latent_frames(self.chunk), dim=2)
         decoded = {
-            place: self.temporal_vae.decode(parts[place], min(self.chunk, frames - place * self.chunk))
+            place: self._made(
+                self.temporal_vae.decode, parts[place], min(self.chunk, frames - place * self.chunk)
+            )
             for place in sorted({index // self.chunk for index in chosen})
         }
         taken = [decoded[index // self.chunk][:, :, index % self.chunk] for index in chosen]
@@ -223,8 +228,12 @@ class OpenSoraVAE(nn.Module):
     def _decode_pictures(self, latents: Tensor) -> Tensor:
         vae: Any = self.spatial_vae["module"]
         flat = latents.transpose(1, 2).flatten(0, 1) / _PICTURE_SCALE
-        parts = [vae.decode(part, return_dict=False)[0] for part in flat.split(_TOGETHER)]
+        together = 1 if self.in_chunks else _TOGETHER
+        parts = [self._made(vae.decode, part, return_dict=False)[0] for part in flat.split(together)]
         return _videos(torch.cat(parts), len(latents))
+
+    def _made(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return recomputed(call, *args, **kwargs) if self.in_chunks else call(*args, **kwargs)
 
 
 class _CausalConv(nn.Module):

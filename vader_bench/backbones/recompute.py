@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["recompute"]
+__all__ = ["recompute", "recomputed"]
 
 
 def recompute(layer: nn.Module) -> None:
@@ -19,10 +19,17 @@ def recompute(layer: nn.Module) -> None:
     Args:
         layer: draws no random numbers; what it is called with must not be changed afterwards.
     """
-    layer.forward = partial(_recomputed, layer.forward)
+    layer.forward = partial(recomputed, layer.forward)
 
 
-def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def recomputed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what ``call`` does; its activations are not kept for the backward pass but made again there.
+
+    Args:
+        call: draws no random numbers.
+        args: kept meanwhile; must not be changed.
+        kwargs: the same.
+    """
     if not torch.is_grad_enabled():
-        return forward(*args, **kwargs)
-    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+        return call(*args, **kwargs)
+    return checkpoint(call, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ftfy
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d, unpatchify
+from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from vader_bench.backbones.base import Backbone, BackboneFactory, PromptReader, family_settings
+from vader_bench.backbones.recompute import recomputed
 from vader_bench.diffusion.flow import LENGTH, FlowSchedule
 from vader_bench.errors import UserError
 from vader_bench.weights.networks import load_network
@@ -168,9 +171,37 @@ class Wan(Backbone):
             if isinstance(network, WanTransformer3DModel):
                 network.enable_gradient_checkpointing()
 
+    def enable_chunks(self) -> None:
+        """Make the decoder keep, for each frame of latents, what it takes from those before, and no more."""
+        self._vae._decode = partial(_decode_in_chunks, self._vae)  # noqa: SLF001 - where `decode` ends
+
     def modules(self) -> list[nn.Module]:
         """Return the denoiser, the text encoder and the autoencoder."""
         return [self.denoiser, self._text_encoder, self._vae]
+
+
+def _decode_in_chunks(vae: AutoencoderKLWan, latents: Tensor) -> DecoderOutput:
+    """Return pictures [B, 3, f, H, W] in [-1, 1] as ``vae`` decodes them: frame after frame of latents.
+
+    What its convolutions remember of the frames before goes from one to the next, with its gradient.
+    """
+    causal = [layer for layer in vae.decoder.modules() if isinstance(layer, WanCausalConv3d)]
+    memory: list[Any] = [None] * len(causal)
+    parts = []
+    for index, frame in enumerate(vae.post_quant_conv(latents).split(1, dim=2)):
+        part, memory = recomputed(_decode_frame, vae.decoder, frame, memory, first=index == 0)
+        parts.append(part)
+    pictures = torch.cat(parts, dim=2)
+    if vae.config.patch_size is not None:
+        pictures = unpatchify(pictures, patch_size=vae.config.patch_size)
+    return DecoderOutput(sample=pictures.clamp(-1, 1))
+
+
+def _decode_frame(decoder: nn.Module, frame: Tensor, memory: list[Any], *, first: bool) -> tuple[Tensor, Any]:
+    """Return the pictures of a ``frame`` of latents, and the ``memory`` that the next one is decoded with."""
+    remembered = list(memory)  # the decoder changes it, and begins with the old one when it computes again
+    pictures = decoder(frame, feat_cache=remembered, feat_idx=[0], first_chunk=first)
+    return pictures, remembered
 
 
 def clean_prompt(prompt: str) -> str:

@@ -6,6 +6,7 @@ A method is given these and nothing else, so it cannot spend unseen.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class FlopTable:
             batch: input of the call; backward is 0 where the output has no graph.
         """
         if kind not in self._costs:
-            with self._meter.paused(), sdpa_kernel(SDPBackend.MATH):
+            with self._meter.paused(), _countable(batch.device):
                 self._costs[kind] = count_flops(call, batch[:1])
         forward, backward = self._costs[kind]
         return forward * len(batch), backward * len(batch)
@@ -119,13 +120,22 @@ PLAIN_ATTENTION: dict[Any, Callable[..., int]] = {
 PyTorch's own formulas lack the kernel of the CPU, and add what the others compute again."""
 
 
+def _countable(device: torch.device) -> AbstractContextManager[None]:
+    """Return where attention can be counted as its plain form.
+
+    On the CPU it is the plain form that runs, in which nothing is packed (see ``PackedAttention``). On a GPU
+    that would take the memory of all pairs of tokens, tens of GiB for a long video: the fused kernels run.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
 def count_flops(call: Callable[[Tensor], Tensor], video: Tensor) -> tuple[int, int]:
     """Return (forward, backward) FLOPs of ``call`` on ``video``; backward is 0 where there is no graph."""
-    with _counter() as forward:
+    with _counter(PLAIN_ATTENTION) as forward:
         output = call(video.detach().requires_grad_(video.requires_grad))
     if not output.requires_grad:
         return forward.get_total_flops(), 0
-    with _counter() as backward:
+    with _counter(PLAIN_ATTENTION) as backward:
         torch.autograd.grad(output.sum(), _leaves(output), allow_unused=True)
     return forward.get_total_flops(), backward.get_total_flops()
 
@@ -145,7 +155,7 @@ class _NoModules:
         """Have nothing to stop."""
 
 
-def _counter(more: dict[Any, Callable[..., int]] | None = None) -> FlopCounterMode:
+def _counter(more: dict[Any, Callable[..., int]]) -> FlopCounterMode:
     """Return a counter of FLOPs, with ``more`` formulas than PyTorch's."""
     counter = FlopCounterMode(display=False, custom_mapping=more)
     counter.mod_tracker = _NoModules()  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from vader_bench.cli import (
     export,
     index,
     keep,
+    measure,
     new,
     plan,
     report,
@@ -40,8 +41,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _VERBS = (
-    list_, new, doctor, check, plan, tune, run, reproduce, report, index, compare, keep, sample, score,
-    export, sync,
+    list_, new, doctor, check, plan, measure, tune, run, reproduce, report, index, compare, keep, sample,
+    score, export, sync,
 )  # fmt: skip
 """In order of use."""
 for _verb in _VERBS:

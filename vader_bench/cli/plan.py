@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 
-from vader_bench.cli._options import Devices, Quick, Suite
+from vader_bench.cli._options import Devices, Out, Quick, Suite
 
 if TYPE_CHECKING:
+    from vader_bench.config.schema import SuiteConfig
     from vader_bench.cost.gpus import Gpu
+    from vader_bench.cost.hours import Hours
     from vader_bench.cost.whatif import Planned
-    from vader_bench.experiment.resolve import ResolvedExperiment
 
 __all__ = ["command"]
 
 _GIB = 2**30
 _SMALL = "16 GB"
 """What a card of that size is called, for which there is always a verdict."""
+_LARGE = 8 * 64 * 64
+"""Numbers of pixels in a video of the pocket suites, whose models move within a few updates."""
+_FEW = "AlignProp makes 20 to 25 of 128 pictures each, VADER 450 of 8 videos each: give a larger budget"
+"""What is known of how many it takes: huggingface/trl's AlignProp, and the code of VADER."""
 
 
 def command(
@@ -45,9 +51,12 @@ def command(
         bool, typer.Option("--checkpointing", help="Plan for a denoiser that recomputes its activations.")
     ] = False,
     devices: Devices = 1,
+    out: Out = Path("results"),
 ) -> None:
     """Say what each arm of an experiment would spend and need on a card. Needs no GPU and no weights."""
     from vader_bench.cost.gpus import SMALL, find_gpu
+    from vader_bench.cost.hours import Hours
+    from vader_bench.cost.measured import Utilisation, kept, measured_file
     from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms
     from vader_bench.experiment.resolve import require_devices, resolve_experiment
 
@@ -63,38 +72,71 @@ def command(
     planned = plan_arms(resolved.runs, changes, devices)
     require_devices([one.run for one in planned], devices)
     cards = {gpu: card} if card.memory == SMALL.memory else {gpu: card, _SMALL: SMALL}
-    for line in _lines(resolved, planned, card, cards, devices):
+    file = measured_file(out, gpu)
+    hours = Hours(planned, card, Utilisation(kept(file), card))
+    name, of = resolved.experiment.experiment, resolved.suite
+    typer.echo(f"{name} on {of.suite}, {gpu} ({card.memory / _GIB:.1f} GiB)")
+    seeds = len(resolved.experiment.seeds)
+    for line in (
+        *dict.fromkeys(map(_told, planned)),
+        *_uncounted(planned),
+        *_table(planned, hours, cards),
+        *_time(planned, hours, seeds, file, devices),
+        *_updates(planned),
+        *_disk(planned, of, resolved.experiment.needed_rewards, seeds),
+        *(line for name, size in cards.items() for line in _advice(planned, name, size, of.suite)),
+    ):
         typer.echo(line)
 
 
-def _lines(
-    resolved: ResolvedExperiment,
-    planned: Sequence[Planned],
-    card: Gpu,
-    cards: dict[str, Gpu],
-    devices: int,
-) -> Iterator[str]:
-    from vader_bench.cost.estimate import RESERVE, UTILISATION
+def _time(planned: Sequence[Planned], hours: Hours, seeds: int, file: Path, devices: int) -> Iterator[str]:
+    """Yield what all runs take together, and how that was found."""
+    from vader_bench.cost.estimate import RESERVE
 
-    name, suite = resolved.experiment.experiment, resolved.suite.suite
-    yield f"{name} on {suite}, {next(iter(cards))} ({card.memory / _GIB:.1f} GiB)"
-    yield from dict.fromkeys(map(_told, planned))
-    yield from _uncounted(planned)
-    yield from _table(planned, card, cards)
-    seeds = len(resolved.experiment.seeds)
-    hours = seeds * sum(one.estimate.seconds(card, one.precision) for one in planned) / 3600
-    yield f"a row is one run; {seeds} {'seeds' if seeds > 1 else 'seed'} of all of them: {hours:.3g} hours"
-    rates = dict.fromkeys(f"{card.rate(one.precision) / 1e12:g}" for one in planned)
-    rate = " or ".join(rates)
-    together = f", of {devices} cards together" if devices > 1 else ""
-    yield f"hours: training only{together}, at an assumed {UTILISATION:.0%} of the card's {rate} TFLOP/s"
+    training = seeds * sum(map(hours.training, planned))
+    looks, base = seeds * sum(map(hours.looks, planned)), hours.base()
+    yield (
+        f"a row is one run; {seeds} {'seeds' if seeds > 1 else 'seed'} of all of them: "
+        f"{training + looks + base:.3g} hours: {training:.3g} of training, {looks:.3g} of looks, "
+        f"{base:.3g} of looks at the base model"
+    )
+    shares = " or ".join(dict.fromkeys(map(hours.said, planned)))
+    together = f" of {devices} cards together" if devices > 1 else ""
+    yield f"hours{together}: at {shares} TFLOP/s" + (f" ({file})" if hours.measured else "")
     videos = " or ".join(dict.fromkeys(str(one.run.suite.evaluation_batch) for one in planned))
     yield (
         f"GiB: most at once while training; look: at looks, {videos} videos at a time; "
         f"fits if {RESERVE / _GIB:g} GiB of the card are left"
     )
-    for name, size in cards.items():
-        yield from _advice(planned, name, size)
+
+
+def _updates(planned: Sequence[Planned]) -> Iterator[str]:
+    """Yield a line about arms that make too few updates to show anything."""
+    from vader_bench.cost.estimate import FEW_UPDATES
+
+    few = [one.estimate for one in planned if one.estimate.updates < FEW_UPDATES]
+    if few and any(one.video[0] * one.video[1] * one.video[2] > _LARGE for one in planned):
+        told = ", ".join(f"{one.method} on {one.reward} {one.updates}" for one in few)
+        yield f"few updates: {told}; {_FEW}"
+
+
+def _disk(
+    planned: Sequence[Planned], suite: SuiteConfig, rewards: Sequence[str], seeds: int
+) -> Iterator[str]:
+    """Yield what is to be fetched, and what it and the results take on a disk."""
+    from vader_bench.cost.disk import parameters, results_bytes
+    from vader_bench.experiment.resolve import weights_to_fetch
+
+    results = seeds * sum(map(results_bytes, planned))
+    yield f"results: about {results / 1e9:.3g} GB of adapters and checkpoints"
+    lacking = weights_to_fetch(suite, rewards)
+    if not lacking:
+        return
+    count = parameters(planned)
+    least, most = 2 * count / 1e9, 4 * count / 1e9
+    yield f"weights: {least:.3g} to {most:.3g} GB (2 or 4 bytes a parameter); {len(lacking)} to fetch:"
+    for error in lacking:
+        yield f"  {error.remedy.partition('`')[2].rstrip('`')}"
 
 
 def _uncounted(planned: Sequence[Planned]) -> Iterator[str]:
@@ -109,20 +151,21 @@ def _uncounted(planned: Sequence[Planned]) -> Iterator[str]:
 
 def _told(one: Planned) -> str:
     """Return the sizes and switches that all memory is computed for."""
+    from vader_bench.cost.whatif import switched_on
+
     frames, height, width = one.video
     sampler, memory = one.run.suite.sampler, one.run.suite.memory
-    switched = [key for key in ("checkpointing", "slicing", "offload_activations") if getattr(memory, key)]
     return (
         f"{frames} frames of {height} x {width}, {sampler.steps} steps, guidance {sampler.guidance:g}, "
-        f"frozen weights {memory.frozen_weights}, {' and '.join(switched) or 'no switch'} on"
+        f"frozen weights {memory.frozen_weights}, {switched_on(memory)} on"
     )
 
 
-def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list[str]:
+def _table(planned: Sequence[Planned], hours: Hours, cards: dict[str, Gpu]) -> list[str]:
     varied = list(dict.fromkeys(key for one in planned for key in one.settings.what_ifs))
     heads = [
-        "method", "reward", "batch", *varied, "decoded", "queries", "TFLOP", "hours", "GiB", "weights",
-        "kept", "look", *cards,
+        "method", "reward", "batch", *varied, "decoded", "queries", "updates", "TFLOP", "hours", "looks",
+        "GiB", "weights", "kept", "look", *cards,
     ]  # fmt: skip
     rows = [heads]
     for one in planned:
@@ -135,8 +178,10 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
                 *(str(getattr(one.settings, key, "")) for key in varied),
                 str(one.decoded),
                 str(found.queries),
+                str(found.updates),
                 f"{found.flops / 1e12:.4g}",
-                f"{found.seconds(card, one.precision) / 3600:.3g}",
+                f"{hours.training(one):.3g}",
+                f"{hours.looks(one):.3g}",
                 *(
                     f"{part / _GIB:.2f}"
                     for part in (memory.total, memory.weights, memory.kept, found.look.total)
@@ -154,17 +199,28 @@ def _table(planned: Sequence[Planned], card: Gpu, cards: dict[str, Gpu]) -> list
     ]
 
 
-def _advice(planned: Sequence[Planned], name: str, card: Gpu) -> Iterator[str]:
-    """Yield what would make each arm fit ``card``, or that all do."""
-    from vader_bench.cost.whatif import switches
+def _advice(planned: Sequence[Planned], name: str, card: Gpu, suite: str) -> Iterator[str]:
+    """Yield what would make each arm fit ``card``, with the suite file that says so, or that all do."""
+    from vader_bench.cost.whatif import advised, switches
 
     large = [one for one in planned if not one.estimate.most.fits(card)]
     if not large:
         yield f"fits {name}: every arm"
         return
     yield f"does not fit {name}; GiB with each further switch added:"
-    for one in large:
-        steps = list(switches(one, card))
+    found = [(one, list(switches(one, card))) for one in large]
+    for one, steps in found:
         told = ", ".join(f"{step.name} {step.memory.total / _GIB:.1f}" for step in steps)
         verdict = "fits" if steps and steps[-1].memory.fits(card) else "does not fit"
         yield f"  {one.estimate.method} on {one.estimate.reward}: {told or 'no switch is left'}: {verdict}"
+    if said := advised([steps for _, steps in found]):
+        yield "a suite file with them, for `--suite` (what arms set in the experiment stands before it):"
+        yield from _suite_file(f"{suite}-{name.replace(' ', '').lower()}", suite, said)
+
+
+def _suite_file(name: str, base: str, said: Mapping[str, object]) -> list[str]:
+    from vader_bench.experiment.load import suite_names
+
+    extends = base if base in suite_names() else f"{base}.yaml"
+    text = yaml.safe_dump({"suite": name, "extends": extends, **said}, sort_keys=False)
+    return [f"  {line}" for line in text.splitlines()]

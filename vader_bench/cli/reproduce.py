@@ -11,7 +11,7 @@ import typer
 from vader_bench.cli._options import Out, Quick, Seeds, Tracking, Workers
 
 if TYPE_CHECKING:
-    from vader_bench.cost.hours import Step
+    from vader_bench.cost.workload import Step
 
 __all__ = ["command"]
 
@@ -35,7 +35,7 @@ def command(
     Given again, it goes on where it was interrupted; what is finished is left alone. A training that several
     experiments share is done once. Tunings have their own command.
     """
-    from vader_bench.cost.hours import in_order, measured_rate, work_of
+    from vader_bench.cost.workload import in_order, measured_rate, work_of
     from vader_bench.experiment.resolve import resolve_experiment
     from vader_bench.launch.local import worker_devices
     from vader_bench.training.reuse import find_trainings

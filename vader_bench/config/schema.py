@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -39,7 +38,6 @@ __all__ = [
 
 METHOD = "method"
 """Key that names the method of an arm, and the word for it under ``compares``."""
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of a folder's name."""
 MethodName = Annotated[str, Field(pattern=rf"^([A-Za-z0-9][A-Za-z0-9._-]*|{OWN_CODE})$")]
@@ -97,7 +95,9 @@ class MemoryConfig(Strict):
     checkpointing: bool = False
     """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
     slicing: bool = False
-    """Whether videos are decoded one by one, and their frames too where the decoder takes each by itself."""
+    """Whether videos are decoded one by one, and in chunks of frames where that changes no picture."""
+    decode_tile: int | None = Field(default=None, ge=8, exclude_if=lambda tile: tile is None)
+    """Side in pixels of overlapping tiles that pictures are decoded in, which changes them a little."""
     offload_activations: bool = False
     """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
@@ -121,12 +121,12 @@ class SuiteConfig(RecordedAsWritten, Strict):
     prompts: dict[str, str]
     """Prompt set by reward name; the key ``default`` is for all others."""
     decode_frames: int | None = Field(default=None, ge=1)
-    """Frames decoded and judged per training video, drawn at random; ``None`` is all. A reward that
-    wants a fixed number overrides it. Evaluation judges all frames."""
+    """Random frames decoded and judged per training video, all if ``None``; looks judge all. A reward that
+    wants a fixed number overrides it."""
     sampler: SamplerConfig
     evaluation_batch: int = Field(default=16, ge=1)
     """Videos sampled, decoded and judged at a time at looks; ``plan`` counts the memory that they need."""
-    methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
+    methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=lambda tile: tile is None)
     """Settings by method name, where an experiment does not say otherwise; none are not written."""
     memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
     """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
@@ -352,7 +352,7 @@ class RunConfig(Strict):
     suite: SuiteConfig
     method: MethodName
     """A method, ``base`` for the untrained model with best-of-N, or ``adapter`` for what a file holds."""
-    arm: str = Field(default="", exclude_if=operator.not_)
+    arm: str = Field(default="", exclude_if=lambda tile: tile is None)
     """Name of the arm, where it is not that of the method."""
     settings: SerializeAsAny[Settings]
     """The method's own config; one without fields for ``base``, ``AdapterSettings`` for ``adapter``."""
@@ -362,7 +362,7 @@ class RunConfig(Strict):
     reward_queries: int = Field(ge=0)
     """The budget; 0 for what is not trained."""
     evaluation: EvaluationConfig
-    code: dict[str, str] = Field(default={}, exclude_if=operator.not_)
+    code: dict[str, str] = Field(default={}, exclude_if=lambda tile: tile is None)
     """SHA-256 of code that is not the project's own, of a package or a file, by what it makes."""
 
     @property

@@ -26,12 +26,15 @@ from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream
 
 __all__ = [
+    "FEW_UPDATES",
     "RESERVE",
     "UTILISATION",
     "CostEstimate",
     "Made",
     "Memory",
+    "Rehearsal",
     "estimate",
+    "estimate_of",
     "larger",
     "memory_of",
     "memory_of_looks",
@@ -43,6 +46,11 @@ UTILISATION = 0.35
 RESERVE = 3 * 2**29
 """Bytes of a card that no tensor gets: of what ``nvidia-smi`` reports, CUDA offers up to 0.85 GiB less (L4:
 22.49 GiB, and 22.03 by PyTorch's messages; L40S: 44.99, 44.39; A100: 80, 79.15); a context takes some 0.5."""
+
+
+FEW_UPDATES = 20
+"""Steps of the optimiser, fewer than which hardly move a large model: AlignProp (huggingface/trl) makes 20 to
+25 with batches of 128 pictures, which are large ones."""
 
 
 class Made(NamedTuple):
@@ -78,15 +86,28 @@ class Memory:
         return self.total + RESERVE <= gpu.memory
 
 
+class Rehearsal(NamedTuple):
+    """What working through a run's first interval between two looks shows."""
+
+    flops: int
+    """Of the whole run."""
+    updates: int
+    """Steps of the optimiser in the whole run."""
+    made: list[Made]
+    """The calls of the interval, in their order."""
+
+
 @dataclass(frozen=True)
 class CostEstimate:
-    """What one run would spend and need. What evaluation spends is left out, as in a run's ledger."""
+    """What one run would spend and need. ``flops`` leave out what evaluation spends, as a run's ledger."""
 
     method: str
     """Or the arm, where it is called otherwise."""
     reward: str
     queries: int
     flops: int
+    updates: int
+    """Steps of the optimiser."""
     memory: Memory
     """While training."""
     look: Memory
@@ -97,9 +118,9 @@ class CostEstimate:
         """Return the memory of whatever takes more, training or looks."""
         return larger(self.memory, self.look)
 
-    def seconds(self, gpu: Gpu, precision: str) -> float:
-        """Return the device time on ``gpu`` at ``UTILISATION`` of its peak rate."""
-        return self.flops / (gpu.rate(precision) * UTILISATION)
+    def seconds(self, gpu: Gpu, precision: str, utilisation: float = UTILISATION) -> float:
+        """Return the device time of training on ``gpu`` at a share of its peak rate."""
+        return self.flops / (gpu.rate(precision) * utilisation)
 
 
 def estimate(run: RunConfig, networks: Skeletons) -> CostEstimate:
@@ -108,13 +129,24 @@ def estimate(run: RunConfig, networks: Skeletons) -> CostEstimate:
     Raises:
         UserError: a setting does not fit its method or the suite.
     """
-    flops, made = rehearse(run, networks)
-    memory, look = memory_of(made, networks, run.reward), memory_of_looks(run, networks)
-    return CostEstimate(run.label, run.reward, run.reward_queries, flops, memory, look)
+    return estimate_of(run, networks, rehearse(run, networks))
 
 
-def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
-    """Return the FLOPs of the whole of ``run``, and the calls of its first interval in their order."""
+def estimate_of(run: RunConfig, networks: Skeletons, rehearsal: Rehearsal) -> CostEstimate:
+    """Return what ``run`` would spend and need, by its ``rehearsal``."""
+    return CostEstimate(
+        method=run.label,
+        reward=run.reward,
+        queries=run.reward_queries,
+        flops=rehearsal.flops,
+        updates=rehearsal.updates,
+        memory=memory_of(rehearsal.made, networks, run.reward),
+        look=memory_of_looks(run, networks),
+    )
+
+
+def rehearse(run: RunConfig, networks: Skeletons) -> Rehearsal:
+    """Work through the first interval of ``run`` on a model of one weight, and return what it shows."""
     interval = run.evaluation.every
     meter = Meter(Budget(reward_queries=interval))
     table = _Recorder(meter, networks, run.reward)
@@ -132,10 +164,12 @@ def rehearse(run: RunConfig, networks: Skeletons) -> tuple[int, list[Made]]:
         half_precision=run.suite.memory.frozen_weights != "float32",
     )
     assert isinstance(run.settings, kind.Config), "settings are those of the method"
-    method = kind(run.settings, bench)
+    method, updates = kind(run.settings, bench), list[int]()
+    method.optimizer.register_step_post_hook(lambda *_: updates.append(1))
     while meter.queries_left:
         method.step(meter.queries_left)
-    return meter.ledger.flops * run.reward_queries // interval, table.made
+    flops, steps = (spent * run.reward_queries // interval for spent in (meter.ledger.flops, len(updates)))
+    return Rehearsal(flops, steps, table.made)
 
 
 def larger(first: Memory, second: Memory) -> Memory:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from vader_bench.config.yamlfile import nearest
 from vader_bench.errors import UserError
 
-__all__ = ["DEFAULT_GPU", "GPUS", "SMALL", "Gpu", "find_gpu"]
+__all__ = ["DEFAULT_GPU", "GPUS", "SMALL", "Gpu", "card_of", "find_gpu"]
 
 _TERA = 1e12
 _MIB = 2**20
@@ -66,3 +67,24 @@ def find_gpu(name: str) -> Gpu:
     if name not in GPUS:
         raise UserError(f"gpu {name!r}", "is not in the table", nearest(name, GPUS))
     return GPUS[name]
+
+
+_DEVICES = {
+    "t4": "T4",
+    "v100-16": "V100.*-16GB",
+    "rtx-4080": "RTX 4080",
+    "rtx-4090": "RTX 4090",
+    "l4": "L4",
+    "a6000": "RTX A6000",
+    "l40s": "L40S",
+    "a100-40": "A100.*-40GB",
+    "a100-80": "A100.*[- ]80GB",
+    "h100": "H100 80GB HBM3",
+    "h200": "H200",
+}
+"""What a driver calls each card. Those of the same name with other rates, as with PCIe, are left out."""
+
+
+def card_of(device: str) -> str | None:
+    """Return the name in the table of the card that a driver calls ``device``; ``None`` if it has none."""
+    return next((name for name, said in _DEVICES.items() if re.search(rf"\b{said}\b", device)), None)

@@ -1,159 +1,62 @@
-"""How long experiments will take on this machine, and in which order to run them."""
+"""The time of training and of looks on a card."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from time import perf_counter
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from vader_bench.config.names import BASE, HELDOUT, UNTRAINED
-from vader_bench.config.schema import RunConfig, SuiteConfig
-from vader_bench.cost.skeletons import Call, Skeletons
-from vader_bench.cost.whatif import Changes, Planned, plan_arms
-from vader_bench.evaluation.looks import looks, scaled_looks, video_count
-from vader_bench.evaluation.measurements import KL_PROMPTS
-from vader_bench.experiment.resolve import ResolvedExperiment
-from vader_bench.prompts.sets import load_prompts
-from vader_bench.records.folder import RunFolder
-from vader_bench.training.identity import training_depends_on, training_key
-from vader_bench.training.model import load_suite_model
+from vader_bench.cost.estimate import UTILISATION
+from vader_bench.cost.gpus import Gpu
+from vader_bench.cost.looks import flops_of_video, videos_of_base, videos_of_looks
+from vader_bench.cost.measured import Utilisation
+from vader_bench.cost.whatif import Planned
 
-__all__ = ["Step", "Work", "in_order", "measured_rate", "work_of"]
+__all__ = ["Hours"]
 
-_TIMED = 16
-"""Videos that are sampled to find this machine's rate."""
+_SECONDS = 3600
 
 
-@dataclass(frozen=True)
-class Work:
-    """What an experiment has left to do."""
+class Hours:
+    """Hours of arms on ``card``, at the shares of its peak rate that were measured, or at ``UTILISATION``."""
 
-    name: str
-    path: Path
-    """Of its file."""
-    runs: int
-    finished: int
-    trainings: Mapping[str, float]
-    """FLOPs of the trainings of runs that are not trained, by their keys."""
-    measuring: float
-    """FLOPs of the looks of runs that are not finished."""
+    def __init__(self, planned: Sequence[Planned], card: Gpu, measured: Utilisation) -> None:
+        self._planned = planned
+        self._card = card
+        self._shares = measured
 
+    def training(self, one: Planned) -> float:
+        """Return the hours that one run trains."""
+        share = self._training_share(one)
+        return one.estimate.seconds(self._card, one.precision, share) / _SECONDS
 
-class Step(NamedTuple):
-    """An experiment in its place."""
+    def looks(self, one: Planned) -> float:
+        """Return the hours that measuring the adapters of one run takes."""
+        return videos_of_looks(one.run) * self._video(one)
 
-    work: Work
-    flops: float
-    """Without trainings that an experiment before it does, or that are done."""
-    trained: int
-    """Trainings of its own."""
+    def base(self) -> float:
+        """Return the hours that all looks at the base model take, which runs on a reward share."""
+        first = {one.run.reward: one for one in reversed(self._planned)}
+        return sum(videos_of_base(one.run) * self._video(one) for one in first.values())
 
+    @property
+    def measured(self) -> bool:
+        """Return whether a share was measured."""
+        return any(self._shares.training(one.run.suite.suite, one.precision) for one in self._planned)
 
-def work_of(path: Path, resolved: ResolvedExperiment, results: Path, device: str) -> Work:
-    """Return what is left to do of the experiment in the file ``path``.
+    def said(self, one: Planned) -> str:
+        """Return in words the shares of the card's rate that the hours of ``one`` are computed with."""
+        rate = f"of the card's {self._card.rate(one.precision) / 1e12:g}"
+        training, looks = self._training_share(one), self._look_share(one)
+        if self._shares.training(one.run.suite.suite, one.precision) is None:
+            return f"an assumed {training:.0%} {rate}"
+        return f"a measured {training:.0%} in updates and {looks:.0%} at looks {rate}"
 
-    Trainings cost what ``plan`` says. A video of a look costs its sampling, decoding and judging; looks
-    before training are the base model's, and counted once.
+    def _training_share(self, one: Planned) -> float:
+        return self._shares.training(one.run.suite.suite, one.precision) or UTILISATION
 
-    Args:
-        path: the experiment's file.
-        resolved: its runs.
-        results: the folder of all results.
-        device: where runs compute.
+    def _look_share(self, one: Planned) -> float:
+        return self._shares.looks(one.run.suite.suite, one.precision) or UTILISATION
 
-    Raises:
-        UserError: weights are missing, or a family cannot be estimated.
-    """
-    planned = {(one.run.label, one.run.reward): one for one in plan_arms(resolved.runs, Changes())}
-    like = {one.run.reward: one for one in planned.values()}
-    left = [job for job in resolved.jobs(results) if not RunFolder(job.folder).finished]
-    trainings = {}
-    for job in left:
-        if job.config.method not in UNTRAINED and not RunFolder(job.folder).trained:
-            key = training_key(training_depends_on(job.config, device))
-            trainings[key] = float(planned[job.config.label, job.config.reward].estimate.flops)
-    measuring = sum(_measuring(job.config, like[job.config.reward]) for job in left)
-    return Work(
-        resolved.experiment.experiment,
-        path,
-        len(resolved.runs),
-        len(resolved.runs) - len(left),
-        trainings,
-        measuring,
-    )
-
-
-def in_order(works: Iterable[Work], done: Collection[str]) -> list[Step]:
-    """Return experiments, the cheapest first; a training that several share belongs to the first of them.
-
-    Args:
-        works: the experiments.
-        done: keys of trainings that are there already.
-    """
-    waiting, there, steps = list(works), set(done), list[Step]()
-    while waiting:
-        found = [_step(work, there) for work in waiting]
-        step = min(found, key=lambda one: one.flops)
-        steps.append(step)
-        there |= set(step.work.trainings)
-        waiting.remove(step.work)
-    return steps
-
-
-def measured_rate(suite: SuiteConfig, device: str) -> float:
-    """Return the FLOP/s at which one worker samples videos of ``suite`` here, measured in some seconds.
-
-    Raises:
-        UserError: weights are missing or faulty.
-    """
-    model = load_suite_model(suite, device)
-    prompts = load_prompts(next(iter(suite.prompts.values()))).splits[HELDOUT][:_TIMED]
-    model.sample(prompts[:1])  # what is done once is not timed
-    start = perf_counter()
-    model.sample(prompts)
-    seconds = perf_counter() - start
-    return len(prompts) * _sampling(suite, Skeletons(suite, [], 1)) / seconds
-
-
-def _step(work: Work, there: Collection[str]) -> Step:
-    own = {key: flops for key, flops in work.trainings.items() if key not in there}
-    return Step(work, sum(own.values()) + work.measuring, len(own))
-
-
-def _measuring(run: RunConfig, like: Planned) -> float:
-    """Return the FLOPs of all that is measured of ``run`` beside its training."""
-    networks, prompts = like.networks.of(like.run), load_prompts(run.prompts).splits
-    taken = looks(run) if run.method in UNTRAINED else [look for look in looks(run) if look.queries]
-    asked = [*taken, *scaled_looks(run)]
-    videos = sum(video_count(look, len(prompts[look.split])) for look in asked)
-    judges = 1 + len(run.evaluation.measure.judges)
-    flops = videos * (_sampling(run.suite, networks) + judges * _judging(run, networks))
-    if run.evaluation.measure.path_kl and run.method != BASE:
-        paths = sum(min(look.prompts, KL_PROMPTS) for look in asked if look.split == HELDOUT)
-        flops += (
-            2 * paths * _denoising(run.suite, networks)
-        )  # the trained model's means, and the base model's
-    if run.evaluation.measure.chunks > 1:
-        longer = min(run.evaluation.final_prompts, len(prompts[HELDOUT])) * run.evaluation.measure.chunks
-        flops += longer * (_sampling(run.suite, networks) + _judging(run, networks))
-    return flops
-
-
-def _sampling(suite: SuiteConfig, networks: Skeletons) -> float:
-    """Return the FLOPs of a video at a look: the adapters are merged there."""
-    decode = Call("decode", networks.backbone.frames, graph=False, input_grad=False, trainable=False)
-    return _denoising(suite, networks) + networks.cost(decode, "").forward
-
-
-def _denoising(suite: SuiteConfig, networks: Skeletons) -> float:
-    denoise = Call("denoise", 0, graph=False, input_grad=False, trainable=False)
-    doubled = 1 if suite.sampler.guidance == 1 else 2
-    return suite.sampler.steps * doubled * networks.cost(denoise, "").forward
-
-
-def _judging(run: RunConfig, networks: Skeletons) -> float:
-    shown = networks.rewards[run.reward].frames or networks.backbone.frames
-    judge = Call("judge", shown, graph=False, input_grad=False, trainable=False)
-    return networks.cost(judge, run.reward).forward
+    def _video(self, one: Planned) -> float:
+        """Return the hours of a video at a look."""
+        flops = flops_of_video(one.run, one.networks.of(one.run))
+        return flops / (self._card.rate(one.precision) * self._look_share(one)) / _SECONDS

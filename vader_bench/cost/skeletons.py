@@ -20,7 +20,7 @@ from vader_bench.config.schema import MemoryConfig, SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.rewards.base import reward_skeleton
 
-__all__ = ["Call", "Cost", "Skeletons"]
+__all__ = ["Call", "Cost", "Skeletons", "network_bytes"]
 
 
 class Call(NamedTuple):
@@ -154,9 +154,12 @@ class Skeletons:
 
     def weights(self, reward: str) -> int:
         """Return the bytes of all frozen weights of a run on ``reward``."""
-        modules = [*self.backbone.modules(), *self.rewards[reward].modules()]
-        modules += [module for measure in self._judges.measures[reward] for module in measure.modules()]
-        return _bytes(modules) - self.adapters
+        return network_bytes(self.modules(reward)) - self.adapters
+
+    def modules(self, reward: str) -> list[nn.Module]:
+        """Return all networks of a run on ``reward``, with the adapters in the denoiser."""
+        judges = [self.rewards[reward], *self._judges.measures[reward]]
+        return [*self.backbone.modules(), *(module for judge in judges for module in judge.modules())]
 
     def cost(self, call: Call, reward: str) -> Cost:
         """Return what ``call`` costs for one video, its backward pass included."""
@@ -229,6 +232,7 @@ def _offloaded(networks: Sequence[nn.Module]) -> Iterator[None]:
         yield
 
 
-def _bytes(modules: Sequence[nn.Module]) -> int:
+def network_bytes(modules: Sequence[nn.Module]) -> int:
+    """Return the bytes of all weights and buffers, each counted once."""
     found = {id(t): t.numel() * t.element_size() for m in modules for t in (*m.parameters(), *m.buffers())}
     return sum(found.values())

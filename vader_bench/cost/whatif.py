@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from vader_bench.config.names import UNTRAINED
-from vader_bench.config.schema import RunConfig, SuiteConfig
-from vader_bench.cost.estimate import CostEstimate, Made, Memory, larger, memory_of, memory_of_looks, rehearse
+from vader_bench.config.schema import MemoryConfig, RunConfig, SuiteConfig
+from vader_bench.cost.estimate import (
+    CostEstimate,
+    Made,
+    Memory,
+    estimate_of,
+    larger,
+    memory_of,
+    memory_of_looks,
+    rehearse,
+)
 from vader_bench.cost.gpus import Gpu
 from vader_bench.cost.skeletons import Skeletons
 from vader_bench.errors import UserError
 from vader_bench.experiment.arms import read_settings
 from vader_bench.methods import MethodConfig
 
-__all__ = ["PRECISIONS", "Changes", "Planned", "Switched", "frozen_weights", "plan_arms", "switches"]
+__all__ = [
+    "PRECISIONS", "Changes", "Planned", "Switched", "advised", "frozen_weights", "plan_arms", "switches",
+    "with_switches",
+]  # fmt: skip
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """What ``frozen_weights`` says, by the names of options and data sheets."""
 
+TILE = 256
+"""Pixels along a side of the tiles that are advised, as diffusers has them by default."""
 _MEMORY_SWITCHES = (
     ("half precision", "frozen_weights", "bfloat16"),
     ("checkpointing", "checkpointing", True),
     ("slicing", "slicing", True),
+    ("tiles", "decode_tile", TILE),
     ("activations on the CPU", "offload_activations", True),
 )
 """Name, key of the table ``memory``, and value."""
@@ -124,6 +139,8 @@ class Switched(NamedTuple):
 
     name: str
     memory: Memory
+    suite: dict[str, Any]
+    """What a suite file says to have all switches up to this one on."""
 
 
 def plan_arms(runs: Sequence[RunConfig], changes: Changes, devices: int = 1) -> list[Planned]:
@@ -144,11 +161,9 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes, devices: int = 1) -> 
     planned = []
     for run in arms:
         full_size = networks.of(run)
-        flops, made = rehearse(run, full_size)
-        made = _shared(made, devices)
-        memory, look = memory_of(made, full_size, run.reward), memory_of_looks(run, full_size)
-        found = CostEstimate(run.label, run.reward, run.reward_queries, flops, memory, look)
-        planned.append(Planned(run, found, made, networks))
+        rehearsal = rehearse(run, full_size)
+        rehearsal = rehearsal._replace(made=_shared(rehearsal.made, devices))
+        planned.append(Planned(run, estimate_of(run, full_size, rehearsal), rehearsal.made, networks))
     return planned
 
 
@@ -160,18 +175,76 @@ def switches(planned: Planned, gpu: Gpu) -> Iterator[Switched]:
     frames change what is trained on, half precision the numbers, the others only time.
     """
     before, made, changes = planned.estimate.most.total, planned.made, dict[str, Any]()
+    said: dict[str, Any] = {}
     suite = planned.run.suite.model_copy(update={"evaluation_batch": 1})
     for name, fewer, change in _steps(planned):
         made = made if fewer is None else fewer
+        said |= {} if change else _SAID[name](planned)  # holds from here on, whatever it saves
         run = Changes(memory=changes | change).of(planned.run.model_copy(update={"suite": suite}))
         networks = planned.networks.of(run)
         memory = larger(memory_of(made, networks, run.reward), memory_of_looks(run, networks))
         if memory.total > before - _WORTH * before:
             continue
         before, changes = memory.total, changes | change
-        yield Switched(name, memory)
+        said |= {"memory": changes} if changes else {}
+        yield Switched(name, memory, dict(said))
         if memory.fits(gpu):
             return
+
+
+def _smallest_batch(planned: Planned) -> dict[str, Any]:
+    """Return the settings that make the smallest batches; as many of them make an update as videos did."""
+    settings = planned.settings
+    small = {"batch_size": settings.least_batch}
+    accumulation = getattr(settings, "accumulation", None)
+    if accumulation is not None:
+        small["accumulation"] = accumulation * settings.batch_size // settings.least_batch
+    return {"methods": {planned.run.method: small}}
+
+
+_SAID: dict[str, Callable[[Planned], dict[str, Any]]] = {
+    "one video at a look": lambda one: {"evaluation_batch": 1} if one.run.suite.evaluation_batch > 1 else {},
+    "smallest batch": _smallest_batch,
+    "one decoded frame": lambda _: {"decode_frames": 1},
+}
+"""What a suite file says for the switches that are none of ``memory``."""
+
+
+def advised(found: Sequence[Sequence[Switched]]) -> dict[str, Any]:
+    """Return what a suite file says so that every arm has the switches ``found`` for it.
+
+    What trains arms is the same for all: a switch that one needs, all have.
+    """
+    said: dict[str, Any] = {}
+    for steps in found:
+        for key, value in steps[-1].suite.items() if steps else ():
+            said[key] = said.get(key, {}) | value if isinstance(value, dict) else value
+    return said
+
+
+def switched_on(memory: MemoryConfig) -> str:
+    """Return in words which switches of ``memory`` are on."""
+    said = [key for key in ("checkpointing", "slicing", "offload_activations") if getattr(memory, key)]
+    if memory.decode_tile is not None:
+        said.append(f"tiles of {memory.decode_tile} pixels")
+    return " and ".join(said) or "no switch"
+
+
+def with_switches(run: RunConfig, said: Mapping[str, Any]) -> RunConfig:
+    """Return ``run`` on its suite with what ``advised`` says.
+
+    Raises:
+        UserError: a setting does not fit its method.
+    """
+    changes = Changes(memory=dict(said.get("memory", {})), decode_frames=said.get("decode_frames"))
+    run = changes.of(run)
+    if "evaluation_batch" in said:
+        suite = run.suite.model_copy(update={"evaluation_batch": said["evaluation_batch"]})
+        run = run.model_copy(update={"suite": suite})
+    if small := said.get("methods", {}).get(run.method):
+        table = run.settings.model_dump(mode="json") | small
+        run = run.model_copy(update={"settings": read_settings(run.method, table, run.reward)})
+    return run
 
 
 def _steps(planned: Planned) -> Iterator[tuple[str, list[Made] | None, dict[str, Any]]]:

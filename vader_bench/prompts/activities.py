@@ -74,6 +74,26 @@ PEOPLE = (
     "Two friends are throwing a frisbee on the lawn.",
 )
 
+DEVELOPMENT_PEOPLE = (
+    "A boy is carving his name into a pumpkin.",
+    "A bricklayer is spreading mortar along a wall.",
+    "A child is chasing a paper boat down a gutter.",
+    "A conductor is waving at a departing train.",
+    "A cook is tossing noodles in a smoking pan.",
+    "A dentist is washing her hands at a small sink.",
+    "A girl is riding a scooter through a puddle.",
+    "A man is bathing a puppy in a tin tub.",
+    "A man is folding a map on the bonnet of a car.",
+    "A photographer is crouching behind a tripod.",
+    "A postman is pushing letters through a slot.",
+    "A shepherd is closing the gate of a fold.",
+    "A woman is hammering a nail into a beam.",
+    "A woman is opening an umbrella in the rain.",
+    "A woman is sewing a button onto a coat.",
+    "Two men are lifting a piano up some stairs.",
+)
+DEVELOPMENT_ACTIVITIES = ("playing the guitar", "jogging in a park")
+
 
 def with_article(noun: str) -> str:
     """Return ``noun`` with *a* or *an*, by its first letter."""
@@ -81,6 +101,18 @@ def with_article(noun: str) -> str:
 
 
 def activities() -> PromptSet:
-    """Return the set: people in everyday actions to train on, animals in the paper's activities held out."""
+    """Return the set: people in everyday actions to train on, animals in the paper's activities held out.
+
+    Development splits, for tuning, have other people, and every third animal in other activities.
+    """
     heldout = [f"{with_article(animal)} {activity}" for animal, activity in product(ANIMALS, ACTIVITIES)]
-    return PromptSet("activities", {"train": list(PEOPLE), "heldout": heldout})
+    others = product(ANIMALS[::3], DEVELOPMENT_ACTIVITIES)
+    return PromptSet(
+        "activities",
+        {
+            "train": list(PEOPLE),
+            "heldout": heldout,
+            "dev_train": list(DEVELOPMENT_PEOPLE),
+            "dev_heldout": [f"{with_article(animal)} {activity}" for animal, activity in others],
+        },
+    )

@@ -32,6 +32,10 @@ class KnownWeights(BaseModel):
     size: str = _UNKNOWN
     """Size of what is needed of it, e.g. ``"1.7 GB"``."""
     licence: str = _UNKNOWN
+    include: tuple[str, ...] = ()
+    """Patterns of the files that are needed; all if empty."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files that are not needed."""
 
 
 class HubName(NamedTuple):
@@ -65,9 +69,16 @@ class HubName(NamedTuple):
             words.append(f"'{self.inside}'" if re.search(r"[^\w./-]", self.inside) else self.inside)
         elif self.inside:
             words.append(f"--include '{self.inside}/*'")
+        else:
+            words += [f"--include {_quoted(self.known.include)}"] if self.known.include else []
+            words += [f"--exclude {_quoted(self.known.exclude)}"] if self.known.exclude else []
         if self.revision:
             words.append(f"--revision {self.revision}")
         return " ".join(words)
+
+
+def _quoted(patterns: tuple[str, ...]) -> str:
+    return " ".join(f"'{pattern}'" for pattern in patterns)
 
 
 class _Table(BaseModel):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from vader_bench.config.paths import expanded, is_file, is_folder
 from vader_bench.errors import UserError
 from vader_bench.files import canonical_json, read_json, sha256_file, sha256_text, write_json
+from vader_bench.weights.digests import LARGE, remember, remembered
 from vader_bench.weights.hub import HUB_PREFIX, find_cached, parse_hub_name
 
 __all__ = [
@@ -216,9 +217,13 @@ def _sha256(path: Path) -> str:
     stamp = _stamp(path)
     if path in _KNOWN and _KNOWN[path][0] == stamp:
         return _KNOWN[path][1]
-    found = sha256_file(path)
+    large = stamp is not None and stamp.size >= LARGE
+    kept = remembered(path, stamp) if large and stamp is not None else None
+    found = kept or sha256_file(path)
     if stamp is not None and stamp == _stamp(path) and begun - max(stamp.modified, stamp.changed) > _QUIET:
         _KNOWN[path] = (stamp, found)
+        if large and not kept:
+            remember(path, stamp, found)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,9 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            # mapped, as safetensors are: what is read in half precision has no whole copy in another one
+            mapped = zipfile.is_zipfile(path)
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UNREADABLE as error:
         raise _unreadable(path, error, remedy) from error
     for wrapper in _WRAPPERS:

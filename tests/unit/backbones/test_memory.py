@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from trl.trainer.ddpo_trainer import DDPOTrainer
 
+from tests.support import flow, open_sora
 from tests.support.benches import Stand, make_stand
-from vader_bench.backbones import Backbone
+from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.backbones import memory as module
 from vader_bench.backbones.memory import offloaded, with_memory_switches
 from vader_bench.budget import metering
+from vader_bench.budget.memory import LiveBytes
 from vader_bench.config.schema import MemoryConfig
 
 SLICED = MemoryConfig(slicing=True)
@@ -80,6 +83,33 @@ def test_slices_keep_nothing_but_their_latents(tiny_backbone: Backbone) -> None:
     whole = kept_by(lambda: tiny_backbone.decode(latents))
     sliced = kept_by(lambda: with_memory_switches(tiny_backbone, SLICED).decode(latents))
     assert sliced < whole / 10
+
+
+@pytest.fixture(params=["wan", "open-sora-1.2"])
+def over_time(request: pytest.FixtureRequest, tmp_path: Path, tiny_pipeline: Path) -> Backbone:
+    """A tiny model whose decoder mixes frames."""
+    if request.param == "wan":
+        flow.wan_pipeline(tiny_pipeline / "tokenizer").save_pretrained(tmp_path)
+        return BACKBONES.get("wan").load(tmp_path, frames=21, height=16, width=16, tokens=32)
+    open_sora.write_model(tmp_path, tiny_pipeline / "tokenizer")
+    return BACKBONES.get("open-sora-1.2").load(tmp_path, frames=34, height=8, width=6)
+
+
+def test_chunks_of_frames_keep_less_and_change_nothing(over_time: Backbone) -> None:
+    latents = start(over_time, 1).requires_grad_()
+
+    def passed() -> tuple[Tensor, Tensor, int]:
+        with LiveBytes() as live:
+            video = over_time.decode(latents)
+            (gradient,) = torch.autograd.grad(video.sum(), latents)
+        return video, gradient, live.peak
+
+    whole, expected, most = passed()
+    over_time.enable_chunks()
+    video, gradient, less = passed()
+    torch.testing.assert_close(video, whole)
+    torch.testing.assert_close(gradient, expected)
+    assert less < 0.75 * most
 
 
 def test_a_decode_costs_the_same_in_the_ledger(tiny_backbone: Backbone) -> None:

@@ -30,7 +30,7 @@ def test_all_kinds_are_listed_with_their_state(lines: dict[str, str]) -> None:
     assert lines["method: vader"] == lines["reward: hps"] == lines["backbone: modelscope"] == "ready"
     assert lines["suite: pocket"].startswith("ready; rewards action, aesthetic")
     assert lines["weight of pocket: pocket/aesthetic"].startswith("present, 1.05 MB")
-    assert lines["prompt set: activities"] == "heldout 135, train 50"
+    assert lines["prompt set: activities"] == "dev_heldout 30, dev_train 16, heldout 135, train 50"
 
 
 def test_experiments_that_come_with_the_package_are_listed_with_their_question(lines: dict[str, str]) -> None:

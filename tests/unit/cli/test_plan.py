@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import yaml
 from tests.support.networks import made_once
 from vader_bench.cli import main
 from vader_bench.cost import whatif
+from vader_bench.weights import sizes
+from vader_bench.weights.sizes import read_table
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +27,15 @@ def test_every_arm_is_reported_with_what_it_takes(capsys: pytest.CaptureFixture[
     assert lines[0] == "small on tiny, rtx-4080 (16.0 GiB)"
     assert lines[1] == "4 frames of 8 x 8, 2 steps, guidance 1, frozen weights float32, no switch on"
     assert lines[2].split() == [
-        "method", "reward", "batch", "k", "decoded", "queries", "TFLOP", "hours", "GiB", "weights", "kept",
-        "look", "rtx-4080",
+        "method", "reward", "batch", "k", "decoded", "queries", "updates", "TFLOP", "hours", "looks", "GiB",
+        "weights", "kept", "look", "rtx-4080",
     ]  # fmt: skip
-    assert lines[3].split()[:6] == ["vader", "red", "2", "1", "4", "8"]
-    assert lines[4].split()[:5] == ["diffusion-dpo", "red", "2", "4", "8"]
+    assert lines[3].split()[:7] == ["vader", "red", "2", "1", "4", "8", "4"]
+    assert lines[4].split()[:6] == ["diffusion-dpo", "red", "2", "4", "8", "4"]
     assert "a row is one run; 2 seeds of all of them" in said
+    assert "few updates" not in said, "videos of 8 x 8 pixels are those of a small model"
+    assert "\nresults: about " in said
+    assert "to fetch" not in said
     assert "an assumed 35% of the card's 48.7 TFLOP/s" in said
     assert said.endswith("fits rtx-4080: every arm\n")
     assert not Path("results").exists()
@@ -46,7 +53,16 @@ def test_what_would_make_it_fit_is_reported(
     said = capsys.readouterr().out
     assert "does not fit rtx-4080; GiB with each further switch added:" in said
     assert "  vader on red: one video at a look 0.0, smallest batch 0.0" in said
-    assert said.endswith(": does not fit\n")
+    assert ": does not fit\na suite file with them, for `--suite`" in said
+    pasted = yaml.safe_load(said.partition("stands before it):\n")[2])
+    pasted.pop("memory", None)
+    assert pasted == {
+        "suite": "tiny-rtx-4080",
+        "extends": "tiny.yaml",
+        "evaluation_batch": 1,
+        "methods": {"vader": {"batch_size": 1, "accumulation": 2}},
+        "decode_frames": 1,
+    }
 
 
 def test_there_is_always_a_verdict_for_a_card_of_16_gb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,3 +108,64 @@ def test_a_plugin_is_counted_as_nothing_and_that_is_said(capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "not counted, because only a run can measure it: what mine costs\n" in said
     assert sum(line.split()[1:2] == ["mine"] for line in said.splitlines()) == 2
+
+
+def test_hours_are_the_sum_of_training_looks_and_the_base_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "small.yaml"]) == 0
+    said = capsys.readouterr().out
+    hours = re.search(
+        r"of all of them: (\S+) hours: (\S+) of training, (\S+) of looks, (\S+) of looks at", said
+    )
+    assert hours
+    total, training, looks, base = map(float, hours.groups())
+    assert total == pytest.approx(training + looks + base, rel=0.01)
+    assert min(training, looks, base) > 0
+    row = said.splitlines()[3].split()
+    assert float(row[9]) / float(row[8]) > 0.1, "looks at 15 videos take their part of the time of 8 queries"
+
+
+def test_a_measurement_of_the_card_stands_in_for_the_assumption(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["plan", "small.yaml", "--gpu", "t4"]) == 0
+    assumed = capsys.readouterr().out
+    spent = {"videos": 1, "seconds": 1.0, "estimated_flops": 1, "bytes": 1, "estimated_bytes": 1}
+    arm = {
+        "suite": "tiny", "arm": "vader", "reward": "red", "precision": "fp32", "memory": "no switch",
+        "video": [4, 8, 8], "batch": 2, "random_weights": False,
+        "training": spent | {"flops": int(0.07 * 8.1e12)},  # a fifth of the assumed share
+        "look": spent | {"flops": int(0.7 * 8.1e12)},
+    }  # fmt: skip
+    path = tmp_path / "results" / "measured" / "t4.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"version": 1, "device": "Tesla T4", "arms": [arm]}), "utf-8")
+    assert main(["plan", "small.yaml", "--gpu", "t4"]) == 0
+    said = capsys.readouterr().out
+    shares = "hours: at a measured 7% in updates and 70% at looks of the card's 8.1 TFLOP/s"
+    assert f"{shares} (results/measured/t4.json)\n" in said
+    training, looks = (
+        [float(text.splitlines()[3].split()[column]) for text in (assumed, said)] for column in (8, 9)
+    )
+    assert training[1] / training[0] == pytest.approx(5, rel=0.02)
+    assert looks[1] / looks[0] == pytest.approx(0.5, rel=0.02)
+
+
+def test_what_to_fetch_and_too_few_updates_are_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_clip: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
+    known = {"openai/clip-vit-large-patch14": {"model": read_table(tiny_clip / "config.json")}}
+    monkeypatch.setattr(sizes, "_table", lambda: known)
+    monkeypatch.setattr("vader_bench.cli.plan._LARGE", 0)
+    settings = {"clip": "hf:openai/clip-vit-large-patch14", "head": "hf:owner/head:head.pth"}
+    suite = yaml.safe_load(Path("tiny.yaml").read_text("utf-8"))
+    suite["rewards"]["red"] = {"family": "aesthetic", "settings": settings}
+    Path("tiny.yaml").write_text(yaml.safe_dump(suite), "utf-8")
+    assert main(["plan", "small.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "few updates: vader on red 4, diffusion-dpo on red 4; " in said
+    found = re.search(r"weights: (\S+) to (\S+) GB \(2 or 4 bytes a parameter\); 2 to fetch:\n", said)
+    assert found
+    assert float(found[2]) == pytest.approx(2 * float(found[1]), rel=0.01)
+    clip = "hf download openai/clip-vit-large-patch14 --include '*.json' '*.txt' 'model.safetensors'"
+    assert f"  {clip}\n  hf download owner/head head.pth\n" in said

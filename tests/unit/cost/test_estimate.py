@@ -111,9 +111,9 @@ def test_a_rehearsal_spends_what_the_method_spends(method: str, guidance: float,
     run = tiny_run(tiny_pipeline, method=method)
     sampler = run.suite.sampler.model_copy(update={"guidance": guidance})
     run = run.model_copy(update={"suite": run.suite.model_copy(update={"sampler": sampler})})
-    flops, made = rehearse(run, Skeletons(run.suite, ["red"], 2))
-    assert flops == spent(run)[0]
-    assert max(one.videos for one in made if one.call.name == "denoise") >= 2 * (guidance != 1) + 2
+    found = rehearse(run, Skeletons(run.suite, ["red"], 2))
+    assert found.flops == spent(run)[0]
+    assert max(one.videos for one in found.made if one.call.name == "denoise") >= 2 * (guidance != 1) + 2
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -140,9 +140,27 @@ def test_a_look_is_estimated_as_it_runs(guidance: float, tiny_pipeline: Path) ->
 def test_open_calls_are_those_whose_backward_is_to_come(tiny_pipeline: Path) -> None:
     networks = Skeletons(tiny_run(tiny_pipeline).suite, ["red"], 2)
     for k in (1, 2):
-        _, made = rehearse(tiny_run(tiny_pipeline, settings={"k": k}), networks)
+        made = rehearse(tiny_run(tiny_pipeline, settings={"k": k}), networks).made
         assert max(one.open for one in made) == 2 * k
         assert made[0].open == (0 if k == 1 else 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "updates"),
+    [
+        ("vader", {"batch_size": 2}, 4),
+        ("vader", {"batch_size": 1, "accumulation": 4}, 2),
+        ("ddpo", {"prompts_per_round": 2, "samples_per_prompt": 2, "updates_per_round": 1}, 2),
+        ("ddpo", {"prompts_per_round": 2, "samples_per_prompt": 2, "updates_per_round": 2}, 4),
+        ("diffusion-dpo", {"batch_size": 2, "updates_per_pair": 3}, 12),
+    ],
+)
+def test_updates_are_those_of_8_queries(
+    method: str, settings: dict[str, Any], updates: int, tiny_pipeline: Path
+) -> None:
+    run = tiny_run(tiny_pipeline, method=method, settings=settings)
+    assert run.reward_queries == 8
+    assert rehearse(run, Skeletons(run.suite, ["red"], 2)).updates == updates
 
 
 def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path) -> None:
@@ -156,7 +174,7 @@ def test_a_rehearsal_leaves_the_global_random_numbers_alone(tiny_pipeline: Path)
 
 def test_time_is_work_over_an_assumed_share_of_the_peak_rate() -> None:
     memory = Memory(1, 2, 3, 4)
-    found = CostEstimate("vader", "red", 8, int(1e15), memory, memory)
+    found = CostEstimate("vader", "red", 8, int(1e15), 4, memory, memory)
     assert memory.total == 10
     assert found.seconds(GPUS["h100"], "fp32") == pytest.approx(1e15 / 67e12 / UTILISATION)
 
@@ -165,7 +183,7 @@ def test_a_card_must_have_room_for_looks_too() -> None:
     room = int(GPUS["t4"].memory) - RESERVE
     small, large = Memory(room, 0, 0, 0), Memory(room, 0, 0, 1)
     for memory, look, fits in ((small, small, True), (small, large, False), (large, small, False)):
-        found = CostEstimate("vader", "red", 8, 1, memory, look)
+        found = CostEstimate("vader", "red", 8, 1, 4, memory, look)
         assert found.most.fits(GPUS["t4"]) == fits
 
 

@@ -8,9 +8,17 @@ from tests.support.configs import tiny_run
 from tests.support.networks import made_once
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.cost import whatif
-from vader_bench.cost.estimate import RESERVE
+from vader_bench.cost.estimate import RESERVE, Memory
 from vader_bench.cost.gpus import Gpu
-from vader_bench.cost.whatif import Changes, frozen_weights, plan_arms, switches
+from vader_bench.cost.whatif import (
+    Changes,
+    Switched,
+    advised,
+    frozen_weights,
+    plan_arms,
+    switches,
+    with_switches,
+)
 from vader_bench.errors import UserError
 from vader_bench.methods.vader import VaderConfig
 
@@ -76,6 +84,32 @@ def test_more_steps_with_gradient_keep_more(tiny_pipeline: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_advised_makes_a_run_that_has_it(tiny_pipeline: Path) -> None:
+    run = tiny_run(tiny_pipeline, settings={"batch_size": 2, "accumulation": 3})
+    planned = plan_arms([run], Changes())[0]
+    said = advised([list(switches(planned, TINY))])
+    assert said == {
+        "evaluation_batch": 1,
+        "methods": {"vader": {"batch_size": 1, "accumulation": 6}},
+        "decode_frames": 1,
+        "memory": {"frozen_weights": "bfloat16", "checkpointing": True},
+    }
+    small = with_switches(run, said)
+    assert small.settings.round_queries == run.settings.round_queries == 6
+    assert small.suite.memory == MemoryConfig(frozen_weights="bfloat16", checkpointing=True)
+    assert (small.suite.evaluation_batch, small.suite.decode_frames) == (1, 1)
+    assert plan_arms([small], Changes())[0].estimate.most == list(switches(planned, TINY))[-1].memory
+
+
+def test_a_switch_that_one_arm_needs_all_have() -> None:
+    memory = Memory(0, 0, 0, 0)
+    first = [Switched("a", memory, {"memory": {"slicing": True}})]
+    second = [Switched("b", memory, {"memory": {"checkpointing": True}, "decode_frames": 1})]
+    both = {"memory": {"slicing": True, "checkpointing": True}, "decode_frames": 1}
+    assert advised([first, [], second]) == both
+
+
+@pytest.mark.slow
 def test_every_switch_saves_on_top_of_those_before_until_it_fits(tiny_pipeline: Path) -> None:
     planned = plan_arms([tiny_run(tiny_pipeline)], Changes())[0]
     found = list(switches(planned, TINY))
@@ -97,6 +131,7 @@ def test_every_switch_saves_on_top_of_those_before_until_it_fits(tiny_pipeline: 
     assert [switch.name for switch in switches(planned, card)] == ["one video at a look"]
 
 
+@pytest.mark.slow
 def test_what_is_on_already_is_no_advice(tiny_pipeline: Path) -> None:
     memory = frozen_weights("fp16") | {"checkpointing": True}
     changes = Changes(memory=memory, batch=1, decode_frames=1)
@@ -105,6 +140,7 @@ def test_what_is_on_already_is_no_advice(tiny_pipeline: Path) -> None:
     assert {switch.name for switch in switches(planned, TINY)} <= {
         "one video at a look",
         "slicing",
+        "tiles",
         "activations on the CPU",
     }
 

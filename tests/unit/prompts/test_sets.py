@@ -161,12 +161,14 @@ def test_packaged_sets_load_by_name() -> None:
     assert load_prompts("pocket").name == "pocket"
 
 
-def test_development_view_takes_the_place_of_train_and_heldout() -> None:
+def test_development_view_takes_the_place_of_train_and_heldout(tmp_path: Path) -> None:
     whole, view = load_prompts("pocket"), load_prompts("pocket:dev")
     assert view.name == "pocket:dev"
     assert view.splits == {"train": whole.split("dev_train"), "heldout": whole.split("dev_heldout")}
-    with pytest.raises(UserError, match="activities: has no split 'dev_train'"):
-        load_prompts("activities:dev")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("splits: {train: [a cat], heldout: [a dog]}\n", "utf-8")
+    with pytest.raises(UserError, match="has no split 'dev_train'"):
+        load_prompts(f"{bare}:dev")
 
 
 def test_stream_gives_every_prompt_once_an_epoch_in_a_new_order() -> None:

@@ -69,6 +69,16 @@ def test_repositories_folders_and_files_are_found_in_the_cache(cached: Path) -> 
         ("hf:owner/net:vae", "unknown", "hf download owner/net --include 'vae/*'"),
         ("hf:owner/net:a+b.pth", "unknown", "hf download owner/net 'a+b.pth'"),
         (
+            "hf:laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            "licence mit",
+            "hf download laion/CLIP-ViT-H-14-laion2B-s32B-b79K --include '*.json' '*.txt'",
+        ),
+        (
+            "hf:Lightricks/LTX-Video",
+            "unknown",
+            "hf download Lightricks/LTX-Video --exclude 'ltx*.safetensors'",
+        ),
+        (
             "hf:ali-vilab/text-to-video-ms-1.7b",
             "size unknown, licence cc-by-nc-4.0",
             "hf download ali-vilab/text-to-video-ms-1.7b",

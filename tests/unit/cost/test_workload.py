@@ -9,7 +9,7 @@ from tests.support.configs import tiny_run
 from tests.support.networks import made_once
 from vader_bench.config.schema import ExperimentConfig, RunConfig
 from vader_bench.cost import whatif
-from vader_bench.cost.hours import Work, in_order, measured_rate, work_of
+from vader_bench.cost.workload import Work, in_order, measured_rate, work_of
 from vader_bench.experiment.resolve import ResolvedExperiment
 from vader_bench.training.model import load_suite_model
 
