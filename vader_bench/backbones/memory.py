@@ -76,6 +76,7 @@ class _MemorySaving(Backbone):
         self.decodes_frame_by_frame = inner.decodes_frame_by_frame
         self.text_shape = inner.text_shape
         self.picture_size = inner.picture_size
+        self.boundary = inner.boundary
 
     @property
     def frames(self) -> int:

@@ -124,6 +124,7 @@ class Wan(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self._tokens = tokens
+        self.boundary = transformer.boundary if isinstance(transformer, Experts) else None
         statistics = (config_sizes(vae.config, name, "vae") for name in ("latents_mean", "latents_std"))
         self._mean, self._std = (torch.tensor(numbers).reshape(1, -1, 1, 1, 1) for numbers in statistics)
         self.text_shape = (tokens, text_encoder.config.d_model)

@@ -104,9 +104,10 @@ def _told(one: Planned) -> str:
     """Return the sizes and switches that all memory is computed for."""
     frames, height, width = one.video
     sampler, memory = one.run.suite.sampler, one.run.suite.memory
+    guidance = " and ".join(f"{g:g}" for g in (sampler.guidance, sampler.guidance_2) if g is not None)
     switched = [key for key in ("checkpointing", "slicing", "offload_activations") if getattr(memory, key)]
     return (
-        f"{frames} frames of {height} x {width}, {sampler.steps} steps, guidance {sampler.guidance:g}, "
+        f"{frames} frames of {height} x {width}, {sampler.steps} steps, guidance {guidance}, "
         f"frozen weights {memory.frozen_weights}, {' and '.join(switched) or 'no switch'} on"
     )
 

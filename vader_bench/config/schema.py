@@ -67,6 +67,11 @@ def _is_default(table: Strict) -> bool:
     return table == type(table)()
 
 
+def _is_none(value: object) -> bool:
+    """Tell whether nothing is said: such a key is left out of dumps and digests."""
+    return value is None
+
+
 class SamplerConfig(Strict):
     """How videos are sampled."""
 
@@ -76,6 +81,8 @@ class SamplerConfig(Strict):
     """DDIM noise level while training; evaluation always uses 0. DDPO needs it above 0."""
     guidance: float = Field(ge=1)
     """Classifier-free guidance scale; 1 is none."""
+    guidance_2: float | None = Field(default=None, ge=1, exclude_if=_is_none)
+    """That of the second network, of two that share the way (Wan 2.2); as ``guidance`` if ``None``."""
 
 
 class ComponentConfig(Strict):

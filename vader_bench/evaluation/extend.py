@@ -45,7 +45,8 @@ def extend(
     """
     if chunks < 1:
         raise UserError(f"chunks = {chunks}", "out of range", "choose at least 1")
-    steps = Sampler(backbone.denoise, backbone.schedule, sampler.steps, 0.0, sampler.guidance)
+    guidance = backbone.guidance(sampler.guidance, sampler.guidance_2)
+    steps = Sampler(backbone.denoise, backbone.schedule, sampler.steps, 0.0, guidance)
     encoded = backbone.encode(prompts)
     made: list[Tensor] = []
     for chunk in range(chunks):

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.adapters import fit_adapter
-from vader_bench.backbones.base import BackboneFactory, Outline
+from vader_bench.backbones.base import BackboneFactory, Outline, guidance_pair
 from vader_bench.backbones.reading import outline_of, reader_of, skeleton_of
 from vader_bench.config.arguments import argument_faults
 from vader_bench.config.names import ADAPTER
@@ -218,9 +218,10 @@ def _outline(suite: SuiteConfig) -> Outline | None:
 def _size_faults(
     suite: SuiteConfig, outline: Outline, arms: Sequence[ArmConfig]
 ) -> Iterator[Fault | UserError]:
-    """Yield more frames to judge than a video has, and more steps than a schedule."""
+    """Yield more frames to judge than a video has, steps than a schedule, and guidance scales than networks."""
     try:
         outline.timesteps(suite.sampler.steps)
+        guidance_pair(suite.sampler.guidance, suite.sampler.guidance_2, outline.boundary)
     except UserError as error:
         yield error
     asked = {f"decode_frames of suite {suite.suite}": suite.decode_frames}
