@@ -17,7 +17,15 @@ from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 from vader_bench.prompts.sets import PromptReader
 
-__all__ = ["Backbone", "BackboneFactory", "ImageBackbone", "Outline", "PromptReader", "family_settings", "guidance_pair"]
+__all__ = [
+    "Backbone",
+    "BackboneFactory",
+    "ImageBackbone",
+    "Outline",
+    "PromptReader",
+    "family_settings",
+    "guidance_pair",
+]
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -61,6 +69,15 @@ class Backbone(ABC):
     def unconditional(self, encoded: Tensor) -> Tensor:
         """Return what guidance contrasts ``encoded`` [B, L, D] with, in the same shape: the empty prompt."""
         return self.encode([""]).expand_as(encoded)
+
+    def with_texts(self, encoded: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return ``encoded`` [B, L, D] with B other ``texts``; a given picture stays. Without a graph.
+
+        Raises:
+            UserError: the model reads no texts, or one is too long.
+        """
+        del encoded
+        return self.encode(texts)
 
     def guidance(self, scale: float, second: float | None) -> Guidance | float:
         """Return the guidance of a sampler: ``scale``, and ``second`` for the network after ``boundary``.
@@ -112,12 +129,13 @@ class ImageBackbone(Backbone):
     """A model that is given its first picture; a prompt names one."""
 
     @abstractmethod
-    def encode_pictures(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
+    def encode_pictures(self, pictures: Tensor, names: Sequence[str], prompts: Sequence[str]) -> Tensor:
         """Return the condition [B, L, D] of given pictures, as ``encode`` does; computed without a graph.
 
         Args:
             pictures: [B, 3, H, W] in [0, 1], of the size of the videos.
             names: one name a picture, of the stream of whatever the model draws to encode it.
+            prompts: what the videos are to show, for models that read texts too.
         """
 
 
@@ -135,6 +153,8 @@ class Outline(NamedTuple):
 class BackboneFactory(ABC):
     """Makes a backbone from a folder or a hub name; registered under the family's name."""
 
+    reads_texts: bool = True
+    """Whether the model reads prompts, and so negative ones."""
     pipeline_takes_adapters: bool = False
     """Whether the ``load_lora_weights`` of diffusers' pipeline takes adapters of the denoiser."""
 
@@ -180,6 +200,15 @@ class BackboneFactory(ABC):
         """
         backbone = self.skeleton(weights, **settings)
         return Outline(backbone.frames, backbone.schedule.timesteps, backbone.boundary)
+
+    def picture_reader(self, **settings: object) -> PromptReader | None:
+        """Return what refuses a prompt that names no picture; ``None`` where the model is given none.
+
+        Raises:
+            UserError: the pictures are missing.
+        """
+        del settings
+        return None
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``, for estimates.

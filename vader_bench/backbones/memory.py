@@ -91,6 +91,10 @@ class _MemorySaving(Backbone):
         """Return what guidance contrasts ``encoded`` [B, L, D] with."""
         return self._inner.unconditional(encoded)
 
+    def with_texts(self, encoded: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return ``encoded`` [B, L, D] with other texts."""
+        return self._inner.with_texts(encoded, texts)
+
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
         """Return the network's prediction [B, C, F, h, w]."""
         with self._keeping():
@@ -138,6 +142,6 @@ class _MemorySavingImage(_MemorySaving, ImageBackbone):
 
     _inner: ImageBackbone
 
-    def encode_pictures(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
+    def encode_pictures(self, pictures: Tensor, names: Sequence[str], prompts: Sequence[str]) -> Tensor:
         """Return the condition [B, L, D] of given pictures."""
-        return self._inner.encode_pictures(pictures, names)
+        return self._inner.encode_pictures(pictures, names, prompts)

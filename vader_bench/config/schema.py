@@ -36,7 +36,6 @@ __all__ = [
     "SuiteChanges", "SuiteConfig", "TargetConfig", "config_digest",
 ]  # fmt: skip
 
-
 METHOD = "method"
 """Key that names the method of an arm, and the word for it under ``compares``."""
 
@@ -67,11 +66,6 @@ def _is_default(table: Strict) -> bool:
     return table == type(table)()
 
 
-def _is_none(value: object) -> bool:
-    """Tell whether nothing is said: such a key is left out of dumps and digests."""
-    return value is None
-
-
 class SamplerConfig(Strict):
     """How videos are sampled."""
 
@@ -81,8 +75,10 @@ class SamplerConfig(Strict):
     """DDIM noise level while training; evaluation always uses 0. DDPO needs it above 0."""
     guidance: float = Field(ge=1)
     """Classifier-free guidance scale; 1 is none."""
-    guidance_2: float | None = Field(default=None, ge=1, exclude_if=_is_none)
+    guidance_2: float | None = Field(default=None, ge=1, exclude_if=operator.not_)
     """That of the second network, of two that share the way (Wan 2.2); as ``guidance`` if ``None``."""
+    negative_prompt: str = Field(default="", exclude_if=operator.not_)
+    """What guidance leads away from, where a prompt has none of its own; by default from an empty prompt."""
 
 
 class ComponentConfig(Strict):
@@ -236,11 +232,11 @@ class ArmEntry(Strict, extra="allow"):
         """Return the arm without its settings but those called ``names``; adapters stay as they are."""
         if self.adapter is not None:
             return self
-        overrides = {reward: _only(names, settings) for reward, settings in self.by_reward.items()}
+        overrides = {reward: rules.chosen(names, settings) for reward, settings in self.by_reward.items()}
         overrides = {reward: settings for reward, settings in overrides.items() if settings}
         said = self.model_dump(exclude_unset=True, include={METHOD, "suite"})
         more = {"by_reward": overrides} if overrides else {}
-        return ArmEntry.model_validate(said | _only(names, self.model_extra or {}) | more)
+        return ArmEntry.model_validate(said | rules.chosen(names, self.model_extra or {}) | more)
 
 
 class BudgetConfig(Strict):
@@ -401,7 +397,3 @@ class RunConfig(Strict):
 def config_digest(run: RunConfig) -> str:
     """Return the SHA-256 of everything that ``run`` is asked to do."""
     return files.sha256_text(files.canonical_json(run.model_dump(mode="json")))
-
-
-def _only(names: Container[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name in names}

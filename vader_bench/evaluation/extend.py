@@ -51,7 +51,7 @@ def extend(
     made: list[Tensor] = []
     for chunk in range(chunks):
         if chunk:
-            encoded = backbone.encode_pictures(made[-1][:, -1], chunk_names(prompts, sample, chunk))
+            encoded = backbone.encode_pictures(made[-1][:, -1], chunk_names(prompts, sample, chunk), prompts)
         noise = [chunk_noise(backbone, prompt, sample, chunk, device) for prompt in prompts]
         latents = steps.plain(torch.cat(noise), encoded, backbone.unconditional(encoded))
         made.append(backbone.decode(latents).clamp(0, 1))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vader_bench.backbones import Backbone
+from vader_bench.backbones.detailed import with_details
 from vader_bench.backbones.memory import DTYPES, with_memory_switches
 from vader_bench.backbones.reading import load_family
 from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
+from vader_bench.prompts.lines import PromptDetails
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.training.identity import input_digests
@@ -45,7 +48,7 @@ def load_components(config: RunConfig, device: str) -> Components:
     judges = [name for name in config.evaluation.measure.judges if name != config.reward]
     gold = suite.gold_for(config.reward)
     return Components(
-        backbone=load_backbone(suite, device),
+        backbone=load_backbone(suite, device, prompts.details),
         reward=load_reward(suite.rewards[config.reward], device),
         gold=None if gold is None else load_reward(gold, device),
         prompt_share=None if suite.prompt_share is None else load_reward(suite.prompt_share, device),
@@ -55,8 +58,15 @@ def load_components(config: RunConfig, device: str) -> Components:
     )
 
 
-def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
+def load_backbone(
+    suite: SuiteConfig, device: str, details: Mapping[str, PromptDetails] | None = None
+) -> Backbone:
     """Return the backbone of ``suite``, frozen, on ``device``.
+
+    Args:
+        suite: names it.
+        device: where it computes.
+        details: what prompts have beside their text.
 
     Raises:
         UserError: weights are missing or faulty, or settings do not fit the family.
@@ -64,7 +74,8 @@ def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
     name, settings = suite.backbone_weights()
     dtype = DTYPES[suite.memory.frozen_weights]
     backbone = load_family(suite.backbone.family, resolve(name), settings, dtype)
-    return with_memory_switches(backbone, suite.memory).to(device)
+    backbone = with_memory_switches(backbone, suite.memory).to(device)
+    return with_details(backbone, details or {}, suite.sampler.negative_prompt)
 
 
 def load_reward(component: ComponentConfig, device: str) -> Reward:

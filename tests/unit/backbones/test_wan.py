@@ -125,7 +125,8 @@ def test_each_network_has_a_guidance_of_its_own(
     wanted.set_progress_bar_config(disable=True)
     theirs = wanted(
         ["a cat", "a dog"], num_frames=5, height=16, width=16, num_inference_steps=6, latents=start,
-        max_sequence_length=32, output_type="latent", guidance_scale=max(first, 1 + 1e-9), guidance_scale_2=second,
+        max_sequence_length=32, output_type="latent", guidance_scale=max(first, 1 + 1e-9),
+        guidance_scale_2=second,
     ).frames  # fmt: skip
     torch.testing.assert_close(found, theirs, atol=2e-5, rtol=1e-4)
 
