@@ -143,7 +143,7 @@ def write_videoalign(
         stored[
             f"base_model.model.{layer}.base_layer.{kind}" if layer in layers else f"base_model.model.{name}"
         ] = weight
-    stored["base_model.model.rm_head.weight"] = videoalign_head(outputs).weight.detach().clone()
+    stored["base_model.model.rm_head.weight"] = videoalign_head(outputs).state_dict()["weight"].clone()
     middle = ".default" if whole else ""
     pairs = {
         f"base_model.model.{layer}.lora_{which}{middle}.weight": matrix

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 Request = dict[str, Any]
@@ -33,14 +34,15 @@ def scores(*found: float | str | None) -> Answer:
     return Answer(json.dumps({"scores": list(found)}).encode())
 
 
-def frames_of(video: Any) -> np.ndarray[Any, Any]:
+def frames_of(video: Any) -> NDArray[np.float64]:
     """Pictures [F, H, W, 3] in [0, 1] of a video as it was sent."""
     if isinstance(video, str):
-        with av.open(io.BytesIO(base64.b64decode(video))) as container:
+        with av.open(io.BytesIO(base64.b64decode(video)), "r") as container:
             found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     else:
         found = [np.asarray(Image.open(io.BytesIO(base64.b64decode(frame)))) for frame in video]
-    return np.stack(found) / 255
+    pictures: NDArray[np.float64] = np.stack(found).astype(np.float64) / 255
+    return pictures
 
 
 def red(asked: Request) -> Answer:

@@ -211,16 +211,18 @@ def _fitting(source: str, sizes: Sizes) -> Sizes:
     """Return ``sizes`` after comparing what the denoiser reads of CLIP with what there is.
 
     Raises:
-        UserError: they do not fit, or the model is told of its picture in another way.
+        UserError: they do not fit, or the model is given its picture in another way.
     """
     if sizes.get("index", {}).get("expand_timesteps"):
         wrong = "puts the picture in place of the first latents (Wan 2.2, 5B), which wan-i2v does not offer"
         raise UserError(source, wrong, "take a model of 14B, or the family wan without a picture")
-    read, encoder = sizes["transformer"].get("image_dim"), sizes.get("image_encoder")
+    transformer, encoder = sizes["transformer"], sizes.get("image_encoder")
+    read = transformer.get("image_dim")
     if (read is None) != (encoder is None):
         wrong = f"has transformer.image_dim = {read} and {'no' if encoder is None else 'an'} image_encoder"
         raise UserError(source, wrong, "give both, or neither")
     if encoder is not None:
         width = config_whole(encoder, "hidden_size", f"{source}: image_encoder", 768)
-        require_equal(source, {"transformer.image_dim": int(read), "image_encoder.hidden_size": width})
+        read = config_whole(transformer, "image_dim", f"{source}: transformer")
+        require_equal(source, {"transformer.image_dim": read, "image_encoder.hidden_size": width})
     return sizes

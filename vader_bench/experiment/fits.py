@@ -97,8 +97,8 @@ def prompt_faults(
     for split in dict.fromkeys(splits):
         for index, prompt in enumerate(found.splits.get(split, [])):
             details = found.details.get(prompt) or PromptDetails(suite.sampler.negative_prompt, None)
-            given = pictures is None or details.image is not None
-            wrong = next(_refusals(prompt, readers if given else [*readers, pictures]), None)
+            shows = [pictures] if pictures is not None and details.image is None else []
+            wrong = next(_refusals(prompt, [*readers, *shows]), None)
             wrong = wrong or _unread(details, suite.backbone.family, shows=pictures is not None)
             if wrong is not None:
                 place = f"prompt set {suite.written(prompts)}: {found.place(split, index)}"

@@ -144,16 +144,16 @@ class HttpReward(Reward):
 
     def _asked(self, body: bytes) -> bytes:
         """Return the server's answer to ``body``, asked again where that may help."""
-        for attempt in range(self._retries + 1):
+        attempt = 0
+        while True:
             found = self._tried(body)
             if isinstance(found, bytes):
                 return found
-            if not found.passing:
-                break
-            if attempt < self._retries:
-                time.sleep(self._pause * 2**attempt)
-        tries = f" (asked {attempt + 1} times)" if attempt else ""
-        raise self._error(found.wrong + tries)
+            if not found.passing or attempt == self._retries:
+                tries = f" (asked {attempt + 1} times)" if attempt else ""
+                raise self._error(found.wrong + tries)
+            time.sleep(self._pause * 2**attempt)
+            attempt += 1
 
     def _tried(self, body: bytes) -> bytes | _Failure:
         """Return the answer to one request, or why there is none."""

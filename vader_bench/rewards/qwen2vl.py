@@ -162,7 +162,8 @@ class QwenPatches(Normalise):
 
     def reshape(self, frames: Tensor) -> Tensor:
         """Return ``frames`` [..., 3, H, W] in the size that the network takes."""
-        size = smart_size(*frames.shape[-2:], self._patch * self._merge, *self._pixels)
+        high, wide = frames.shape[-2:]
+        size = smart_size(high, wide, self._patch * self._merge, *self._pixels)
         return resize(frames, *size, "bicubic").clamp(0, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -234,7 +235,7 @@ class QwenScorer(nn.Module):
         sizes = torch.tensor([grid] * batch, device="cpu")  # its values are read, on ``meta`` too
         flat = patches.flatten(0, 3).to(self.model.visual.patch_embed.proj.weight.dtype)
         states: Tensor = self.model.visual(flat, grid_thw=sizes)
-        return states.unflatten(0, (batch, -1))
+        return states.reshape(batch, -1, states.shape[-1])
 
 
 class _BareRotary(nn.Module):

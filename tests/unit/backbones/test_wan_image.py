@@ -78,7 +78,7 @@ def test_videos_are_those_of_the_pipeline(
     )
     assert torch.allclose(latents, other, atol=1e-4) == (guidance == 1)
     for row, name in enumerate(("a cat", "a dog")):
-        asked = {
+        asked: dict[str, Any] = {
             "num_frames": 5,
             "height": 32,
             "width": 48,
