@@ -197,13 +197,74 @@ def suites() -> str:
     rows = [
         (
             f"`{name}`",
+            f"[what it needs](suites/{name}.md)",
             f"`{suite['backbone']['family']}`",
             ", ".join(f"`{reward}`" for reward in suite["rewards"]),
             ", ".join(f"`{prompts}`" for prompts in dict.fromkeys(suite["prompts"].values())),
         )
         for name, suite in _suites().items()
     ]
-    return _table(("suite", "backbone", "rewards", "prompt sets"), rows)
+    return _table(("suite", "before you download", "backbone", "rewards", "prompt sets"), rows)
+
+
+def needs(name: str) -> str:
+    """Return what the suite ``name`` needs: its weights, their sizes, and how many parameters they have."""
+    suite, plan = _suites()[name], _plans()[name]
+    known = yaml.safe_load((PACKAGE / "weights" / "known.yaml").read_text("utf-8"))["weights"]
+    rows = []
+    for part, component in {"backbone": suite["backbone"], **suite["rewards"]}.items():
+        names = list(_weight_names(component["settings"]))
+        lines = [known.get(one, known.get(one.partition(":")[0], {})) for one in names]
+        sizes = [line.get("size", "not known") for line in lines]
+        count = plan["parameters"].get(part)
+        rows.append((
+            f"`{part}`",
+            "<br>".join(f"`{one}`" for one in names) or "none",
+            "" if count is None else f"{count:.3g} billion",
+            "<br>".join(sizes) if names and not names[0].startswith("pocket/") else "packaged",
+        ))  # fmt: skip
+    return _table(("part", "weights", "parameters", "download"), rows)
+
+
+def plan_of(name: str) -> str:
+    """Return what ``fig7`` would need on the suite ``name``, by card, as ``docs/plans.py`` found it."""
+    plan = _plans()[name]
+    frames, height, width = plan["video"]
+    rewards = dict.fromkeys(arm["reward"] for arm in plan["arms"])
+    most = max(plan["arms"], key=lambda arm: arm["gib"])
+    rows = []
+    for card, told in plan["cards"].items():
+        fits = "as it is" if not told["switches"] else f"with {', '.join(told['switches'])}"
+        if told["never"]:
+            fits = f"not {', '.join(told['never'])}" if len(told["never"]) < len(plan["arms"]) else "no"
+        rows.append((f"`{card}`", fits, _hours(told["hours"])))
+    said = (
+        "Estimates for `fig7` by `vader-bench plan`, not measurements: videos of "
+        f"{frames} frames of {height} x {width}, {len(plan['arms'])} runs a seed, {plan['seeds']} seeds, "
+        f"rewards {', '.join(f'`{name}`' for name in rewards)}. "
+        f"The largest run, {most['method']} on {most['reward']}, needs {most['gib']:g} GiB as the suite is. "
+        "Hours are of training all runs one after the other, without looks, at the share of a card's peak "
+        "rate that `plan` assumes, for the precision that the suite's frozen weights have."
+    )
+    return f"{said}\n\n{_table(('card', 'fits', 'all runs'), rows)}"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.2g} hours" if hours < 100 else f"{hours / 24:.2g} days"
+
+
+def _weight_names(settings: Any) -> Iterator[str]:
+    """Yield the weights that settings name, without the ``hf:`` of the hub."""
+    if isinstance(settings, str) and "/" in settings:
+        yield settings.removeprefix("hf:")
+    elif isinstance(settings, dict | list):
+        for inner in settings.values() if isinstance(settings, dict) else settings:
+            yield from _weight_names(inner)
+
+
+def _plans() -> dict[str, Any]:
+    plans: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "plans.yaml").read_text("utf-8"))
+    return plans
 
 
 def suite_file(name: str) -> str:
@@ -325,6 +386,8 @@ PARTS: dict[str, Callable[..., str]] = {
     "suites": suites,
     "starter": starter,
     "suite-file": suite_file,
+    "needs": needs,
+    "plan": plan_of,
     "keys": keys,
     "cards": cards,
     "experiments": experiments,

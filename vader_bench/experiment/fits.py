@@ -96,10 +96,10 @@ def prompt_faults(
     found = load_prompts(prompts)
     for split in dict.fromkeys(splits):
         for index, prompt in enumerate(found.splits.get(split, [])):
-            details = found.details.get(prompt) or PromptDetails(suite.sampler.negative_prompt, None)
+            details = found.details.get(prompt, PromptDetails("", None))
             shows = [pictures] if pictures is not None and details.image is None else []
             wrong = next(_refusals(prompt, [*readers, *shows]), None)
-            wrong = wrong or _unread(details, suite.backbone.family, shows=pictures is not None)
+            wrong = wrong or _unread(details, suite, shows=pictures is not None)
             if wrong is not None:
                 place = f"prompt set {suite.written(prompts)}: {found.place(split, index)}"
                 faults.append(UserError(place, f"{shown(prompt)} {wrong.wrong}", wrong.remedy))
@@ -124,11 +124,13 @@ def _backbone_reader(suite: SuiteConfig) -> PromptReader | None:
     return reader_of(suite.backbone.family, weights, settings)
 
 
-def _unread(details: PromptDetails, family: str, *, shows: bool) -> UserError | None:
+def _unread(details: PromptDetails, suite: SuiteConfig, *, shows: bool) -> UserError | None:
     """Return what a model does not read of ``details``; ``shows`` if it is given a picture."""
+    family = suite.backbone.family
     if details.image is not None and not shows:
         return UserError("", f"has an image, and {family} makes videos of texts alone", "leave `image` out")
-    if details.negative_prompt and not BACKBONES.get(family).reads_texts:
+    negative = details.negative_prompt or suite.sampler.negative_prompt
+    if negative and not BACKBONES.get(family).reads_texts:
         return UserError("", f"has a negative prompt, and {family} reads no texts", "leave it out")
     return None
 

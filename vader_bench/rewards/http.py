@@ -163,8 +163,7 @@ class HttpReward(Reward):
             with request.build_opener(_NoRedirects).open(asked, timeout=self._seconds) as answer:
                 return self._read(answer, end)
         except error.HTTPError as refusal:
-            said = refusal.read(200).decode(errors="replace")
-            return _Failure(f"answered {refusal.code} {shown(said)}", refusal.code in _BUSY)
+            return _Failure(f"answered {refusal.code} {shown(_said(refusal))}", refusal.code in _BUSY)
         except TimeoutError:
             return _Failure(f"gave no answer in {self._seconds:g} seconds", passing=True)
         except error.URLError as away:
@@ -191,6 +190,14 @@ class HttpReward(Reward):
     def _error(self, wrong: str) -> UserError:
         remedy = "look at the server's log, then give the command again: the run goes on"
         return UserError(f"reward server {self._url}", wrong, remedy, exit_code=ExitCode.RUN_FAILED)
+
+
+def _said(refusal: error.HTTPError) -> str:
+    """Return the beginning of what a server says beside its refusal; nothing if that does not come."""
+    try:
+        return refusal.read(200).decode(errors="replace")
+    except (OSError, HTTPException):
+        return ""
 
 
 def _pngs(video: Tensor) -> list[str]:
