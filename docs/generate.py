@@ -207,37 +207,47 @@ def suites() -> str:
     return _table(("suite", "before you download", "backbone", "rewards", "prompt sets"), rows)
 
 
+CARDS = ("rtx-4080", "rtx-4090", "a6000", "a100-80", "h200")
+"""Of 16, 24, 48, 80 and 141 GB."""
+
+
 def needs(name: str) -> str:
     """Return what the suite ``name`` needs: its weights, their sizes, and how many parameters they have."""
-    suite, plan = _suites()[name], _plans()[name]
+    suite, counts = _suites()[name], _plans().get(name, {}).get("parameters", {})
     known = yaml.safe_load((PACKAGE / "weights" / "known.yaml").read_text("utf-8"))["weights"]
     rows = []
     for part, component in {"backbone": suite["backbone"], **suite["rewards"]}.items():
-        names = list(_weight_names(component["settings"]))
-        lines = [known.get(one, known.get(one.partition(":")[0], {})) for one in names]
-        sizes = [line.get("size", "not known") for line in lines]
-        count = plan["parameters"].get(part)
-        rows.append((
-            f"`{part}`",
-            "<br>".join(f"`{one}`" for one in names) or "none",
-            "" if count is None else f"{count:.3g} billion",
-            "<br>".join(sizes) if names and not names[0].startswith("pocket/") else "packaged",
-        ))  # fmt: skip
+        names, count = list(_weight_names(component.get("settings", {}))), counts.get(part)
+        sizes = [known.get(one, known.get(one.partition(":")[0], {})).get("size") for one in names]
+        if names and count is not None and sizes[0] is None:
+            sizes[0] = f"{2 * count:.2g} GB in half precision, {4 * count:.2g} in float32"
+        hub = names and not names[0].startswith("pocket/")
+        rows.append(
+            (
+                f"`{part}`",
+                " and ".join(f"`{one}`" for one in names) or "none",
+                "" if count is None else _count(count),
+                " and ".join(size or "not known" for size in sizes) if hub else "nothing",
+            )
+        )
     return _table(("part", "weights", "parameters", "download"), rows)
 
 
 def plan_of(name: str) -> str:
     """Return what ``fig7`` would need on the suite ``name``, by card, as ``docs/plans.py`` found it."""
-    plan = _plans()[name]
+    plan = _plans().get(name)
+    if plan is None:
+        return "Not estimated yet for this page; the command below does it for your card."
     frames, height, width = plan["video"]
     rewards = dict.fromkeys(arm["reward"] for arm in plan["arms"])
     most = max(plan["arms"], key=lambda arm: arm["gib"])
     rows = []
-    for card, told in plan["cards"].items():
-        fits = "as it is" if not told["switches"] else f"with {', '.join(told['switches'])}"
-        if told["never"]:
-            fits = f"not {', '.join(told['never'])}" if len(told["never"]) < len(plan["arms"]) else "no"
-        rows.append((f"`{card}`", fits, _hours(told["hours"])))
+    for card in CARDS:
+        found = plan["cards"][card]
+        fits = "as it is" if not found["switches"] else f"with {', '.join(found['switches'])}"
+        if found["never"]:
+            fits = f"not {', '.join(found['never'])}" if len(found["never"]) < len(plan["arms"]) else "no"
+        rows.append((f"`{card}`", fits, _hours(found["hours"])))
     said = (
         "Estimates for `fig7` by `vader-bench plan`, not measurements: videos of "
         f"{frames} frames of {height} x {width}, {len(plan['arms'])} runs a seed, {plan['seeds']} seeds, "
@@ -249,8 +259,14 @@ def plan_of(name: str) -> str:
     return f"{said}\n\n{_table(('card', 'fits', 'all runs'), rows)}"
 
 
+def _count(billions: float) -> str:
+    return f"{billions:.3g} billion" if billions >= 0.1 else f"{max(1, 1000 * billions):.3g} million"
+
+
 def _hours(hours: float) -> str:
-    return f"{hours:.2g} hours" if hours < 100 else f"{hours / 24:.2g} days"
+    if hours < 1:
+        return f"{60 * hours:.2g} minutes"
+    return f"{hours:.2g} hours" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def _weight_names(settings: Any) -> Iterator[str]:

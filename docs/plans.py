@@ -15,17 +15,16 @@ from typing import Any
 import yaml
 from torch import Tensor, nn
 
+from docs.generate import CARDS
 from vader_bench.cost.gpus import GPUS, Gpu
 from vader_bench.cost.whatif import Changes, Planned, plan_arms, switches
 from vader_bench.experiment.load import load_suite, suite_names
 from vader_bench.experiment.resolve import resolve_experiment
 from vader_bench.files import write_text
 
-__all__ = ["CARDS", "PLANS"]
+__all__ = ["PLANS"]
 
 PLANS = Path(__file__).with_name("plans.yaml")
-CARDS = ("rtx-4080", "rtx-4090", "a6000", "a100-80", "h200")
-"""Of 16, 24, 48, 80 and 141 GB."""
 EXPERIMENT = "fig7"
 FOLDER = PLANS.parents[1] / "experiments"
 _GIB = 2**30

@@ -83,7 +83,7 @@ def test_every_suite_has_a_page_with_what_it_needs_and_a_plan() -> None:
         for part in ("needs", "plan", "suite-file"):
             assert f"<!-- made of the code: {part} {path.stem} -->" in page.read_text("utf-8")
         text = text_of(f"suites/{path.stem}.md")
-        assert "Estimates for `fig7`" in text
+        assert "Estimates for `fig7`" in text or "Not estimated yet" in text
         for weights in re.findall(r"hf:([^\s,}]+)", path.read_text("utf-8")):
             assert f"`{weights}`" in text
 

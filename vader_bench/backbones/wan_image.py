@@ -146,7 +146,7 @@ class WanImage(Wan, ImageBackbone):
 
 
 class WanImageFactory(WanFactory):
-    """Loads a ``WanImageToVideoPipeline`` folder, with ``WanImageSettings`` as settings."""
+    """Loads a ``WanImageToVideoPipeline`` folder. Its settings are those of ``wan``, and this one."""
 
     def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
         """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.

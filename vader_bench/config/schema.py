@@ -77,7 +77,7 @@ class SamplerConfig(Strict):
     """Classifier-free guidance scale; 1 is none."""
     guidance_2: float | None = Field(default=None, ge=1, exclude_if=operator.not_)
     """That of the second network, of two that share the way (Wan 2.2); as ``guidance`` if ``None``."""
-    negative_prompt: str = Field(default="", exclude_if=operator.not_)
+    negative_prompt: str | None = Field(default=None, exclude_if=operator.not_)
     """What guidance leads away from, where a prompt has none of its own; by default from an empty prompt."""
 
 

@@ -86,7 +86,7 @@ class HttpReward(Reward):
         retries: Annotated[int, Field(ge=0)] = 3,
         pause: Annotated[float, Field(ge=0)] = 1.0,
         key: str | None = None,
-        frames: Annotated[int, Field(ge=1)] | None = None,
+        frames: Annotated[int | None, Field(ge=1)] = None,
         frames_per_second: Annotated[int, Field(ge=1)] = 8,
     ) -> None:
         _require_address(url)

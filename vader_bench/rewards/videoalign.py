@@ -153,7 +153,7 @@ class VideoAlign(Reward):
         cls,
         model: WeightsName,
         base: WeightsName,
-        dimensions: Annotated[list[Dimension], Field(min_length=1)] = list(_DIMENSIONS),  # noqa: B006 - read alone
+        dimensions: Annotated[list[Dimension] | None, Field(min_length=1)] = None,
         frames: Annotated[int, Field(ge=2)] = 8,
         precision: Precision = "bfloat16",
     ) -> VideoAlign:
@@ -164,7 +164,7 @@ class VideoAlign(Reward):
                 last one is read.
             base: folder of Qwen2-VL-2B-Instruct, of which configuration and tokenizer are read; its weights
                 too where the checkpoint has adapters alone.
-            dimensions: that are summed.
+            dimensions: that are summed; all three if ``None``.
             frames: evenly spaced ones that it sees; it was trained on two a second.
             precision: of the network.
 
@@ -180,14 +180,22 @@ class VideoAlign(Reward):
         network = make_scorer(config, lambda: _head(config, outputs), stored, model, precision)
         patches = QwenPatches(config.vision_config, _LEAST_PIXELS, said.data_config.max_frame_pixels)
         source = f"VideoReward {model}"
-        return cls(network, patches, words, config=said, dimensions=dimensions, frames=frames, source=source)
+        return cls(
+            network,
+            patches,
+            words,
+            config=said,
+            dimensions=dimensions or _DIMENSIONS,
+            frames=frames,
+            source=source,
+        )
 
     @classmethod
     def skeleton(
         cls,
         model: WeightsName,
         base: WeightsName,
-        dimensions: Annotated[list[Dimension], Field(min_length=1)] = list(_DIMENSIONS),  # noqa: B006 - read alone
+        dimensions: Annotated[list[Dimension] | None, Field(min_length=1)] = None,
         frames: Annotated[int, Field(ge=2)] = 8,
         precision: Precision = "bfloat16",
     ) -> VideoAlign:
@@ -199,7 +207,15 @@ class VideoAlign(Reward):
         network, words = bare_scorer(config, lambda: _head(config, outputs), precision, len(_MARKS))
         patches = QwenPatches(config.vision_config, _LEAST_PIXELS, said.data_config.max_frame_pixels)
         source = f"sizes of {base}"
-        return cls(network, patches, words, config=said, dimensions=dimensions, frames=frames, source=source)
+        return cls(
+            network,
+            patches,
+            words,
+            config=said,
+            dimensions=dimensions or _DIMENSIONS,
+            frames=frames,
+            source=source,
+        )
 
     @classmethod
     def frames_seen(cls, **settings: Any) -> FramesSeen:

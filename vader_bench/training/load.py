@@ -75,7 +75,7 @@ def load_backbone(
     dtype = DTYPES[suite.memory.frozen_weights]
     backbone = load_family(suite.backbone.family, resolve(name), settings, dtype)
     backbone = with_memory_switches(backbone, suite.memory).to(device)
-    return with_details(backbone, details or {}, suite.sampler.negative_prompt)
+    return with_details(backbone, details or {}, suite.sampler.negative_prompt or "")
 
 
 def load_reward(component: ComponentConfig, device: str) -> Reward:
