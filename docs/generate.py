@@ -197,13 +197,90 @@ def suites() -> str:
     rows = [
         (
             f"`{name}`",
+            f"[what it needs](suites/{name}.md)",
             f"`{suite['backbone']['family']}`",
             ", ".join(f"`{reward}`" for reward in suite["rewards"]),
             ", ".join(f"`{prompts}`" for prompts in dict.fromkeys(suite["prompts"].values())),
         )
         for name, suite in _suites().items()
     ]
-    return _table(("suite", "backbone", "rewards", "prompt sets"), rows)
+    return _table(("suite", "before you download", "backbone", "rewards", "prompt sets"), rows)
+
+
+CARDS = ("rtx-4080", "rtx-4090", "a6000", "a100-80", "h200")
+"""Of 16, 24, 48, 80 and 141 GB."""
+
+
+def needs(name: str) -> str:
+    """Return what the suite ``name`` needs: its weights, their sizes, and how many parameters they have."""
+    suite, counts = _suites()[name], _plans().get(name, {}).get("parameters", {})
+    known = yaml.safe_load((PACKAGE / "weights" / "known.yaml").read_text("utf-8"))["weights"]
+    rows = []
+    for part, component in {"backbone": suite["backbone"], **suite["rewards"]}.items():
+        names, count = list(_weight_names(component.get("settings", {}))), counts.get(part)
+        sizes = [known.get(one, known.get(one.partition(":")[0], {})).get("size") for one in names]
+        if names and count is not None and sizes[0] is None:
+            sizes[0] = f"{2 * count:.2g} GB in half precision, {4 * count:.2g} in float32"
+        hub = names and not names[0].startswith("pocket/")
+        rows.append(
+            (
+                f"`{part}`",
+                " and ".join(f"`{one}`" for one in names) or "none",
+                "" if count is None else _count(count),
+                " and ".join(size or "not known" for size in sizes) if hub else "nothing",
+            )
+        )
+    return _table(("part", "weights", "parameters", "download"), rows)
+
+
+def plan_of(name: str) -> str:
+    """Return what ``fig7`` would need on the suite ``name``, by card, as ``docs/plans.py`` found it."""
+    plan = _plans().get(name)
+    if plan is None:
+        return "Not estimated yet for this page; the command below does it for your card."
+    frames, height, width = plan["video"]
+    rewards = dict.fromkeys(arm["reward"] for arm in plan["arms"])
+    most = max(plan["arms"], key=lambda arm: arm["gib"])
+    rows = []
+    for card in CARDS:
+        found = plan["cards"][card]
+        fits = "as it is" if not found["switches"] else f"with {', '.join(found['switches'])}"
+        if found["never"]:
+            fits = f"not {', '.join(found['never'])}" if len(found["never"]) < len(plan["arms"]) else "no"
+        rows.append((f"`{card}`", fits, _hours(found["hours"])))
+    said = (
+        "Estimates for `fig7` by `vader-bench plan`, not measurements: videos of "
+        f"{frames} frames of {height} x {width}, {len(plan['arms'])} runs a seed, {plan['seeds']} seeds, "
+        f"rewards {', '.join(f'`{name}`' for name in rewards)}. "
+        f"The largest run, {most['method']} on {most['reward']}, needs {most['gib']:g} GiB as the suite is. "
+        "Hours are of training all runs one after the other, without looks, at the share of a card's peak "
+        "rate that `plan` assumes, for the precision that the suite's frozen weights have."
+    )
+    return f"{said}\n\n{_table(('card', 'fits', 'all runs'), rows)}"
+
+
+def _count(billions: float) -> str:
+    return f"{billions:.3g} billion" if billions >= 0.1 else f"{max(1, 1000 * billions):.3g} million"
+
+
+def _hours(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.2g} minutes"
+    return f"{hours:.2g} hours" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def _weight_names(settings: Any) -> Iterator[str]:
+    """Yield the weights that settings name, without the ``hf:`` of the hub."""
+    if isinstance(settings, str) and "/" in settings:
+        yield settings.removeprefix("hf:")
+    elif isinstance(settings, dict | list):
+        for inner in settings.values() if isinstance(settings, dict) else settings:
+            yield from _weight_names(inner)
+
+
+def _plans() -> dict[str, Any]:
+    plans: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "plans.yaml").read_text("utf-8"))
+    return plans
 
 
 def suite_file(name: str) -> str:
@@ -325,6 +402,8 @@ PARTS: dict[str, Callable[..., str]] = {
     "suites": suites,
     "starter": starter,
     "suite-file": suite_file,
+    "needs": needs,
+    "plan": plan_of,
     "keys": keys,
     "cards": cards,
     "experiments": experiments,

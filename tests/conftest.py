@@ -34,8 +34,9 @@ from transformers import (
 )
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
-from tests.support import commands
+from tests.support import commands, qwen
 from tests.support.benches import MakeBench, Stand, make_stand
+from tests.support.reward_server import red, serving
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.budget import metering
 from vader_bench.launch import start
@@ -122,6 +123,31 @@ def tiny_vjepa(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _vjepa().half().save_pretrained(folder)
     _save_preprocessor(folder, "video_preprocessor_config.json")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a random Qwen2-VL."""
+    return qwen.write_base(tmp_path_factory.mktemp("qwen"))
+
+
+@pytest.fixture(scope="session")
+def tiny_hpsv3(tiny_qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of HPSv3 on it."""
+    return qwen.write_hpsv3(tiny_qwen, tmp_path_factory.mktemp("hpsv3") / "HPSv3.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_videoalign(tiny_qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random VideoReward on it."""
+    return qwen.write_videoalign(tiny_qwen, tmp_path_factory.mktemp("videoalign") / "reward")
+
+
+@pytest.fixture
+def tiny_server() -> Iterator[str]:
+    """Address of a reward server that likes red."""
+    with serving(red) as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from tests.support import flow, open_sora, svd, videocrafter2
 from tests.support.benches import PROMPTS, RedReward, Stand, make_stand
-from vader_bench.backbones import BACKBONES, Backbone, memory
+from vader_bench.backbones import BACKBONES, Backbone, ImageBackbone, memory
 from vader_bench.backbones.memory import DTYPES, with_memory_switches
 from vader_bench.budget import metering
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.diffusion.lora import Lora
+from vader_bench.errors import UserError
 from vader_bench.methods import METHODS, Method
 from vader_bench.seeding import torch_stream
 
@@ -69,6 +70,14 @@ def save_wan_experts(folder: Path, tokenizer: Path) -> None:
     flow.wan_pipeline(tokenizer, experts=True).save_pretrained(folder)
 
 
+def save_wan_image(folder: Path, tokenizer: Path) -> None:
+    flow.wan_image_pipeline(tokenizer).save_pretrained(folder)
+
+
+def save_wan_image_experts(folder: Path, tokenizer: Path) -> None:
+    flow.wan_image_pipeline(tokenizer, experts=True).save_pretrained(folder)
+
+
 def save_ltx(folder: Path, tokenizer: Path) -> None:
     flow.ltx_pipeline(tokenizer).save_pretrained(folder)
 
@@ -88,6 +97,8 @@ CASES = {
     "svd": Case(write_svd, {"height": 16, "width": 24, "pictures": ""}, 64, (3, 16, 24)),
     "wan": Case(save_wan, WAN, 16, (5, 16, 16)),
     "wan/experts": Case(save_wan_experts, WAN, 32, (5, 16, 16)),
+    "wan-i2v": Case(save_wan_image, WAN | {"pictures": ""}, 16, (5, 16, 16)),
+    "wan-i2v/experts": Case(save_wan_image_experts, WAN | {"pictures": ""}, 32, (5, 16, 16)),
     "ltx": Case(save_ltx, {"frames": 3, "height": 32, "width": 32, "tokens": 32}, 16, (3, 32, 32)),
     "open-sora-1.2": Case(open_sora.write_model, {"frames": 17, "height": 8, "width": 6}, 12, (17, 8, 6)),
 }
@@ -197,6 +208,27 @@ def test_shapes_are_what_the_interface_says(model: Model) -> None:
     assert video.shape == (2, frames, 3, height, width)
     torch.testing.assert_close(backbone.decode(latents, [frames - 1, 1]), video[:, [frames - 1, 1]])
     assert not torch.allclose(video[:, 0], video[:, -1], atol=1e-4)
+
+
+@torch.no_grad()
+def test_long_prompts_are_cut_where_that_is_wanted(model: Model) -> None:
+    if model.family == "svd":
+        pytest.skip("reads no texts")
+    long = PROMPTS[0] + 400 * " x"
+    backbone = model.load(long_prompts="cut")
+    with pytest.warns(UserWarning, match=r"has \d+ tokens and is cut after \d+"):
+        encoded = with_text(backbone, long)
+    assert encoded.shape[1:] == backbone.text_shape
+    assert torch.isfinite(encoded).all()
+    with pytest.raises(UserError, match="set long_prompts: cut"):
+        with_text(model.load(), long)
+
+
+def with_text(backbone: Backbone, text: str) -> Tensor:
+    """Return the condition of a text, with the first prompt's picture where the model is given one."""
+    if isinstance(backbone, ImageBackbone):
+        return backbone.with_texts(backbone.encode(PROMPTS[:1]), [text])
+    return backbone.encode([text])
 
 
 @torch.no_grad()

@@ -77,6 +77,17 @@ def test_every_suite_is_listed_and_so_are_the_licences_of_its_weights() -> None:
             assert any(row in licences for row in rows), f"{name} has no line in weights/known.yaml"
 
 
+def test_every_suite_has_a_page_with_what_it_needs_and_a_plan() -> None:
+    for path in (ROOT / "vader_bench" / "suites").glob("*.yaml"):
+        page = DOCS / "suites" / f"{path.stem}.md"
+        for part in ("needs", "plan", "suite-file"):
+            assert f"<!-- made of the code: {part} {path.stem} -->" in page.read_text("utf-8")
+        text = text_of(f"suites/{path.stem}.md")
+        assert "Estimates for `fig7`" in text or "Not estimated yet" in text
+        for weights in re.findall(r"hf:([^\s,}]+)", path.read_text("utf-8")):
+            assert f"`{weights}`" in text
+
+
 def test_every_experiment_has_a_section_with_its_file() -> None:
     text = generate.experiments()
     for path in (ROOT / "experiments").glob("*.yaml"):

@@ -12,11 +12,21 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LTXPipeline,
     LTXVideoTransformer3DModel,
+    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )
 from torch import nn
-from transformers import AutoTokenizer, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+from transformers import (
+    AutoTokenizer,
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5Config,
+    T5EncoderModel,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 TEXT: dict[str, Any] = {
     "vocab_size": 514,
@@ -26,6 +36,39 @@ TEXT: dict[str, Any] = {
     "num_layers": 1,
     "num_heads": 2,
 }
+
+
+def wan_image_pipeline(tokenizer: Path, *, experts: bool = False, shift: float = 3.0) -> Any:
+    """Return a ``WanImageToVideoPipeline`` of the same sizes: with CLIP, or with two denoisers instead."""
+    text = wan_pipeline(tokenizer, experts=experts, shift=shift)
+    seen = {} if experts else {"image_dim": 16, "added_kv_proj_dim": 24}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        networks = [wan_transformer(in_channels=12, **seen) for _ in range(2 if experts else 1)]
+        encoder = CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=3,
+                num_attention_heads=2,
+                image_size=32,
+                patch_size=16,
+                initializer_factor=5.0,
+            )
+        )
+    pipeline = WanImageToVideoPipeline(
+        text.tokenizer,
+        text.text_encoder,
+        text.vae,
+        text.scheduler,
+        None if experts else CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32),
+        None if experts else encoder.eval(),
+        networks[0].eval(),
+        networks[1].eval() if experts else None,
+        boundary_ratio=0.9 if experts else None,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def wan_pipeline(tokenizer: Path, *, experts: bool = False, shift: float = 3.0) -> Any:
@@ -57,17 +100,18 @@ def wan_pipeline(tokenizer: Path, *, experts: bool = False, shift: float = 3.0) 
     return pipeline
 
 
-def wan_transformer() -> nn.Module:
+def wan_transformer(in_channels: int = 4, **more: Any) -> nn.Module:
     network: nn.Module = WanTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=12,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         text_dim=16,
         freq_dim=16,
         ffn_dim=32,
         num_layers=2,
         rope_max_seq_len=32,
+        **more,
     )
     return network
 

@@ -29,6 +29,7 @@ BACKBONES: Registry[BackboneFactory] = Registry(
         "svd": "vader_bench.backbones.svd:SvdFactory",
         "videocrafter2": "vader_bench.backbones.videocrafter2:VideoCrafter2Factory",
         "wan": "vader_bench.backbones.wan:WanFactory",
+        "wan-i2v": "vader_bench.backbones.wan_image:WanImageFactory",
     },
     group="vader_bench.backbones",
     refusal=_refusal,

@@ -12,11 +12,20 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from vader_bench.config.yamlfile import parse, raise_faults
+from vader_bench.diffusion.sampler import Guidance
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 from vader_bench.prompts.sets import PromptReader
 
-__all__ = ["Backbone", "BackboneFactory", "ImageBackbone", "Outline", "PromptReader", "family_settings"]
+__all__ = [
+    "Backbone",
+    "BackboneFactory",
+    "ImageBackbone",
+    "Outline",
+    "PromptReader",
+    "family_settings",
+    "guidance_pair",
+]
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -42,6 +51,8 @@ class Backbone(ABC):
     """(L, D) of an encoded condition."""
     picture_size: tuple[int, int]
     """(H, W) of decoded pictures."""
+    boundary: float | None = None
+    """The timestep below which a second network takes over; ``None`` where there is one network."""
 
     @property
     def frames(self) -> int:
@@ -58,6 +69,23 @@ class Backbone(ABC):
     def unconditional(self, encoded: Tensor) -> Tensor:
         """Return what guidance contrasts ``encoded`` [B, L, D] with, in the same shape: the empty prompt."""
         return self.encode([""]).expand_as(encoded)
+
+    def with_texts(self, encoded: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return ``encoded`` [B, L, D] with B other ``texts``; a given picture stays. Without a graph.
+
+        Raises:
+            UserError: the model reads no texts, or one is too long.
+        """
+        del encoded
+        return self.encode(texts)
+
+    def guidance(self, scale: float, second: float | None) -> Guidance | float:
+        """Return the guidance of a sampler: ``scale``, and ``second`` for the network after ``boundary``.
+
+        Raises:
+            UserError: there is a second scale, and one network.
+        """
+        return guidance_pair(scale, second, self.boundary)
 
     @abstractmethod
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
@@ -108,12 +136,13 @@ class ImageBackbone(Backbone):
     """A model that is given its first picture; a prompt names one."""
 
     @abstractmethod
-    def encode_pictures(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
+    def encode_pictures(self, pictures: Tensor, names: Sequence[str], prompts: Sequence[str]) -> Tensor:
         """Return the condition [B, L, D] of given pictures, as ``encode`` does; computed without a graph.
 
         Args:
             pictures: [B, 3, H, W] in [0, 1], of the size of the videos.
             names: one name a picture, of the stream of whatever the model draws to encode it.
+            prompts: what the videos are to show, for models that read texts too.
         """
 
 
@@ -124,11 +153,15 @@ class Outline(NamedTuple):
     """Pictures of a video."""
     timesteps: Callable[[int], object]
     """Raises ``UserError`` for a number of sampler steps that the schedule does not have."""
+    boundary: float | None = None
+    """As of ``Backbone``."""
 
 
 class BackboneFactory(ABC):
     """Makes a backbone from a folder or a hub name; registered under the family's name."""
 
+    reads_texts: bool = True
+    """Whether the model reads prompts, and so negative ones."""
     pipeline_takes_adapters: bool = False
     """Whether the ``load_lora_weights`` of diffusers' pipeline takes adapters of the denoiser."""
     flow: bool = False
@@ -175,7 +208,16 @@ class BackboneFactory(ABC):
         A family may know it sooner: the libraries of networks take seconds to import.
         """
         backbone = self.skeleton(weights, **settings)
-        return Outline(backbone.frames, backbone.schedule.timesteps)
+        return Outline(backbone.frames, backbone.schedule.timesteps, backbone.boundary)
+
+    def picture_reader(self, **settings: object) -> PromptReader | None:
+        """Return what refuses a prompt that names no picture; ``None`` where the model is given none.
+
+        Raises:
+            UserError: the pictures are missing.
+        """
+        del settings
+        return None
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``, for estimates.
@@ -194,6 +236,20 @@ class BackboneFactory(ABC):
             "are of a family of backbones that cannot be estimated without a run",
             "give the family a `skeleton`, or use `plan` with a packaged suite",
         )
+
+
+def guidance_pair(scale: float, second: float | None, boundary: float | None) -> Guidance | float:
+    """Return the guidance of a model whose second network takes over below ``boundary``; see ``Backbone``.
+
+    Raises:
+        UserError: there is a second scale, and one network.
+    """
+    if second is None:
+        return scale
+    if boundary is None:
+        wrong = "is for the second of two networks, and the backbone has one"
+        raise UserError(f"sampler.guidance_2 = {second:g}", wrong, "leave it out")
+    return scale if second == scale else Guidance(scale, second, boundary)
 
 
 def family_settings(kind: type[S], settings: Mapping[str, object]) -> S:

@@ -28,7 +28,7 @@ from vader_bench.weights.pipeline_folder import (
 )
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
-from vader_bench.weights.tokenizers import read_tokenizer
+from vader_bench.weights.tokenizers import LongPrompts, read_tokenizer
 
 __all__ = ["Ltx", "LtxFactory", "LtxSettings"]
 
@@ -52,6 +52,8 @@ class LtxSettings(BaseModel):
     """Pictures a second that the denoiser is conditioned on, through the distance between its frames."""
     tokens: int = Field(default=128, ge=1)
     """Length that texts are filled up to; the text encoder reads the padding, the denoiser does not."""
+    long_prompts: LongPrompts = "refuse"
+    """``cut`` cuts prompts that are longer than the text encoder reads, with a warning."""
     flow_shift: float | None = Field(default=None, gt=0)
     """Shift of the timesteps; the folder's, which depends on the size of the videos, if ``None``."""
     decode_timestep: float = Field(default=0.0, ge=0, le=1)
@@ -200,7 +202,7 @@ class LtxFactory(BackboneFactory):
             load_network(LTXVideoTransformer3DModel, folder / "transformer", dtype),
             vae,
             load_network(T5EncoderModel, folder / "text_encoder", dtype),
-            read_tokenizer(folder / "tokenizer"),
+            read_tokenizer(folder / "tokenizer", long_prompts=wanted.long_prompts),
             schedule=schedule,
             latent_shape=latent_shape,
             wanted=wanted,
@@ -208,9 +210,9 @@ class LtxFactory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        limit = family_settings(LtxSettings, settings).tokens
-        tokenizer = read_tokenizer(resolve(weights) / "tokenizer")
-        return lambda prompt: tokenize(tokenizer, [prompt], limit, clean=str)
+        wanted = family_settings(LtxSettings, settings)
+        tokenizer = read_tokenizer(resolve(weights) / "tokenizer", long_prompts=wanted.long_prompts)
+        return lambda prompt: tokenize(tokenizer, [prompt], wanted.tokens, clean=str)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.

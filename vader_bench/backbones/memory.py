@@ -122,6 +122,6 @@ class _MemorySavingImage(_MemorySaving, ImageBackbone):
 
     _inner: ImageBackbone
 
-    def encode_pictures(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
+    def encode_pictures(self, pictures: Tensor, names: Sequence[str], prompts: Sequence[str]) -> Tensor:
         """Return the condition [B, L, D] of given pictures."""
-        return self._inner.encode_pictures(pictures, names)
+        return self._inner.encode_pictures(pictures, names, prompts)

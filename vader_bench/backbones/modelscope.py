@@ -24,7 +24,7 @@ from vader_bench.weights.networks import load_network
 from vader_bench.weights.pipeline_folder import config_number, require_parts
 from vader_bench.weights.resolve import is_packaged, resolve
 from vader_bench.weights.sizes import read_sizes, read_table
-from vader_bench.weights.tokenizers import clip_counter, read_tokenizer, refuse_long
+from vader_bench.weights.tokenizers import LongPrompts, clip_counter, read_tokenizer, refuse_long
 
 if TYPE_CHECKING:  # these take ten seconds to import, which who only checks an experiment is spared
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -49,6 +49,8 @@ class ModelScopeSettings(BaseModel):
     """Pixels; the size the denoiser was configured for if ``None``."""
     width: int | None = Field(default=None, ge=1)
     """Pixels; the size the denoiser was configured for if ``None``."""
+    long_prompts: LongPrompts = "refuse"
+    """``cut`` cuts prompts that are longer than the text encoder reads, with a warning."""
 
 
 class ModelScope(Backbone):
@@ -137,14 +139,14 @@ class ModelScopeFactory(BackboneFactory):
             unet,
             vae,
             load_network(CLIPTextModel, folder / "text_encoder", dtype),
-            read_tokenizer(folder / "tokenizer", CLIPTokenizer),
+            read_tokenizer(folder / "tokenizer", CLIPTokenizer, wanted.long_prompts),
             schedule,
             _latent_shape(unet.config, vae.config, wanted),
         )
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        del settings
+        long_prompts = family_settings(ModelScopeSettings, settings).long_prompts
         folder = resolve(weights)
         limit = int(read_table(folder / _SIZES["text_encoder"]).get("max_position_embeddings", 77))
 
@@ -152,7 +154,7 @@ class ModelScopeFactory(BackboneFactory):
         def tokenizer() -> Any:
             from transformers import CLIPTokenizer
 
-            return read_tokenizer(folder / "tokenizer", CLIPTokenizer)
+            return read_tokenizer(folder / "tokenizer", CLIPTokenizer, long_prompts)
 
         def read(prompt: str) -> object:
             return _tokens(tokenizer(), [prompt], limit)

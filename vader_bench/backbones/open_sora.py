@@ -27,7 +27,7 @@ from vader_bench.weights.networks import load_network, make_network, read_weight
 from vader_bench.weights.pipeline_folder import require_equal, require_parts
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import local_folder, read_sizes, read_table
-from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
+from vader_bench.weights.tokenizers import LongPrompts, read_tokenizer, refuse_long
 
 __all__ = ["OpenSora", "OpenSoraFactory", "OpenSoraSettings", "clean_prompt"]
 
@@ -55,6 +55,9 @@ class OpenSoraSettings(BaseModel):
     """Weights of the text encoder, with its tokenizer; the folder's own if ``None``."""
     suffix: str = " aesthetic score: 6.5."
     """What is put after every prompt: the denoiser was trained to read a score there."""
+    long_prompts: LongPrompts = "refuse"
+    """``cut`` cuts prompts that are longer than the denoiser reads, and what is put after them, with a
+    warning."""
 
 
 class OpenSora(Backbone):
@@ -179,7 +182,7 @@ class OpenSoraFactory(BackboneFactory):
         text_encoder = load_network(T5EncoderModel, places["text_encoder"], dtype)
         texts = {"transformer.caption_channels": config.caption_channels}
         require_equal(folder, texts | {"text_encoder.d_model": text_encoder.config.d_model})
-        tokenizer = read_tokenizer(places["tokenizer"])
+        tokenizer = read_tokenizer(places["tokenizer"], long_prompts=wanted.long_prompts)
         if len(tokenizer) > text_encoder.config.vocab_size:
             wrong = f"knows {len(tokenizer)} tokens, the text encoder {text_encoder.config.vocab_size}"
             raise UserError(str(places["tokenizer"]), wrong, "give the tokenizer of the text encoder")
@@ -190,7 +193,7 @@ class OpenSoraFactory(BackboneFactory):
         wanted = family_settings(OpenSoraSettings, settings)
         places = _places(resolve(weights), wanted)
         limit = _read_config(STDiT3Config, places["transformer"]).model_max_length
-        tokenizer = read_tokenizer(places["tokenizer"])
+        tokenizer = read_tokenizer(places["tokenizer"], long_prompts=wanted.long_prompts)
         return lambda prompt: _tokens(tokenizer, [prompt], wanted.suffix, limit)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:

@@ -18,10 +18,15 @@ from vader_bench.pocket.vocabulary import parse_caption
 from vader_bench.pocket.world import Clip, draw_clip, render
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["POCKET", "PictureSource", "blurred_square", "picture_source", "pocket_clip"]
+__all__ = [
+    "GIVEN", "POCKET", "PictureSource", "blurred_square", "picture_file", "picture_source", "pocket_clip",
+]  # fmt: skip
 
 POCKET = "pocket"
 """Name of the pictures that are drawn instead of read."""
+
+GIVEN = "prompts"
+"""Name of the pictures that lines of a prompt set name themselves (``image``)."""
 
 PictureSource = Callable[[str], Tensor]
 """Prompt to picture [3, H, W] in [0, 1], on the CPU; a ``UserError`` where a prompt names none."""
@@ -37,10 +42,11 @@ def picture_source(name: str, height: int, width: int) -> PictureSource:
     A picture of another shape is cut to that shape around its middle, then resized (Lanczos).
 
     Args:
-        name: ``"pocket"`` for the first frame of a clip of the pocket world that the prompt describes, always
-            the same one; or the path, with a slash, of a folder with ``<prompt>.png``, ``.jpg``, ``.jpeg`` or
-            ``.webp``. Letter case and ways to encode a character do not matter, since file systems and people
-            change them, unless several files differ in them alone: then the name must be the prompt.
+        name: ``"prompts"`` where each line of the prompt set names its picture; ``"pocket"`` for the first
+            frame of a clip of the pocket world that the prompt describes, always the same one; or the path,
+            with a slash, of a folder with ``<prompt>.png``, ``.jpg``, ``.jpeg`` or ``.webp``. Letter case and
+            ways to encode a character do not matter, since file systems and people change them, unless
+            several files differ in them alone: then the name must be the prompt.
         height: of the pictures.
         width: of the pictures.
 
@@ -49,11 +55,13 @@ def picture_source(name: str, height: int, width: int) -> PictureSource:
     """
     if name == POCKET:
         return lambda prompt: _fitted(_draw(prompt), height, width)
+    if name == GIVEN:
+        return _no_picture
     if "/" not in name:
         raise UserError(
             f"backbone.settings.pictures = {name!r}",
             "has no slash, so that a run's record would not tell what is in it",
-            f"write ./{name}, or {POCKET!r} for pictures of the pocket world",
+            f"write ./{name}, {GIVEN!r} for those that prompts have, or {POCKET!r} for the pocket world",
         )
     folder = expanded(name)
     if not is_folder(folder):
@@ -64,6 +72,20 @@ def picture_source(name: str, height: int, width: int) -> PictureSource:
             exit_code=ExitCode.MISSING,
         )
     return lambda prompt: _fitted(_read(folder, prompt), height, width)
+
+
+def picture_file(path: Path, height: int, width: int) -> Tensor:
+    """Return the picture [3, ``height``, ``width``] in [0, 1] in the file ``path``, cut and resized alike.
+
+    Raises:
+        UserError: the file cannot be read as a picture of 8 bits.
+    """
+    return _fitted(_opened(path), height, width)
+
+
+def _no_picture(prompt: str) -> Tensor:
+    wrong = "has no picture: backbone.settings.pictures is 'prompts', and its line names no `image`"
+    raise UserError(f"prompt {prompt!r}", wrong, "give it an `image` in a .jsonl file")
 
 
 def blurred_square(pictures: Tensor, size: int) -> Tensor:
@@ -142,14 +164,18 @@ def _read(folder: Path, prompt: str) -> Image.Image:
         raise UserError(
             f"prompt {prompt!r}", f"names {' and '.join(map(str, found))}", "delete all but one of them"
         )
+    return _opened(found[0])
+
+
+def _opened(path: Path) -> Image.Image:
     try:
-        with Image.open(found[0]) as image:
+        with Image.open(path) as image:
             if image.mode.startswith(_DEEP):
                 wrong = f"has more than 8 bits a pixel (mode {image.mode})"
-                raise UserError(str(found[0]), wrong, "save it with 8 bits a colour")
+                raise UserError(str(path), wrong, "save it with 8 bits a colour")
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
-        raise UserError(str(found[0]), "cannot be read as a picture", "give a whole PNG or JPEG") from error
+        raise UserError(str(path), "cannot be read as a picture", "give a whole PNG or JPEG") from error
 
 
 def _fitted(image: Image.Image, height: int, width: int) -> Tensor:

@@ -13,7 +13,7 @@ from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.base import Backbone, Outline, PromptReader
 from vader_bench.weights.tensors import told_as_damaged
 
-__all__ = ["load_family", "outline_of", "reader_of", "skeleton_of"]
+__all__ = ["load_family", "outline_of", "picture_reader_of", "reader_of", "skeleton_of"]
 
 
 def load_family(
@@ -56,6 +56,15 @@ def reader_of(family: str, weights: str, settings: Mapping[str, Any]) -> PromptR
     """
     with _told(family, weights):
         return BACKBONES.get(family).reader(weights, **settings)
+
+
+def picture_reader_of(family: str, settings: Mapping[str, Any]) -> PromptReader | None:
+    """Return what refuses a prompt that names no picture; see ``BackboneFactory.picture_reader``.
+
+    Raises:
+        UserError: as there.
+    """
+    return BACKBONES.get(family).picture_reader(**settings)
 
 
 def _told(family: str, source: str) -> AbstractContextManager[None]:

@@ -21,6 +21,7 @@ from vader_bench.backbones.pictures import PictureSource, blurred_square, pictur
 from vader_bench.backbones.recompute import recompute
 from vader_bench.diffusion.edm import EdmSchedule
 from vader_bench.diffusion.sampler import draw_noise
+from vader_bench.errors import UserError, shown
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, read_preprocess
 from vader_bench.seeding import torch_stream
 from vader_bench.weights.networks import load_network
@@ -131,20 +132,20 @@ class Svd(ImageBackbone):
         named = [index for index, prompt in enumerate(prompts) if prompt]
         if named:
             names = [prompts[index] for index in named]
-            encoded[named] = self.encode_pictures(
-                torch.stack([self._pictures(name) for name in names]), names
-            )
+            pictures = torch.stack([self._pictures(name) for name in names])
+            encoded[named] = self.encode_pictures(pictures, names, names)
         return encoded
 
     @torch.no_grad()
-    def encode_pictures(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
+    def encode_pictures(self, pictures: Tensor, names: Sequence[str], prompts: Sequence[str]) -> Tensor:
         """Return the conditions [B, 1, D + C * h * w] of ``pictures`` [B, 3, H, W] in [0, 1].
 
-        The noise on a picture is drawn from ``augmentation_stream`` of its name.
+        The noise on a picture is drawn from ``augmentation_stream`` of its name. No text is read.
 
         Raises:
             ValueError: the pictures have another shape than the videos, or not one name each.
         """
+        del prompts
         wanted = (len(names), 3, self._settings.height, self._settings.width)
         if pictures.shape != wanted:
             raise ValueError(f"pictures must be {list(wanted)}, got {list(pictures.shape)}")
@@ -157,6 +158,16 @@ class Svd(ImageBackbone):
         noised = centred + self._settings.noise_aug_strength * noise
         latents = networks.vae.encode(noised).latent_dist.mode()  # not scaled: so the model was trained
         return torch.cat([embedding, latents.flatten(1)], dim=1)[:, None]
+
+    def with_texts(self, encoded: Tensor, texts: Sequence[str]) -> Tensor:
+        """Refuse: the model reads no texts.
+
+        Raises:
+            UserError: always.
+        """
+        del encoded
+        remedy = "leave negative prompts out"
+        raise UserError(f"negative prompt {shown(texts[0])}", "is a text, and svd reads none", remedy)
 
     def unconditional(self, encoded: Tensor) -> Tensor:
         """Return zeros in the shape of ``encoded`` [B, 1, D + C * h * w]."""
@@ -206,6 +217,8 @@ class Svd(ImageBackbone):
 class SvdFactory(BackboneFactory):
     """Loads a ``StableVideoDiffusionPipeline`` folder, with ``SvdSettings`` as settings."""
 
+    reads_texts = False
+
     def load(self, folder: Path, dtype: torch.dtype = torch.float32, /, **settings: object) -> Backbone:
         """Return the frozen model in ``folder``, in eval mode, on the CPU; see the base class.
 
@@ -221,9 +234,8 @@ class SvdFactory(BackboneFactory):
         networks = _load_networks(folder, dtype)
         return Svd(networks, schedule, _latent_shape(networks, wanted), wanted, source)
 
-    def reader(self, weights: str, **settings: object) -> PromptReader:
-        """Return what refuses prompts that name no picture; see the base class. No weights are looked for."""
-        del weights
+    def picture_reader(self, **settings: object) -> PromptReader:
+        """Return what refuses prompts that name no picture; see the base class."""
         wanted = family_settings(SvdSettings, settings)
         return picture_source(wanted.pictures, wanted.height, wanted.width)
 

@@ -34,7 +34,7 @@ from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import local_folder
-from vader_bench.weights.tokenizers import read_tokenizer, refuse_long
+from vader_bench.weights.tokenizers import LongPrompts, read_tokenizer, refuse_long
 
 __all__ = [
     "FirstStageConfig", "TextConfig", "VideoCrafter2", "VideoCrafter2Config", "VideoCrafter2Factory",
@@ -125,6 +125,8 @@ class VideoCrafter2Settings(BaseModel):
     motion."""
     tokenizer: WeightsName | None = None
     """Weights of a ``CLIPTokenizer``, which the release lacks; its folder ``tokenizer`` if ``None``."""
+    long_prompts: LongPrompts = "refuse"
+    """``cut`` cuts prompts that are longer than the text encoder reads, with a warning."""
 
 
 class VideoCrafter2(Backbone):
@@ -226,7 +228,7 @@ class VideoCrafter2Factory(BackboneFactory):
         latent_shape = _latent_shape(config, wanted)
         checkpoint = find_checkpoint(folder)
         own = folder / "tokenizer" if wanted.tokenizer is None else resolve(wanted.tokenizer)
-        tokenizer = _read_tokenizer(own, config.text)
+        tokenizer = _read_tokenizer(own, config.text, wanted.long_prompts)
         with init_empty_weights():  # nothing is drawn that the checkpoint replaces
             unet = VideoCrafter2UNet(config.unet)
             first_stage = make_first_stage(config.first_stage)
@@ -244,9 +246,10 @@ class VideoCrafter2Factory(BackboneFactory):
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        folder, named = resolve(weights), family_settings(VideoCrafter2Settings, settings).tokenizer
+        folder, wanted = resolve(weights), family_settings(VideoCrafter2Settings, settings)
         text = _read_config(folder).text
-        tokenizer = _read_tokenizer(folder / "tokenizer" if named is None else resolve(named), text)
+        own = folder / "tokenizer" if wanted.tokenizer is None else resolve(wanted.tokenizer)
+        tokenizer = _read_tokenizer(own, text, wanted.long_prompts)
         return lambda prompt: _tokens(tokenizer, [prompt], text.context_length)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
@@ -332,17 +335,17 @@ def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], limit: int) -> lis
     Raises:
         UserError: a prompt has more tokens than ``limit``.
     """
-    rows: list[list[int]] = tokenizer(list(prompts)).input_ids
+    rows: list[list[int]] = tokenizer(list(prompts), max_length=limit, truncation=False).input_ids
     refuse_long(prompts, rows, limit)
     return rows
 
 
-def _read_tokenizer(folder: Path, config: TextConfig) -> CLIPTokenizer:
+def _read_tokenizer(folder: Path, config: TextConfig, long_prompts: LongPrompts) -> CLIPTokenizer:
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
             remedy = "save the CLIPTokenizer of the text encoder there, for ViT-H-14 that of CLIP itself"
             raise UserError(str(folder), f"has no {name}", remedy, exit_code=ExitCode.MISSING)
-    tokenizer: CLIPTokenizer = read_tokenizer(folder, CLIPTokenizer)
+    tokenizer: CLIPTokenizer = read_tokenizer(folder, CLIPTokenizer, long_prompts)
     if len(tokenizer) != config.vocab_size:
         wrong = f"knows {len(tokenizer)} tokens, the text encoder {config.vocab_size}"
         raise UserError(str(folder), wrong, "give the tokenizer that the model was trained with")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ftfy
 import torch
@@ -34,11 +34,14 @@ from vader_bench.weights.pipeline_folder import (
 from vader_bench.weights.resolve import resolve
 from vader_bench.weights.sizes import Sizes, read_sizes, sizes_in
 from vader_bench.weights.tensors import WHOLE_FOLDER
-from vader_bench.weights.tokenizers import read_tokenizer
+from vader_bench.weights.tokenizers import LongPrompts, read_tokenizer
 
-__all__ = ["Experts", "Wan", "WanFactory", "WanSettings", "clean_prompt"]
+__all__ = [
+    "WAN_PARTS", "Experts", "Wan", "WanFactory", "WanNetworks", "WanSettings", "clean_prompt", "load_wan",
+    "wan_skeleton",
+]  # fmt: skip
 
-_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+WAN_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SIZES = {part: f"{part}/config.json" for part in ("transformer", "transformer_2", "vae", "text_encoder")}
 _SIZES |= {"scheduler": "scheduler/scheduler_config.json", "index": "model_index.json"}
 _OPTIONAL = ("transformer_2", "index")
@@ -57,6 +60,8 @@ class WanSettings(BaseModel):
     """Pixels."""
     tokens: int = Field(default=512, ge=1)
     """Length that texts are filled up to. The network reads the padding, so another one is another model."""
+    long_prompts: LongPrompts = "refuse"
+    """``cut`` cuts prompts that are longer than the text encoder reads, with a warning."""
     flow_shift: float | None = Field(default=None, gt=0)
     """Shift of the timesteps, 3 for 480 and 5 for 720 lines by the model card; the folder's if ``None``."""
 
@@ -90,6 +95,23 @@ class Experts(nn.Module):
         return (torch.cat(parts)[torch.cat([rows for _, rows in chosen]).argsort()],)
 
 
+class WanNetworks(NamedTuple):
+    """The frozen networks of one model, and what its configuration says."""
+
+    transformer: nn.Module
+    """The denoiser, or two ``Experts``."""
+    vae: AutoencoderKLWan
+    text_encoder: UMT5EncoderModel
+    """Its last states are what the denoiser reads."""
+    tokenizer: Any
+    """Of the text encoder; ``None`` in a skeleton."""
+    schedule: FlowSchedule
+    latent_shape: tuple[int, int, int, int]
+    """(C, F, h, w)."""
+    tokens: int
+    """Length that texts are filled up to."""
+
+
 class Wan(Backbone):
     """A latent text-to-video flow model: UMT5 text states, diffusion transformer, causal autoencoder.
 
@@ -97,29 +119,14 @@ class Wan(Backbone):
     Face hub. Clean latents are normalised channel by channel.
 
     Args:
-        transformer: the denoiser, or two ``Experts``.
-        vae: the autoencoder.
-        text_encoder: its last states are what the denoiser reads.
-        tokenizer: its tokenizer.
-        schedule: see there.
-        latent_shape: (C, F, h, w).
-        tokens: length that texts are filled up to.
+        networks: as loaded.
     """
 
     name = "wan"
     lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 
-    def __init__(
-        self,
-        transformer: nn.Module,
-        vae: AutoencoderKLWan,
-        text_encoder: UMT5EncoderModel,
-        tokenizer: Any,
-        *,
-        schedule: FlowSchedule,
-        latent_shape: tuple[int, int, int, int],
-        tokens: int,
-    ) -> None:
+    def __init__(self, networks: WanNetworks) -> None:
+        transformer, vae, text_encoder, tokenizer, schedule, latent_shape, tokens = networks
         self.denoiser: nn.Module = transformer
         self.schedule = schedule
         self.latent_shape = latent_shape
@@ -127,6 +134,7 @@ class Wan(Backbone):
         self._text_encoder = text_encoder
         self._tokenizer = tokenizer
         self._tokens = tokens
+        self.boundary = transformer.boundary if isinstance(transformer, Experts) else None
         statistics = (config_sizes(vae.config, name, "vae") for name in ("latents_mean", "latents_std"))
         self._mean, self._std = (torch.tensor(numbers).reshape(1, -1, 1, 1, 1) for numbers in statistics)
         self.text_shape = (tokens, text_encoder.config.d_model)
@@ -228,29 +236,14 @@ class WanFactory(BackboneFactory):
             UserError: a part of the folder is missing or does not fit the others, or a setting is wrong.
         """
         wanted = family_settings(WanSettings, settings)
-        require_parts(folder, _PARTS, "WanPipeline")
-        sizes = sizes_in(folder, _SIZES, _OPTIONAL)
-        source = f"{folder}: scheduler"
-        schedule = FlowSchedule.from_config(sizes["scheduler"], source, shift=wanted.flow_shift)
-        latent_shape = _latent_shape(str(folder), sizes, wanted)
-        boundary = _boundary(str(folder), sizes)
-        names = ["transformer"] if boundary is None else ["transformer", "transformer_2"]
-        experts = [load_network(WanTransformer3DModel, folder / name, dtype) for name in names]
-        return Wan(
-            experts[0] if boundary is None else Experts(experts[0], experts[1], boundary).eval(),
-            load_network(AutoencoderKLWan, folder / "vae", dtype),
-            load_network(UMT5EncoderModel, folder / "text_encoder", dtype),
-            read_tokenizer(folder / "tokenizer"),
-            schedule=schedule,
-            latent_shape=latent_shape,
-            tokens=wanted.tokens,
-        )
+        require_parts(folder, WAN_PARTS, "WanPipeline")
+        return Wan(load_wan(folder, wanted, dtype))
 
     def reader(self, weights: str, **settings: object) -> PromptReader:
         """Return what refuses prompts that are too long; see the base class."""
-        limit = family_settings(WanSettings, settings).tokens
-        tokenizer = read_tokenizer(resolve(weights) / "tokenizer")
-        return lambda prompt: tokenize(tokenizer, [prompt], limit, clean_prompt)
+        wanted = family_settings(WanSettings, settings)
+        tokenizer = read_tokenizer(resolve(weights) / "tokenizer", long_prompts=wanted.long_prompts)
+        return lambda prompt: tokenize(tokenizer, [prompt], wanted.tokens, clean_prompt)
 
     def skeleton(self, weights: str, **settings: object) -> Backbone:
         """Return the model without the values of its weights, on the device ``meta``; see the base class.
@@ -260,28 +253,59 @@ class WanFactory(BackboneFactory):
         Raises:
             UserError: the weights are neither here nor those of a released model, or a setting is wrong.
         """
-        wanted = family_settings(WanSettings, settings)
-        sizes = read_sizes(weights, _SIZES, _OPTIONAL)
-        schedule = FlowSchedule.from_config(sizes["scheduler"], weights, shift=wanted.flow_shift)
-        latent_shape = _latent_shape(weights, sizes, wanted)
-        boundary = _boundary(weights, sizes)
-        zeros = {"latents_mean": [0.0] * latent_shape[0], "latents_std": [1.0] * latent_shape[0]}
-        with torch.device("meta"):
-            transformer = WanTransformer3DModel.from_config(sizes["transformer"])
-            if boundary is not None:
-                second = WanTransformer3DModel.from_config(sizes["transformer_2"])
-                transformer = _FirstExpert(transformer, second, boundary)
-            vae = AutoencoderKLWan.from_config(zeros | sizes["vae"])
-            text_encoder = UMT5EncoderModel(UMT5Config(**sizes["text_encoder"]))
-        return Wan(
-            transformer,
-            vae,
-            text_encoder,
-            None,
-            schedule=schedule,
-            latent_shape=latent_shape,
-            tokens=wanted.tokens,
-        )
+        return Wan(wan_skeleton(weights, family_settings(WanSettings, settings)))
+
+
+def load_wan(
+    folder: Path, wanted: WanSettings, dtype: torch.dtype, extra: Callable[[int], int] = lambda _: 0
+) -> WanNetworks:
+    """Return the frozen networks in ``folder``, on the CPU.
+
+    Args:
+        folder: of a pipeline.
+        wanted: settings.
+        dtype: as for ``load_network``.
+        extra: channels that the denoiser reads beside the noisy latents, by those of the latents.
+
+    Raises:
+        UserError: a part of the folder is faulty or does not fit the others.
+    """
+    sizes = sizes_in(folder, _SIZES, _OPTIONAL)
+    schedule = FlowSchedule.from_config(sizes["scheduler"], f"{folder}: scheduler", shift=wanted.flow_shift)
+    latent_shape = _latent_shape(str(folder), sizes, wanted, extra)
+    boundary = _boundary(str(folder), sizes)
+    names = ["transformer"] if boundary is None else ["transformer", "transformer_2"]
+    experts = [load_network(WanTransformer3DModel, folder / name, dtype) for name in names]
+    return WanNetworks(
+        experts[0] if boundary is None else Experts(experts[0], experts[1], boundary).eval(),
+        load_network(AutoencoderKLWan, folder / "vae", dtype),
+        load_network(UMT5EncoderModel, folder / "text_encoder", dtype),
+        read_tokenizer(folder / "tokenizer", long_prompts=wanted.long_prompts),
+        schedule,
+        latent_shape,
+        wanted.tokens,
+    )
+
+
+def wan_skeleton(weights: str, wanted: WanSettings, extra: Callable[[int], int] = lambda _: 0) -> WanNetworks:
+    """Return the networks without values, on the device ``meta``; arguments as for ``load_wan``.
+
+    Raises:
+        UserError: the weights are neither here nor those of a released model.
+    """
+    sizes = read_sizes(weights, _SIZES, _OPTIONAL)
+    schedule = FlowSchedule.from_config(sizes["scheduler"], weights, shift=wanted.flow_shift)
+    latent_shape = _latent_shape(weights, sizes, wanted, extra)
+    boundary = _boundary(weights, sizes)
+    zeros = {"latents_mean": [0.0] * latent_shape[0], "latents_std": [1.0] * latent_shape[0]}
+    with torch.device("meta"):
+        transformer = WanTransformer3DModel.from_config(sizes["transformer"])
+        if boundary is not None:
+            second = WanTransformer3DModel.from_config(sizes["transformer_2"])
+            transformer = _FirstExpert(transformer, second, boundary)
+        vae = AutoencoderKLWan.from_config(zeros | sizes["vae"])
+        text_encoder = UMT5EncoderModel(UMT5Config(**sizes["text_encoder"]))
+    return WanNetworks(transformer, vae, text_encoder, None, schedule, latent_shape, wanted.tokens)
 
 
 class _FirstExpert(Experts):
@@ -308,14 +332,20 @@ def _boundary(source: str, sizes: Sizes) -> float | None:
     return None if boundary is None else config_number(index, "boundary_ratio", source) * LENGTH
 
 
-def _latent_shape(source: str, sizes: Sizes, wanted: WanSettings) -> tuple[int, int, int, int]:
+def _latent_shape(
+    source: str, sizes: Sizes, wanted: WanSettings, extra: Callable[[int], int]
+) -> tuple[int, int, int, int]:
     """Return (C, F, h, w), after comparing the sizes of the networks."""
 
     def size(part: str, key: str, default: int) -> int:
         return config_whole(sizes[part], key, f"{source}: {part}", default)
 
-    channels = size("transformer", "in_channels", 16)
-    require_equal(source, {"transformer.in_channels": channels, "vae.z_dim": size("vae", "z_dim", 16)})
+    channels = size("vae", "z_dim", 16)
+    read = {"transformer.in_channels": size("transformer", "in_channels", 16)}
+    if (more := extra(channels)) == 0:
+        require_equal(source, read | {"vae.z_dim": channels})
+    else:
+        require_equal(source, read | {f"vae.z_dim and {more} channels of a picture": channels + more})
     require_equal(
         source,
         {

@@ -24,6 +24,7 @@ class WrappedBackbone(Backbone):
         self.decodes_frame_by_frame = inner.decodes_frame_by_frame
         self.text_shape = inner.text_shape
         self.picture_size = inner.picture_size
+        self.boundary = inner.boundary
 
     @property
     def frames(self) -> int:
@@ -37,6 +38,10 @@ class WrappedBackbone(Backbone):
     def unconditional(self, encoded: Tensor) -> Tensor:
         """Return what guidance contrasts ``encoded`` [B, L, D] with."""
         return self._inner.unconditional(encoded)
+
+    def with_texts(self, encoded: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return ``encoded`` [B, L, D] with other texts."""
+        return self._inner.with_texts(encoded, texts)
 
     def denoise(self, latents: Tensor, timesteps: Tensor, encoded: Tensor) -> Tensor:
         """Return the network's prediction [B, C, F, h, w]."""

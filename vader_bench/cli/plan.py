@@ -155,8 +155,9 @@ def _told(one: Planned) -> str:
 
     frames, height, width = one.video
     sampler, memory = one.run.suite.sampler, one.run.suite.memory
+    guidance = " and ".join(f"{g:g}" for g in (sampler.guidance, sampler.guidance_2) if g is not None)
     return (
-        f"{frames} frames of {height} x {width}, {sampler.steps} steps, guidance {sampler.guidance:g}, "
+        f"{frames} frames of {height} x {width}, {sampler.steps} steps, guidance {guidance}, "
         f"frozen weights {memory.frozen_weights}, {switched_on(memory)} on"
     )
 

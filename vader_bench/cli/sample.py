@@ -19,7 +19,9 @@ def command(
     run: Annotated[str, typer.Argument(help="Folder of a finished run, or a suite for its base model.")],
     prompts: Annotated[
         Path | None,
-        typer.Option(help="Text file, one prompt a line; by default held-out prompts of the suite."),
+        typer.Option(
+            help="Text or .jsonl file, one prompt a line; by default held-out prompts of the suite."
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Videos of each prompt.")] = 1,
     scale: Annotated[float, typer.Option(min=0, help="Of the adapters: 0 is the base model.")] = 1.0,
@@ -35,7 +37,7 @@ def command(
     from vader_bench.launch.local import worker_devices
     from vader_bench.prompts.sets import load_prompts
 
-    model = load_model(run, device or worker_devices(1)[0])
+    model = load_model(run, device or worker_devices(1)[0], prompts)
     texts = load_prompts(str(prompts)).split("train") if prompts else suite_prompts(model.suite, _SHOWN)
     folder = out or Path("samples") / Path(run).stem
     videos = len(texts) * samples * (1 if model.lora is None else 2)

@@ -13,11 +13,11 @@ from vader_bench.errors import UserError
 from vader_bench.registry import own_code
 
 __all__ = [
-    "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_file", "is_folder", "located",
-    "names_file", "replaced", "weight_names",
+    "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_address", "is_file", "is_folder",
+    "located", "names_file", "replaced", "weight_names",
 ]  # fmt: skip
 
-FILE_ENDINGS = (".txt", ".yaml", ".yml")
+FILE_ENDINGS = (".txt", ".jsonl", ".yaml", ".yml")
 """Endings of files that stand for a suite or a prompt set in place of a packaged name."""
 
 
@@ -67,8 +67,8 @@ class WrittenPaths:
         return path
 
     def weights(self, name: str) -> str:
-        """Return ``name`` if it has no slash or is packaged or on the hub, else its path."""
-        path = "/" in name and not name.startswith(("hf:", "pocket/"))
+        """Return ``name`` if it has no slash, is packaged, on the hub or an address, else its path."""
+        path = "/" in name and not name.startswith(("hf:", "pocket/")) and not is_address(name)
         return self.at(name) if path else name
 
 
@@ -119,9 +119,14 @@ def replaced(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def is_address(value: str) -> bool:
+    """Return whether ``value`` is an address of a server, which names no weights."""
+    return value.startswith(("http://", "https://"))
+
+
 def weight_names(value: Any) -> Iterator[str]:
-    """Yield the texts in lists and tables of settings that name weights: those with a slash."""
-    if isinstance(value, str) and "/" in value:
+    """Yield the texts in lists and tables of settings that name weights: those with a slash, no addresses."""
+    if isinstance(value, str) and "/" in value and not is_address(value):
         yield value
     elif isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:

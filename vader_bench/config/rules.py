@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -11,7 +12,7 @@ from vader_bench.config.yamlfile import rule
 from vader_bench.errors import shown
 
 __all__ = [
-    "WeightsName", "changes_table", "distinct", "even", "gold_by_reward", "listed", "listed_if_any",
+    "WeightsName", "changes_table", "chosen", "distinct", "even", "gold_by_reward", "listed", "listed_if_any",
     "tables_by_reward", "with_heldout",
 ]  # fmt: skip
 
@@ -89,3 +90,8 @@ def with_heldout(splits: list[str]) -> list[str]:
     if "heldout" not in splits:
         raise rule("leaves out 'heldout'", "add it: the curves and the table are about this split")
     return splits
+
+
+def chosen(names: Container[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``settings`` that are called ``names``."""
+    return {name: value for name, value in settings.items() if name in names}

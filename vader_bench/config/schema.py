@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -34,7 +35,6 @@ __all__ = [
     "MeasureConfig", "MemoryConfig", "MethodName", "Name", "RunConfig", "SamplerConfig", "Strict",
     "SuiteChanges", "SuiteConfig", "TargetConfig", "config_digest",
 ]  # fmt: skip
-
 
 METHOD = "method"
 """Key that names the method of an arm, and the word for it under ``compares``."""
@@ -74,6 +74,10 @@ class SamplerConfig(Strict):
     """DDIM noise level while training; evaluation always uses 0. DDPO needs it above 0."""
     guidance: float = Field(ge=1)
     """Classifier-free guidance scale; 1 is none."""
+    guidance_2: float | None = Field(default=None, ge=1, exclude_if=operator.not_)
+    """That of the second network, of two that share the way (Wan 2.2); as ``guidance`` if ``None``."""
+    negative_prompt: str | None = Field(default=None, exclude_if=operator.not_)
+    """What guidance leads away from, where a prompt has none of its own; by default from an empty prompt."""
     sde: Literal["flow-grpo", "dance-grpo"] = Field(default="flow-grpo", exclude_if="flow-grpo".__eq__)
     """Of flow models: whose stochastic equation has the noise ``eta``. Records leave out the usual one."""
 
@@ -96,7 +100,7 @@ class MemoryConfig(Strict):
     """Whether the denoiser computes its activations again in the backward pass instead of keeping them."""
     slicing: bool = False
     """Whether videos are decoded one by one, and in chunks of frames where that changes no picture."""
-    decode_tile: int | None = Field(default=None, ge=8, exclude_if=lambda tile: tile is None)
+    decode_tile: int | None = Field(default=None, ge=8, exclude_if=operator.not_)
     """Side in pixels of overlapping tiles that pictures are decoded in, which changes them a little."""
     offload_activations: bool = False
     """Whether activations of denoiser and decoder wait for the backward pass in the memory of the CPU."""
@@ -126,7 +130,7 @@ class SuiteConfig(RecordedAsWritten, Strict):
     sampler: SamplerConfig
     evaluation_batch: int = Field(default=16, ge=1)
     """Videos sampled, decoded and judged at a time at looks; ``plan`` counts the memory that they need."""
-    methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=lambda tile: tile is None)
+    methods: dict[Name, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
     """Settings by method name, where an experiment does not say otherwise; none are not written."""
     memory: MemoryConfig = Field(default=MemoryConfig(), exclude_if=_is_default)
     """Left out of what is written where nothing in it is set, as in the records of runs before it existed."""
@@ -231,11 +235,11 @@ class ArmEntry(Strict, extra="allow"):
         """Return the arm without its settings but those called ``names``; adapters stay as they are."""
         if self.adapter is not None:
             return self
-        overrides = {reward: _only(names, settings) for reward, settings in self.by_reward.items()}
+        overrides = {reward: rules.chosen(names, settings) for reward, settings in self.by_reward.items()}
         overrides = {reward: settings for reward, settings in overrides.items() if settings}
         said = self.model_dump(exclude_unset=True, include={METHOD, "suite"})
         more = {"by_reward": overrides} if overrides else {}
-        return ArmEntry.model_validate(said | _only(names, self.model_extra or {}) | more)
+        return ArmEntry.model_validate(said | rules.chosen(names, self.model_extra or {}) | more)
 
 
 class BudgetConfig(Strict):
@@ -352,7 +356,7 @@ class RunConfig(Strict):
     suite: SuiteConfig
     method: MethodName
     """A method, ``base`` for the untrained model with best-of-N, or ``adapter`` for what a file holds."""
-    arm: str = Field(default="", exclude_if=lambda tile: tile is None)
+    arm: str = Field(default="", exclude_if=operator.not_)
     """Name of the arm, where it is not that of the method."""
     settings: SerializeAsAny[Settings]
     """The method's own config; one without fields for ``base``, ``AdapterSettings`` for ``adapter``."""
@@ -362,7 +366,7 @@ class RunConfig(Strict):
     reward_queries: int = Field(ge=0)
     """The budget; 0 for what is not trained."""
     evaluation: EvaluationConfig
-    code: dict[str, str] = Field(default={}, exclude_if=lambda tile: tile is None)
+    code: dict[str, str] = Field(default={}, exclude_if=operator.not_)
     """SHA-256 of code that is not the project's own, of a package or a file, by what it makes."""
 
     @property
@@ -394,7 +398,3 @@ class RunConfig(Strict):
 def config_digest(run: RunConfig) -> str:
     """Return the SHA-256 of everything that ``run`` is asked to do."""
     return files.sha256_text(files.canonical_json(run.model_dump(mode="json")))
-
-
-def _only(names: Container[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name in names}

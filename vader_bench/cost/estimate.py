@@ -157,7 +157,7 @@ def rehearse(run: RunConfig, networks: Skeletons) -> Rehearsal:
         prompts=(f"prompt {number}" for number in count()),
         steps=sampler.steps,
         eta=sampler.eta,
-        guidance=sampler.guidance,
+        guidance=networks.backbone.guidance(sampler.guidance, sampler.guidance_2),
         decode_frames=run.suite.decode_frames,
         device="cpu",
         stream=partial(torch_stream, run.seed),
@@ -201,7 +201,7 @@ def memory_of_looks(run: RunConfig, networks: Skeletons) -> Memory:
     shown = networks.rewards[run.reward].frames or networks.backbone.frames
     height, width = networks.backbone.picture_size
     pictures = 4 * 3 * networks.backbone.frames * height * width * videos
-    doubled = 1 if run.suite.sampler.guidance == 1 else 2
+    doubled = 1 if {run.suite.sampler.guidance, run.suite.sampler.guidance_2} <= {1, None} else 2
     denoise = Call("denoise", 0, graph=False, input_grad=False, trainable=not merged)
     decode = Call("decode", networks.backbone.frames, graph=False, input_grad=False, trainable=False)
     judge = Call("judge", shown, graph=False, input_grad=False, trainable=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.errors import UserError
 
-__all__ = ["Sampler", "Trajectory", "draw_noise", "gaussian_log_prob", "guided_prediction"]
+__all__ = ["Guidance", "Sampler", "Trajectory", "draw_noise", "gaussian_log_prob", "guided_prediction"]
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(latents [B, C, F, h, w], timesteps [B], encoded text [B, L, D]) to prediction [B, C, F, h, w]."""
@@ -29,6 +29,22 @@ def no_noise() -> Tensor:
         ValueError: always.
     """
     raise ValueError("a sampler with eta above 0 needs a source of noise")
+
+
+class Guidance(NamedTuple):
+    """A guidance scale for each of two networks that share the way (Wan 2.2)."""
+
+    high: float
+    """For timesteps from ``boundary`` up."""
+    low: float
+    """For those below."""
+    boundary: float
+    """A timestep."""
+
+    def at(self, timesteps: Tensor) -> Tensor:
+        """Return the scale at each of ``timesteps`` [B], in a shape that multiplies predictions."""
+        scales = torch.where(timesteps >= self.boundary, self.high, self.low)
+        return scales.reshape(-1, 1, 1, 1, 1)
 
 
 class Trajectory(NamedTuple):
@@ -50,7 +66,7 @@ class Sampler:
     """S, the number of steps."""
     eta: float
     """Noise level: 0 is deterministic; what 1 means is the schedule's matter (DDIM: the variance of DDPM)."""
-    guidance: float
+    guidance: Guidance | float
     """Guidance scale; 1 is none."""
     frozen: Callable[[], AbstractContextManager[None]] = nullcontext
     """Entered around steps without a graph: ``Lora.merged`` makes them cheaper."""
@@ -187,7 +203,7 @@ def guided_prediction(
     timesteps: Tensor,
     encoded: Tensor,
     unconditional: Tensor,
-    guidance: float,
+    guidance: Guidance | float,
 ) -> Tensor:
     """Return ``u + g (c - u)`` [B, C, F, h, w] from one call with a doubled batch, or ``c`` if g is 1.
 
@@ -199,7 +215,8 @@ def guided_prediction(
     conditions = torch.cat([unconditional.expand_as(encoded), encoded])
     both = denoise(torch.cat([latents] * 2), torch.cat([timesteps] * 2), conditions)
     without, conditional = both.chunk(2)
-    return without + guidance * (conditional - without)
+    scale = guidance.at(timesteps) if isinstance(guidance, Guidance) else guidance
+    return without + scale * (conditional - without)
 
 
 def gaussian_log_prob(reached: Tensor, mean: Tensor, std: Tensor) -> Tensor:

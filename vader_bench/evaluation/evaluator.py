@@ -122,8 +122,9 @@ class Evaluator:
         noise = partial(_draw_all, shape, streams, self.device)
         encoded = self.backbone.encode(prompts)
         given = self.sampler
+        guidance = self.backbone.guidance(given.guidance, given.guidance_2)
         return path_kl(
-            Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, given.eta, given.guidance),
+            Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, given.eta, guidance),
             lora,
             noise(),
             encoded,

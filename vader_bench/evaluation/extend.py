@@ -45,12 +45,13 @@ def extend(
     """
     if chunks < 1:
         raise UserError(f"chunks = {chunks}", "out of range", "choose at least 1")
-    steps = Sampler(backbone.denoise, backbone.schedule, sampler.steps, 0.0, sampler.guidance)
+    guidance = backbone.guidance(sampler.guidance, sampler.guidance_2)
+    steps = Sampler(backbone.denoise, backbone.schedule, sampler.steps, 0.0, guidance)
     encoded = backbone.encode(prompts)
     made: list[Tensor] = []
     for chunk in range(chunks):
         if chunk:
-            encoded = backbone.encode_pictures(made[-1][:, -1], chunk_names(prompts, sample, chunk))
+            encoded = backbone.encode_pictures(made[-1][:, -1], chunk_names(prompts, sample, chunk), prompts)
         noise = [chunk_noise(backbone, prompt, sample, chunk, device) for prompt in prompts]
         latents = steps.plain(torch.cat(noise), encoded, backbone.unconditional(encoded))
         made.append(backbone.decode(latents).clamp(0, 1))

@@ -55,7 +55,8 @@ class VideoGenerator:
         start = torch.cat([self._noise(prompt, sample) for prompt, sample in asked])
         encoded = self.backbone.encode([prompt for prompt, _ in asked])
         given = self.sampler
-        sampler = Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, 0.0, given.guidance)
+        guidance = self.backbone.guidance(given.guidance, given.guidance_2)
+        sampler = Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, 0.0, guidance)
         latents = sampler.plain(start, encoded, self.backbone.unconditional(encoded))
         return self.backbone.decode(latents).clamp(0, 1)
 

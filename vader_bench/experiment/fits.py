@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from vader_bench.backbones import BACKBONES
 from vader_bench.backbones.adapters import fit_adapter
-from vader_bench.backbones.base import BackboneFactory, Outline
-from vader_bench.backbones.reading import outline_of, reader_of, skeleton_of
+from vader_bench.backbones.base import BackboneFactory, Outline, guidance_pair
+from vader_bench.backbones.reading import outline_of, picture_reader_of, reader_of, skeleton_of
 from vader_bench.config.arguments import argument_faults
 from vader_bench.config.names import ADAPTER
 from vader_bench.config.paths import weight_names
@@ -19,6 +19,7 @@ from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.experiment.arms import ArmConfig
 from vader_bench.experiment.load import LoadedExperiment
 from vader_bench.methods import METHODS
+from vader_bench.prompts.lines import PromptDetails
 from vader_bench.prompts.sets import PromptReader, load_prompts
 from vader_bench.registry import own_code
 from vader_bench.rewards import REWARDS
@@ -92,10 +93,14 @@ def prompt_faults(
     """
     faults: list[Fault | UserError] = []
     readers = _readers(suite, rewards, faults)
+    pictures = _attempt(lambda: _picture_reader(suite), faults)
     found = load_prompts(prompts)
     for split in dict.fromkeys(splits):
         for index, prompt in enumerate(found.splits.get(split, [])):
-            wrong = next(_refusals(prompt, readers), None)
+            details = found.details.get(prompt, PromptDetails("", None))
+            shows = [pictures] if pictures is not None and details.image is None else []
+            wrong = next(_refusals(prompt, [*readers, *shows]), None)
+            wrong = wrong or _unread(details, suite, shows=pictures is not None)
             if wrong is not None:
                 place = f"prompt set {suite.written(prompts)}: {found.place(split, index)}"
                 faults.append(UserError(place, f"{shown(prompt)} {wrong.wrong}", wrong.remedy))
@@ -118,6 +123,21 @@ def _readers(
 def _backbone_reader(suite: SuiteConfig) -> PromptReader | None:
     weights, settings = suite.backbone_weights()
     return reader_of(suite.backbone.family, weights, settings)
+
+
+def _unread(details: PromptDetails, suite: SuiteConfig, *, shows: bool) -> UserError | None:
+    """Return what a model does not read of ``details``; ``shows`` if it is given a picture."""
+    family = suite.backbone.family
+    if details.image is not None and not shows:
+        return UserError("", f"has an image, and {family} makes videos of texts alone", "leave `image` out")
+    negative = details.negative_prompt or suite.sampler.negative_prompt
+    if negative and not BACKBONES.get(family).reads_texts:
+        return UserError("", f"has a negative prompt, and {family} reads no texts", "leave it out")
+    return None
+
+
+def _picture_reader(suite: SuiteConfig) -> PromptReader | None:
+    return picture_reader_of(suite.backbone.family, suite.backbone_weights()[1])
 
 
 def _reader_of(component: ComponentConfig) -> Callable[[], PromptReader | None]:
@@ -219,9 +239,10 @@ def _outline(suite: SuiteConfig) -> Outline | None:
 def _size_faults(
     suite: SuiteConfig, outline: Outline, arms: Sequence[ArmConfig]
 ) -> Iterator[Fault | UserError]:
-    """Yield more frames to judge than a video has, and more steps than a schedule."""
+    """Yield more frames to judge than a video has, steps than a schedule, and scales than networks."""
     try:
         outline.timesteps(suite.sampler.steps)
+        guidance_pair(suite.sampler.guidance, suite.sampler.guidance_2, outline.boundary)
     except UserError as error:
         yield error
     asked = {f"decode_frames of suite {suite.suite}": suite.decode_frames}

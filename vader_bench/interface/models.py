@@ -9,6 +9,7 @@ from vader_bench.config.schema import SuiteConfig
 from vader_bench.config.yamlfile import nearest
 from vader_bench.errors import UserError
 from vader_bench.experiment.load import load_suite
+from vader_bench.prompts.sets import load_prompts
 from vader_bench.rewards import Reward
 from vader_bench.training import load
 from vader_bench.training.model import Model, load_run_model, load_suite_model
@@ -16,7 +17,9 @@ from vader_bench.training.model import Model, load_run_model, load_suite_model
 __all__ = ["load_backbone", "load_model", "load_reward"]
 
 
-def load_model(source: str | Path | SuiteConfig, device: str = "cpu") -> Model:
+def load_model(
+    source: str | Path | SuiteConfig, device: str = "cpu", prompts: str | Path | None = None
+) -> Model:
     """Return a model to sample: ``load_model("pocket").sample(["a red cat jumping in the park"])``.
 
     On the CPU torch is set to one thread, and everywhere to algorithms that give the same numbers every time,
@@ -26,14 +29,16 @@ def load_model(source: str | Path | SuiteConfig, device: str = "cpu") -> Model:
         source: the folder of a finished run, with its adapters; or a suite, its name or its file, for the
             untrained model.
         device: where it computes: ``"cpu"``, ``"cuda:0"``.
+        prompts: a prompt set whose negative prompts and pictures it knows; the suite's own by default.
 
     Raises:
         UserError: neither a run nor a suite; the run is not finished or has no adapters; weights are missing,
             faulty, or others than the run was made with.
     """
+    details = None if prompts is None else load_prompts(str(prompts)).details
     if not isinstance(source, SuiteConfig) and Path(source).is_dir():
-        return load_run_model(Path(source), device)
-    return load_suite_model(_suite(source), device)
+        return load_run_model(Path(source), device, details)
+    return load_suite_model(_suite(source), device, details)
 
 
 def load_backbone(suite: str | Path | SuiteConfig, device: str = "cpu") -> Backbone:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vader_bench.budget.metering import MeteredBackbone, MeteredReward
 from vader_bench.config.faults import Fault
 from vader_bench.config.settings import Settings
-from vader_bench.diffusion.sampler import Noise, Sampler, draw_noise
+from vader_bench.diffusion.sampler import Guidance, Noise, Sampler, draw_noise
 from vader_bench.errors import UserError
 from vader_bench.methods import METHODS
 from vader_bench.methods.optimizers import make_optimizer
@@ -67,7 +67,7 @@ class Workbench:
     """Sampler steps."""
     eta: float
     """DDIM noise level while training: 0 is deterministic, 1 is DDPM-like."""
-    guidance: float
+    guidance: Guidance | float
     """Classifier-free guidance scale; 1 is none."""
     decode_frames: int | None
     """Frames decoded and judged per training video, drawn at random; all if ``None``. It holds for rewards

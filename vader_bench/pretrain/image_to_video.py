@@ -149,7 +149,7 @@ def _loss_of(
         clean = latents[torch.from_numpy(which)].float()
         names = [f"{step}/{clip}" for clip in which]
         seen = torch.from_numpy(pictures[which].astype(np.float32) / 255).permute(0, 3, 1, 2)
-        encoded = model.encode_pictures(seen, names).masked_fill(dropped[:, None, None], 0)
+        encoded = model.encode_pictures(seen, names, names).masked_fill(dropped[:, None, None], 0)
         noise = torch.cat(
             [torch.randn((1, *clean.shape[1:]), generator=torch_stream(ROOT_SEED, name)) for name in names]
         )

@@ -15,6 +15,7 @@ from vader_bench.config.notation import Items
 from vader_bench.config.paths import FILE_ENDINGS, is_folder, located
 from vader_bench.config.yamlfile import Fault, nearest, raise_faults, read_mapping
 from vader_bench.errors import UserError, shown
+from vader_bench.prompts.lines import ENDINGS, PromptDetails, PromptLine, read_lines
 from vader_bench.registry import load_entry, offered, package_of
 from vader_bench.seeding import numpy_stream
 
@@ -42,6 +43,8 @@ class PromptSet:
     splits: Mapping[str, list[str]]
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
     """Line of each prompt in its file, from 1, where there is one, by split."""
+    details: Mapping[str, PromptDetails] = field(default_factory=dict)
+    """What lines of .jsonl files say beside the prompt, by prompt."""
 
     def place(self, split: str, index: int) -> str:
         """Return where the prompt ``index``, from 0, of ``split`` is, as messages say it.
@@ -65,15 +68,24 @@ class PromptSet:
 
     def remedy(self, split: str) -> str:
         """Return what to do where ``split`` is missing."""
-        if Path(self.name).suffix != ".txt":
+        if Path(self.name).suffix not in ENDINGS:
             return nearest(split, self.splits)
         name = Path(self.name).name
         files_named = f"{{train: {name}, {split}: another.txt}}"
-        return f"a .txt file is the split 'train' alone: write a .yaml file with `splits: {files_named}`"
+        ending, wanted = Path(self.name).suffix, f"write a .yaml file with `splits: {files_named}`"
+        return f"a {ending} file is the split 'train' alone: {wanted}"
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each split's text (one prompt a line) by split name."""
-        return {name: files.sha256_text(_as_text(prompts)) for name, prompts in self.splits.items()}
+        """Return the SHA-256 of each split's text (one prompt a line) by split name; pictures count too."""
+        return {
+            name: files.sha256_text("".join(f"{self._said(prompt)}\n" for prompt in prompts))
+            for name, prompts in self.splits.items()
+        }
+
+    def _said(self, prompt: str) -> str:
+        """Return the line of ``prompt`` in a digest: the prompt, and what it has beside it."""
+        details = self.details.get(prompt)
+        return prompt if details is None else files.canonical_json([prompt, *details.digest()])
 
     def development(self) -> PromptSet:
         """Return the splits for tuning alone: ``dev_train`` as ``train``, ``dev_heldout`` as ``heldout``.
@@ -84,7 +96,7 @@ class PromptSet:
         names = {"train": "dev_train", "heldout": "dev_heldout"}
         splits = {split: self.split(name) for split, name in names.items()}
         lines = {split: self.lines.get(name, ()) for split, name in names.items()}
-        return PromptSet(self.name + DEVELOPMENT, splits, lines)
+        return PromptSet(self.name + DEVELOPMENT, splits, lines, self.details)
 
 
 class Leak(NamedTuple):
@@ -129,10 +141,11 @@ def load_prompts(name_or_path: str) -> PromptSet:
     """Return a prompt set, checked: no empty split, no prompt twice, none in two splits.
 
     Args:
-        name_or_path: a packaged name, or that of an entry point; or a ``.txt`` file, one prompt a line, which
-            becomes the split ``train``; or a folder of such files, one a split; or a ``.yaml`` file with
-            ``splits:``, which maps a split to its prompts or to a ``.txt`` file beside it. ``:dev`` at the
-            end asks for the development splits. Blank lines do not count.
+        name_or_path: a packaged name, or that of an entry point; or a ``.txt`` file, one prompt a line, or a
+            ``.jsonl`` file (see ``read_lines``), which becomes the split ``train``; or a folder of such
+            files, one a split; or a ``.yaml`` file with ``splits:``, which maps a split to its prompts or to
+            such a file beside it. ``:dev`` at the end asks for the development splits. Blank lines do not
+            count.
 
     Raises:
         UserError: no such set or file, or all of its faults, one a line.
@@ -147,18 +160,19 @@ def load_prompts(name_or_path: str) -> PromptSet:
         path = _path_of(packages[name_or_path])
     if is_folder(path):
         splits = _read_folder(path)
-    elif path.suffix == ".txt":
-        splits = {"train": _read_lines(path)}
+    elif path.suffix in ENDINGS:
+        splits = {"train": read_lines(path)}
     elif path.suffix in FILE_ENDINGS:
         splits = _read_yaml(path)
     else:
         remedy = nearest(name_or_path, known_names())
         given = f"prompt set {shown(name_or_path)}"
-        raise UserError(given, "is not known", f"{remedy}, or a .txt or .yaml file")
+        raise UserError(given, "is not known", f"{remedy}, or a .txt, .jsonl or .yaml file")
     found = PromptSet(
         name_or_path,
-        {name: [prompt for prompt, _ in split] for name, split in splits.items()},
-        {name: [line for _, line in split] for name, split in splits.items()},
+        {name: [line.prompt for line in split] for name, split in splits.items()},
+        {name: [line.number for line in split] for name, split in splits.items()},
+        {line.prompt: line.details for split in splits.values() for line in split if line.details},
     )
     raise_faults(f"prompt set {name_or_path}", _faults(found))
     return found
@@ -218,41 +232,37 @@ def _as_text(prompts: Sequence[str]) -> str:
     return "".join(f"{prompt}\n" for prompt in prompts)
 
 
-_Split = list[tuple[str, int]]
-"""Prompts with their lines in a file."""
+def _read_folder(folder: Path) -> dict[str, list[PromptLine]]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS)
+    if not paths:
+        remedy = "write train.txt and heldout.txt into it"
+        raise UserError(str(folder), "holds no .txt or .jsonl file", remedy)
+    names = [path.stem for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(str(folder), f"holds {twice}.txt and {twice}.jsonl", "delete one of the two")
+    return {path.stem: read_lines(path) for path in paths}
 
 
-def _read_lines(path: Path) -> _Split:
-    """Return the lines of ``path`` that say something; a byte-order mark is no part of the first."""
-    lines = files.read_text(path).removeprefix("\ufeff").split("\n")
-    return [(line.strip(), number) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _read_folder(folder: Path) -> dict[str, _Split]:
-    splits = {path.stem: _read_lines(path) for path in sorted(folder.glob("*.txt"))}
-    if not splits:
-        raise UserError(str(folder), "holds no .txt file", "write train.txt and heldout.txt into it")
-    return splits
-
-
-def _read_yaml(path: Path) -> dict[str, _Split]:
+def _read_yaml(path: Path) -> dict[str, list[PromptLine]]:
     data, faults = read_mapping(path)
     faults += [Fault(key, "is not a known key", nearest(key, ["splits"])) for key in data if key != "splits"]
     given = data.get("splits")
     if not isinstance(given, dict) or not given:
         faults.append(Fault("splits", "names no split", "write `splits:` with `train:` and `heldout:` below"))
         given = {}
-    splits: dict[str, _Split] = {}
+    splits: dict[str, list[PromptLine]] = {}
     for name, value in given.items():
-        if isinstance(value, str) and value.endswith(".txt"):
-            splits[name] = _read_lines(Path(located(value, path.parent)))
+        if isinstance(value, str) and value.endswith(ENDINGS):
+            splits[name] = read_lines(Path(located(value, path.parent)))
         elif isinstance(value, Items):
             faults += _item_faults(name, value)
             splits[name] = [
-                (" ".join(str(item).split()), line) for item, line in zip(value, value.lines, strict=True)
+                PromptLine(" ".join(str(item).split()), line)
+                for item, line in zip(value, value.lines, strict=True)
             ]
         else:
-            remedy = "write a list of sentences, or the name of a .txt file beside this one"
+            remedy = "write a list of sentences, or the name of a .txt or .jsonl file beside this one"
             faults.append(Fault(f"splits.{name}", "is not a list of prompts", remedy))
     raise_faults(str(path), faults)
     return splits

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vader_bench.backbones import BACKBONES, Backbone
+from vader_bench.backbones.detailed import with_details
 from vader_bench.backbones.memory import DTYPES, with_memory_switches
 from vader_bench.backbones.reading import load_family
 from vader_bench.config.schema import ComponentConfig, RunConfig, SuiteConfig
 from vader_bench.diffusion.flow import FlowSchedule
+from vader_bench.prompts.lines import PromptDetails
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.rewards import Reward, make_reward
 from vader_bench.training.identity import input_digests
@@ -46,7 +49,7 @@ def load_components(config: RunConfig, device: str, *, to_train: bool = False) -
     judges = [name for name in config.evaluation.measure.judges if name != config.reward and not to_train]
     gold, share = (None, None) if to_train else (suite.gold_for(config.reward), suite.prompt_share)
     return Components(
-        backbone=load_backbone(suite, device),
+        backbone=load_backbone(suite, device, prompts.details),
         reward=load_reward(suite.rewards[config.reward], device),
         gold=None if gold is None else load_reward(gold, device),
         prompt_share=None if share is None else load_reward(share, device),
@@ -56,8 +59,15 @@ def load_components(config: RunConfig, device: str, *, to_train: bool = False) -
     )
 
 
-def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
+def load_backbone(
+    suite: SuiteConfig, device: str, details: Mapping[str, PromptDetails] | None = None
+) -> Backbone:
     """Return the backbone of ``suite``, frozen, on ``device``.
+
+    Args:
+        suite: names it.
+        device: where it computes.
+        details: what prompts have beside their text.
 
     Raises:
         UserError: weights are missing or faulty, or settings do not fit the family.
@@ -68,7 +78,8 @@ def load_backbone(suite: SuiteConfig, device: str) -> Backbone:
     if BACKBONES.get(suite.backbone.family).flow:
         assert isinstance(backbone.schedule, FlowSchedule), "the family says that its models are flows"
         backbone.schedule = replace(backbone.schedule, sde=suite.sampler.sde)
-    return with_memory_switches(backbone, suite.memory).to(device)
+    backbone = with_memory_switches(backbone, suite.memory).to(device)
+    return with_details(backbone, details or {}, suite.sampler.negative_prompt or "")
 
 
 def load_reward(component: ComponentConfig, device: str) -> Reward:

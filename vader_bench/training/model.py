@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.evaluation.generator import PromptSample, VideoGenerator
 from vader_bench.evaluation.measurements import at_scale
+from vader_bench.prompts.lines import PromptDetails
+from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import ADAPTER_NAME, read_record
 from vader_bench.records.record import Record
 from vader_bench.training.load import load_backbone
@@ -83,24 +85,34 @@ class Model:
                 yield videos
 
 
-def load_suite_model(suite: SuiteConfig, device: str) -> Model:
+def load_suite_model(
+    suite: SuiteConfig, device: str, details: Mapping[str, PromptDetails] | None = None
+) -> Model:
     """Return the untrained model of ``suite``.
+
+    Args:
+        suite: names it.
+        device: where it computes.
+        details: what prompts have beside their text, by prompt; by default those of the suite's own sets.
 
     Raises:
         UserError: weights are missing or faulty, or settings do not fit the family.
     """
     settle_torch(device)
-    return Model(suite, load_backbone(suite, device), None, device)
+    if details is None:
+        sets = [load_prompts(name) for name in dict.fromkeys(suite.prompts.values())]
+        details = {prompt: one for found in sets for prompt, one in found.details.items()}
+    return Model(suite, load_backbone(suite, device, details), None, device)
 
 
-def load_run_model(run: Path, device: str) -> Model:
-    """Return the model that the finished run in the folder ``run`` left.
+def load_run_model(run: Path, device: str, details: Mapping[str, PromptDetails] | None = None) -> Model:
+    """Return the model that the finished run in the folder ``run`` left; arguments as ``load_suite_model``.
 
     Raises:
         UserError: the run is not finished, its adapters are missing, or its weights are others by now.
     """
     record = read_run(run)
-    model = load_suite_model(run_suite(record), device)
+    model = load_suite_model(run_suite(record), device, details)
     if record.method == BASE:
         return model
     return replace(model, lora=Lora.from_file(model.backbone.denoiser, run / ADAPTER_NAME))

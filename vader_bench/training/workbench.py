@@ -35,7 +35,7 @@ def make_method(
         prompts=prompts,
         steps=sampler.steps,
         eta=sampler.eta,
-        guidance=sampler.guidance,
+        guidance=components.backbone.guidance(sampler.guidance, sampler.guidance_2),
         decode_frames=config.suite.decode_frames,
         device=device,
         stream=partial(torch_stream, config.seed),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vader_bench.errors import UserError, shown
 from vader_bench.files import read_json, read_text
 from vader_bench.weights.tensors import UNREADABLE
 
-__all__ = ["clip_counter", "quiet_transformers", "read_tokenizer", "refuse_long"]
+__all__ = ["LongPrompts", "clip_counter", "quiet_transformers", "read_tokenizer", "refuse_long"]
+
+LongPrompts = Literal["refuse", "cut"]
+"""What happens to prompts of more tokens than a network reads."""
 
 _TABLES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -21,12 +25,35 @@ _TABLES = (
 _REMEDY = "copy the tokenizer's folder there again, whole, as save_pretrained wrote it"
 
 
-def read_tokenizer(folder: Path, kind: Any = None) -> Any:
+class _Cutting:
+    """A tokenizer that cuts texts which are longer than ``max_length``, and warns."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __len__(self) -> int:
+        return len(self._tokenizer)
+
+    def __call__(self, texts: Sequence[str], *, max_length: int, **options: Any) -> Any:
+        """Return tokens as the tokenizer does, at most ``max_length`` of each text."""
+        rows = self._tokenizer(texts, max_length=max_length, **options).input_ids
+        for text, row in zip(texts, rows, strict=True):
+            if len(row) > max_length:
+                said = f"prompt {shown(text)} has {len(row)} tokens and is cut after {max_length}"
+                warnings.warn(said, stacklevel=2)
+        return self._tokenizer(texts, max_length=max_length, **(options | {"truncation": True}))
+
+
+def read_tokenizer(folder: Path, kind: Any = None, long_prompts: LongPrompts = "refuse") -> Any:
     """Return the tokenizer in ``folder``.
 
     Args:
         folder: what its ``save_pretrained`` wrote. Nothing is downloaded.
         kind: class of transformers; by default the one it was saved from.
+        long_prompts: whether texts beyond ``max_length`` are cut with a warning, or left to ``refuse_long``.
 
     Raises:
         UserError: the folder holds none, or a file of it is cut or of another form.
@@ -43,13 +70,14 @@ def read_tokenizer(folder: Path, kind: Any = None) -> Any:
         _require_merges(folder)
     try:
         with quiet_transformers():
-            return kind.from_pretrained(folder, local_files_only=True)
+            tokenizer = kind.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         if type(error) is not Exception and not isinstance(error, UNREADABLE):
             raise  # a fault of this program; the tokenizers library raises a bare Exception for its files
         lines = str(error).strip().splitlines() or [type(error).__name__]
         wrong = f"cannot be loaded as a tokenizer ({lines[0][:200]})"
         raise UserError(str(folder), wrong, _REMEDY) from error
+    return _Cutting(tokenizer) if long_prompts == "cut" else tokenizer
 
 
 def clip_counter(folder: Path) -> Callable[[str], int | None]:
@@ -92,7 +120,7 @@ def refuse_long(
     for prompt, row in zip(prompts, rows, strict=True):
         if len(row) > limit:
             wrong = f"has {len(row)} {what} reads {limit}"
-            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it")
+            raise UserError(f"prompt {shown(prompt)}", wrong, "shorten it, or set long_prompts: cut")
 
 
 def _require_merges(folder: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_prompt_always_gives_the_same_condition_and_the_empty_one_gives_zeros(
     assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
     assert torch.equal(backbone.unconditional(first), backbone.encode([""]))
     picture = torch.rand(1, 3, HEIGHT, LENGTH, generator=torch_stream(0, "picture"))
-    one, again, other = (backbone.encode_pictures(picture, [name]) for name in ("a", "a", "b"))
+    one, again, other = (backbone.encode_pictures(picture, [name], [""]) for name in ("a", "a", "b"))
     assert torch.equal(one, again)
     assert torch.equal(one[:, :, :WIDTH], other[:, :, :WIDTH]), "the noise is not for CLIP"
     assert not torch.allclose(one, other, atol=1e-4)
@@ -150,7 +150,7 @@ def test_pictures_of_another_size_are_refused(model: Path) -> None:
     backbone = load(model)
     for shape in ((1, 3, HEIGHT, HEIGHT), (2, 3, HEIGHT, LENGTH)):
         with pytest.raises(ValueError, match=r"pictures must be \[1, 3, 16, 24\], got"):
-            backbone.encode_pictures(torch.zeros(shape), ["a"])
+            backbone.encode_pictures(torch.zeros(shape), ["a"], ["a"])
 
 
 @torch.no_grad()

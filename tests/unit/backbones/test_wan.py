@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UniPCMultistepScheduler
+from diffusers import UniPCMultistepScheduler, WanPipeline
+from diffusers.pipelines.wan import pipeline_wan
 
 from tests.support.flow import wan_pipeline
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.backbones.wan import Experts, WanSettings, clean_prompt
 from vader_bench.diffusion.flow import FlowSchedule
+from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import UserError
 
 SIZE: dict[str, object] = {"frames": 5, "height": 16, "width": 16, "tokens": 32}
@@ -62,6 +64,25 @@ def test_each_expert_has_its_part_of_the_way(saved: Path) -> None:
         assert not torch.allclose(found, other(latents, timesteps, encoded).sample, atol=1e-3)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("variant", [None, "fp16"])
+@pytest.mark.parametrize("size", ["1GB", "20KB"])
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_a_folder_may_have_every_layout_that_diffusers_writes(
+    saved: Path, tmp_path: Path, variant: str | None, size: str, safe: bool
+) -> None:
+    wanted = load(saved)
+    pipeline = WanPipeline.from_pretrained(saved)
+    pipeline.save_pretrained(tmp_path, variant=variant, max_shard_size=size, safe_serialization=safe)
+    parts = [path for path in (tmp_path / "transformer_2").iterdir() if path.suffix != ".json"]
+    assert (len(parts) > 1) == (size == "20KB")
+    assert all((variant or "") in path.name and (path.suffix == ".bin") != safe for path in parts)
+    found = load(tmp_path)
+    for ours, theirs in zip(found.modules(), wanted.modules(), strict=True):
+        for name, weight in theirs.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], weight), name
+
+
 def test_experts_need_a_boundary_and_a_boundary_experts(copy: Path) -> None:
     change(copy / "model_index.json", boundary_ratio=None)
     with pytest.raises(UserError, match="has transformer and transformer_2, and boundary_ratio = None"):
@@ -81,6 +102,42 @@ def test_the_released_folders_scheduler_gives_its_timesteps(copy: Path) -> None:
     assert (schedule.shift, schedule.spacing) == (5.0, "unipc")
     theirs.set_timesteps(4)
     torch.testing.assert_close(schedule.timesteps(4), 1000 * theirs.sigmas[:-1], rtol=2e-6, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scales", [(6.0, 2.0), (1.0, 4.0), (4.0, 4.0)])
+def test_each_network_has_a_guidance_of_its_own(
+    saved: Path, scales: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pipeline's ``guidance_scale_2``, on both sides of the boundary. It does not guide at all from 1."""
+    monkeypatch.setattr(pipeline_wan, "prompt_clean", lambda text: " ".join(text.split()))
+    backbone = load(saved)
+    encoded = backbone.encode(["a cat", "a dog"])
+    start = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(3))
+    guidance = backbone.guidance(*scales)
+    assert (guidance == scales[0]) == (scales[0] == scales[1])
+    sampler = Sampler(backbone.denoise, backbone.schedule, 6, 0.0, guidance)
+    steps = [float(now[0]) for now, _ in sampler.ladder(start)]
+    assert min(steps) < 875 < max(steps)
+    found = sampler.plain(start, encoded, backbone.unconditional(encoded))
+    first, second = scales
+    wanted = WanPipeline.from_pretrained(saved)
+    wanted.set_progress_bar_config(disable=True)
+    theirs = wanted(
+        ["a cat", "a dog"], num_frames=5, height=16, width=16, num_inference_steps=6, latents=start,
+        max_sequence_length=32, output_type="latent", guidance_scale=max(first, 1 + 1e-9),
+        guidance_scale_2=second,
+    ).frames  # fmt: skip
+    torch.testing.assert_close(found, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_a_second_guidance_needs_a_second_network(saved: Path, tmp_path: Path, tiny_pipeline: Path) -> None:
+    wan_pipeline(tiny_pipeline / "tokenizer").save_pretrained(tmp_path)
+    assert load(tmp_path).guidance(3.0, None) == 3.0
+    with pytest.raises(UserError, match=r"guidance_2 = 4: is for the second of two networks"):
+        load(tmp_path).guidance(3.0, 4.0)
+    outline = BACKBONES.get("wan").outline(str(saved), **SIZE)
+    assert outline.boundary == 875
 
 
 @torch.no_grad()

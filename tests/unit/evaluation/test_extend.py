@@ -41,7 +41,7 @@ def test_a_chunk_is_a_sampling_from_the_last_frame_of_the_one_before(backbone: I
     sampler = Sampler(backbone.denoise, backbone.schedule, 2, 0.0, 2.0)
     for chunk in (1, 2):
         last = video[:, 3 * chunk - 1]
-        encoded = backbone.encode_pictures(last, chunk_names(PROMPTS, 0, chunk))
+        encoded = backbone.encode_pictures(last, chunk_names(PROMPTS, 0, chunk), PROMPTS)
         noise = torch.cat([chunk_noise(backbone, prompt, 0, chunk, "cpu") for prompt in PROMPTS])
         latents = sampler.plain(noise, encoded, torch.zeros_like(encoded))
         expected = backbone.decode(latents).clamp(0, 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import save_file
 
 from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
@@ -240,6 +242,35 @@ def test_pictures_that_are_missing_are_reported_as_pictures(tmp_path: Path) -> N
     (tmp_path / "pictures").mkdir()
     with pytest.raises(UserError, match=r"train, prompt 1.*'cat' names no picture in"):
         resolve_experiment(path, with_weights=False)
+
+
+def test_what_prompts_have_beside_their_text_is_checked_too(project: Project, tmp_path: Path) -> None:
+    """A picture of its own needs no folder; a model of texts has no use for it, svd none for a text."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat.png")
+    lines = {
+        "train": [{"prompt": "cat", "image": "cat.png"}, {"prompt": "dog"}],
+        "heldout": [{"prompt": "hen", "image": "cat.png", "negative_prompt": "grey"}],
+    }
+    for split, said in lines.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in said), "utf-8")
+    project.suite["prompts"] = {"default": "mine.yaml"}
+    write_yaml(tmp_path / "mine.yaml", {"splits": {"train": "train.jsonl", "heldout": "heldout.jsonl"}})
+    assert any(
+        "'cat' has an image, and modelscope makes videos of texts alone" in line for line in project.told()
+    )
+    suite = load_suite("pocket-i2v").model_dump(mode="json", exclude_none=True)
+    suite["backbone"]["settings"]["pictures"] = "prompts"
+    suite.pop("gold", None), suite.pop("prompt_share", None)
+    suite["rewards"] = {"red": {"family": "redness"}}
+    suite["prompts"] = {"default": "mine.yaml"}
+    project.suite, project.experiment["rewards"] = suite | {"suite": "tiny"}, ["red"]
+    told = project.told()
+    assert any(
+        "train, prompt 2: 'dog' has no picture: backbone.settings.pictures is 'prompts'" in one
+        for one in told
+    )
+    assert any("'hen' has a negative prompt, and svd reads no texts" in line for line in told)
+    assert not any("'cat'" in line for line in told)
 
 
 def test_rewards_are_those_of_the_suite_that_is_given(project: Project) -> None:

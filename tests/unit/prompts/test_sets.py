@@ -141,7 +141,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pockets", "did you mean 'pocket'.* or a .txt or .yaml file"),
+        ("pockets", "did you mean 'pocket'.* or a .txt, .jsonl or .yaml file"),
         ("gone.txt", "gone.txt: does not exist"),
         ("prompts.csv", "is not known"),
     ],
@@ -152,7 +152,7 @@ def test_unknown_set(name: str, message: str) -> None:
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no \.txt file"):
+    with pytest.raises(UserError, match=r"holds no \.txt or \.jsonl file"):
         load_prompts(str(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_run_gets_the_gold_of_its_reward_and_the_share_of_the_prompt(tiny_pipe
         assert (components.gold.name, components.prompt_share.name) == (gold, "redness")
     del suite["gold"]["default"]
     assert load_components(tiny_run(tiny_pipeline, suite=suite), "cpu").gold is None
+
+
+def test_what_guidance_leads_away_from_reaches_the_backbone(tiny_pipeline: Path, tmp_path: Path) -> None:
+    """The suite's negative prompt, and a prompt's own."""
+    line = {"prompt": "a cat", "negative_prompt": "grey"}
+    (tmp_path / "train.jsonl").write_text(f'{json.dumps(line)}\n{{"prompt": "a dog"}}\n', "utf-8")
+    (tmp_path / "heldout.txt").write_text("a hen\n", "utf-8")
+    suite = tiny_run(tiny_pipeline).suite.model_dump()
+    plain = load_components(tiny_run(tiny_pipeline, suite=suite), "cpu").backbone
+    suite["sampler"]["negative_prompt"] = "ugly"
+    run = tiny_run(tiny_pipeline, suite=suite, prompts=str(tmp_path))
+    backbone = load_components(run, "cpu").backbone
+    against = backbone.unconditional(backbone.encode(["a cat", "a dog"])).chunk(2, dim=1)[0]
+    torch.testing.assert_close(against, plain.encode(["grey", "ugly"]))
 
 
 def test_missing_weights_are_reported(tmp_path: Path) -> None:

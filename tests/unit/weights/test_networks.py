@@ -188,13 +188,16 @@ def test_attention_by_its_names_of_old_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", ["", "fp16", "bf16"])
 @pytest.mark.parametrize("kind", [WanTransformer3DModel, UMT5EncoderModel])
 @pytest.mark.parametrize("size", ["1GB", "20KB"])
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
 def test_weights_have_the_names_that_their_libraries_give_them(
-    saved: Path, tmp_path: Path, variant: str, kind: Any, size: str
+    saved: Path, tmp_path: Path, variant: str, kind: Any, size: str, ending: str
 ) -> None:
     """Whole and in parts, of every variant: written here by diffusers and transformers themselves."""
     part = "transformer" if kind is WanTransformer3DModel else "text_encoder"
     theirs = kind.from_pretrained(saved / part)
-    theirs.save_pretrained(tmp_path, variant=variant or None, max_shard_size=size)
+    safe = ending == "safetensors"
+    theirs.save_pretrained(tmp_path, variant=variant or None, max_shard_size=size, safe_serialization=safe)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", f".{ending}"}
     assert any(".index" in path.name for path in tmp_path.iterdir()) == (size == "20KB")
     ours = load_network(kind, tmp_path).state_dict()
     for name, weight in theirs.state_dict().items():
