@@ -70,6 +70,10 @@ class Command:
         assert self._process.pid is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.is_alive()
+
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
@@ -101,7 +105,7 @@ def _call(arguments: list[str], cwd: str, environment: dict[str, str], said: lis
     server = forkserver._forkserver
     # its workers come from where it comes from itself
     if server._inherited_fds is not None:  # type: ignore[attr-defined]
-        server.ensure_running = lambda: None  # type: ignore[method-assign]
+        forkserver.ensure_running = server.ensure_running = lambda: None  # type: ignore[method-assign]
     from vader_bench.cli import main
 
     sys.argv = ["vader-bench", *arguments]
