@@ -140,7 +140,7 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _fewer_resamples() -> Iterator[None]:
     """Draw a tenth of the resamples wherever a test asks for no number of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vader_bench.stats.bootstrap.RESAMPLES", 4000)
+        patch.setattr("vader_bench.stats.bootstrap.RESAMPLES", commands.FEW_RESAMPLES)
         yield
 
 

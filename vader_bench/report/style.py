@@ -31,6 +31,8 @@ _MORE_STYLES = (
     ("#0072B2", "<"), ("#D55E00", ">"), ("#009E73", "*"), ("#8C8C00", "p"),
 )  # fmt: skip
 """Colours of Okabe and Ito (2008) too; and markers."""
+DPI = 200
+"""Dots an inch of a figure as PNG."""
 GREY = BASE_COLOUR
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {
@@ -80,7 +82,7 @@ def rendered(
 
 def _bytes(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     stream = BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
+    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
     return _paletted(stream) if kind == "png" else stream.getvalue()
 
 
