@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import signal
@@ -65,10 +66,16 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def tiny_backbone(tiny_pipeline: Path) -> Backbone:
-    """A fresh copy of the tiny model."""
+@pytest.fixture(scope="session")
+def _read_once(tiny_pipeline: Path) -> Backbone:
+    """The tiny model as it is loaded, to be copied: reading takes ten times as long."""
     return BACKBONES.get("modelscope").load(tiny_pipeline, frames=4)
+
+
+@pytest.fixture
+def tiny_backbone(_read_once: Backbone) -> Backbone:
+    """A fresh copy of the tiny model."""
+    return copy.deepcopy(_read_once)
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +173,7 @@ def tiny_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _fewer_resamples() -> Iterator[None]:
     """Draw a tenth of the resamples wherever a test asks for no number of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vader_bench.stats.bootstrap.RESAMPLES", 4000)
+        patch.setattr("vader_bench.stats.bootstrap.RESAMPLES", commands.FEW_RESAMPLES)
         yield
 
 
@@ -185,7 +192,7 @@ def _nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_bench(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
+def make_bench(_read_once: Backbone, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
     """Returns a workbench on a fresh copy of the tiny model; see ``make_stand`` for its arguments.
 
     FLOPs are made up unless ``count_flops`` is set, since counting takes longer than all else.
@@ -194,7 +201,7 @@ def make_bench(tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBenc
     def make(*args: Any, count_flops: bool = False, **changes: Any) -> Stand:
         if not count_flops:
             monkeypatch.setattr(metering, "count_flops", lambda *_: (2, 3))
-        return make_stand(BACKBONES.get("modelscope").load(tiny_pipeline, frames=4), *args, **changes)
+        return make_stand(copy.deepcopy(_read_once), *args, **changes)
 
     return make
 

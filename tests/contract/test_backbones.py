@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 from collections.abc import Callable
@@ -112,9 +113,12 @@ class Model(NamedTuple):
     folder: Path
     case: Case
     settings: dict[str, Any]
+    read: Backbone
+    """It as it is loaded, to be looked at and copied."""
 
-    def load(self, **settings: object) -> Backbone:
-        return BACKBONES.get(self.family).load(self.folder, **(self.settings | settings))
+    def load(self) -> Backbone:
+        """Return a fresh copy of it, which is faster than reading it again."""
+        return copy.deepcopy(self.read)
 
     def stand(self, *, seed: int = 0, **memory: Any) -> Stand:
         """Return a workbench with guidance; the noise level is one that every schedule has."""
@@ -141,7 +145,8 @@ def written(name: str, tmp_path_factory: pytest.TempPathFactory, tokenizer: Path
     settings = dict(case.settings)
     if "pictures" in settings:
         settings["pictures"] = str(draw_pictures(tmp_path_factory.mktemp("pictures"), *case.pictures[1:]))
-    return Model(name.partition("/")[0], folder, case, settings)
+    family = name.partition("/")[0]
+    return Model(family, folder, case, settings, BACKBONES.get(family).load(folder, **settings))
 
 
 def draw_pictures(folder: Path, height: int, width: int) -> Path:
@@ -182,7 +187,7 @@ def test_it_says_whether_its_models_are_flows(model: Model) -> None:
 
 def test_it_is_loaded_frozen_in_eval_mode_and_float32_and_draws_nothing(model: Model) -> None:
     before = torch.get_rng_state()
-    backbone = model.load()
+    backbone = BACKBONES.get(model.family).load(model.folder, **model.settings)
     assert torch.equal(before, torch.get_rng_state())
     assert any(module is backbone.denoiser for module in backbone.modules())
     for module in backbone.modules():
@@ -249,46 +254,71 @@ def test_a_batch_equals_its_videos_one_by_one(model: Model) -> None:
     assert not torch.allclose(together, backbone.denoise(latents, timesteps, encoded.flip(0)), atol=1e-5)
 
 
-@pytest.mark.usefixtures("flops_made_up")
-@pytest.mark.parametrize("name", METHODS.names())
-def test_a_step_of_each_method_moves_only_the_adapters(name: str, model: Model) -> None:
-    stand = model.stand()
-    method, frozen = method_on(stand, name), frozen_weights(stand.backbone)
-    before = method.adapter()
-    assert len(before) == 2 * model.case.adapters
-    metrics = method.step(4)
-    assert all(math.isfinite(value) for value in metrics.values()), metrics
-    assert metrics["grad_norm"] > 0
-    if METHODS.get(name).policy_gradient:
-        assert metrics["unmoved_deviation"] < 1e-5, "a tenth of the clip range"
-    after = method.adapter()
-    assert before.keys() == after.keys()
-    assert not same(before, after)
-    assert all(torch.isfinite(value).all() for value in after.values())
-    assert same(frozen, frozen_weights(stand.backbone))
-    ledger = stand.meter.ledger
-    assert (ledger.reward_queries, ledger.frames_scored, ledger.vae_decodes) == (4, 12, 12)
-    assert (ledger.denoiser_forwards, ledger.denoiser_backwards) == CALLS[name]
-    assert ledger.flops > 0
+class Walk(NamedTuple):
+    """Two rounds of a method, with what there was before, between and after them."""
+
+    name: str
+    before: dict[str, Tensor]
+    frozen_before: dict[str, Tensor]
+    metrics: dict[str, float]
+    between: dict[str, Tensor]
+    frozen_between: dict[str, Tensor]
+    ledger: dict[str, int | float]
+    """Between the rounds, as is what follows."""
+    position: int
+    state: bytes
+    next_metrics: dict[str, float]
+    after: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module", params=METHODS.names())
+def walk(request: pytest.FixtureRequest, model: Model) -> Walk:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metering, "count_flops", lambda *_: (2, 3))
+        stand, stored = model.stand(), io.BytesIO()
+        method = method_on(stand, request.param)
+        before, frozen_before = method.adapter(), frozen_weights(stand.backbone)
+        metrics = method.step(4)
+        torch.save(method.state(), stored)
+        return Walk(
+            request.param,
+            before,
+            frozen_before,
+            metrics,
+            method.adapter(),
+            frozen_weights(stand.backbone),
+            stand.meter.ledger.as_dict(),
+            stand.prompts.position,
+            stored.getvalue(),
+            next_metrics=method.step(4),
+            after=method.adapter(),
+        )
+
+
+def test_a_step_of_each_method_moves_only_the_adapters(walk: Walk, model: Model) -> None:
+    assert len(walk.before) == 2 * model.case.adapters
+    assert all(math.isfinite(value) for value in walk.metrics.values()), walk.metrics
+    assert walk.metrics["grad_norm"] > 0
+    if METHODS.get(walk.name).policy_gradient:
+        assert walk.metrics["unmoved_deviation"] < 1e-5, "a tenth of the clip range"
+    assert walk.before.keys() == walk.between.keys()
+    assert not same(walk.before, walk.between)
+    assert all(torch.isfinite(value).all() for value in walk.between.values())
+    assert same(walk.frozen_before, walk.frozen_between)
+    spent = walk.ledger
+    assert (spent["reward_queries"], spent["frames_scored"], spent["vae_decodes"]) == (4, 12, 12)
+    assert (spent["denoiser_forwards"], spent["denoiser_backwards"]) == CALLS[walk.name]
+    assert spent["flops"] > 0
 
 
 @pytest.mark.usefixtures("flops_made_up")
-@pytest.mark.parametrize("name", METHODS.names())
-def test_a_resumed_run_goes_on_bit_for_bit_on_every_backbone(name: str, model: Model) -> None:
-    whole = model.stand()
-    method = method_on(whole, name)
-    method.step(4)
-    stored = io.BytesIO()
-    torch.save(method.state(), stored)
-    position = whole.prompts.position
-    expected = method.step(4)
+def test_a_resumed_run_goes_on_bit_for_bit_on_every_backbone(walk: Walk, model: Model) -> None:
     resumed = model.stand()
-    resumed.prompts.position = position
-    fresh = method_on(resumed, name)
-    stored.seek(0)
-    fresh.load_state(torch.load(stored, weights_only=True))
-    assert fresh.step(4) == expected
-    assert same(fresh.adapter(), method.adapter())
+    resumed.prompts.position = walk.position
+    fresh = method_on(resumed, walk.name)
+    fresh.load_state(torch.load(io.BytesIO(walk.state), weights_only=True))
+    assert fresh.step(4) == walk.next_metrics
+    assert same(fresh.adapter(), walk.after)
 
 
 def test_flops_are_counted_through_every_call(model: Model) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -144,10 +146,22 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+Read = dict[tuple[str, torch.dtype], Reward]
+
+
+@pytest.fixture(scope="module")
+def read() -> Read:
+    """Rewards as they were made, by case and precision: to be copied, which is faster than reading again."""
+    return {}
+
+
 @pytest.fixture
-def reward(request: pytest.FixtureRequest, name: str) -> Reward:
-    case = ALL[name]
-    made = make_reward(case.family or name, filled(request, case.settings))
+def reward(request: pytest.FixtureRequest, name: str, read: Read) -> Reward:
+    """A fresh copy of a case's reward."""
+    case, key = ALL[name], (name, torch.get_default_dtype())
+    if key not in read:
+        read[key] = make_reward(case.family or name, filled(request, case.settings))
+    made = copy.deepcopy(read[key])
     assert made.name == (case.family or name)
     return made
 
@@ -164,14 +178,17 @@ def beside_a_book(prompt: str) -> Caption:
     return replace(caption, prop_colour="purple", prop_noun="book")
 
 
+@cache
+def clips_of_the_world() -> Tensor:
+    drawn = [render(draw_clip(numpy_stream(0, prompt), beside_a_book(prompt))) for prompt in PROMPTS]
+    return torch.from_numpy(np.stack(drawn)).permute(0, 1, 4, 2, 3).contiguous()
+
+
 @pytest.fixture
 def videos(name: str) -> Tensor:
     """Three videos that the reward takes."""
     case = ALL[name]
-    if not case.world:
-        return clips(3, *case.shape)
-    drawn = [render(draw_clip(numpy_stream(0, prompt), beside_a_book(prompt))) for prompt in PROMPTS]
-    return torch.from_numpy(np.stack(drawn)).permute(0, 1, 4, 2, 3).contiguous()
+    return clips_of_the_world().clone() if case.world else clips(3, *case.shape)
 
 
 def test_says_what_it_measures(reward: Reward) -> None:

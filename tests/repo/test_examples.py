@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ import matplotlib.pyplot as plt
 import pytest
 import yaml
 
+import vader_bench
 from tests.repo.test_docs import DOCS, PAGES, ROOT, fenced, named, text_of
 from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
 from vader_bench.experiment.load import load_experiment, load_suite
@@ -28,7 +30,17 @@ def examples(path: Path) -> list[str]:
     return [block for block in blocks if not any(word in block for word in ELSEWHERE)]
 
 
+@pytest.fixture(scope="module")
+def _results_are_read_once() -> Iterator[None]:
+    """All pages show the same results, whose statistics take most of the time."""
+    read = cache(vader_bench.read_results)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vader_bench, "read_results", lambda folder: read(Path(folder).resolve()))
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_results_are_read_once")
 @pytest.mark.parametrize("page", [DOCS / "python.md", DOCS / "quickstart.md", ROOT / "README.md"], ids=named)
 def test_the_python_examples_of_a_page_run_one_after_the_other(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -34,6 +34,8 @@ _MORE_STYLES = (
 Style: TypeAlias = tuple[str, str, Any]
 """Colour, marker and line style."""
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+DPI = 200
+"""Dots an inch of a figure as PNG."""
 GREY = BASE_COLOUR
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {
@@ -102,7 +104,7 @@ def rendered(
 
 def _bytes(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     stream = BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
+    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
     return _paletted(stream) if kind == "png" else stream.getvalue()
 
 

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from tests.support.commands import Command
+from tests.support.stores import new_store
 from tests.unit.cli.conftest import ENVIRONMENT, call, experiment_data, write_project, write_yaml
 from vader_bench.config.yamlfile import read_mapping
 from vader_bench.records.folder import read_metrics, read_record
@@ -32,6 +33,13 @@ RUNS = [
     "vader-red-seed2",
 ]
 Finished = tuple[Path, str]
+
+
+@pytest.fixture
+def experiment(experiment: Path) -> Path:
+    """The experiment's file, and an empty store where its runs go, whose tables take a second to make."""
+    new_store(experiment.parent / "results" / "mlflow.db")
+    return experiment
 
 
 def comparable(folder: Path) -> dict[str, Any]:
@@ -103,6 +111,7 @@ def test_the_same_command_elsewhere_gives_the_same_curves(
     finished: Finished, tmp_path: Path, tiny_pipeline: Path
 ) -> None:
     experiment = write_project(tmp_path, tiny_pipeline)
+    new_store(tmp_path / "other" / "mlflow.db")
     done = call("run", experiment, "--out", "other", "--workers", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     here, there = finished[0] / "results" / "small" / "tiny", tmp_path / "other" / "small" / "tiny"
@@ -162,14 +171,33 @@ def start(experiment: Path) -> Command:
     return Command(command, experiment.parent, ENVIRONMENT, together=True)
 
 
-def wait_for_metrics(folder: Path, lines: int) -> None:
-    """Wait until the runs below ``folder`` have ``lines`` metrics in all."""
+def wait_for_metrics(process: Command, folder: Path, lines: int) -> None:
+    """Wait until the runs below ``folder``, which ``process`` executes, have ``lines`` metrics in all."""
     end = time.monotonic() + 300
     while time.monotonic() < end:
         if sum(len(read_metrics(path)) for path in folder.rglob("metrics.jsonl")) >= lines:
             return
+        assert process.running, process.done().stdout
         time.sleep(0.02)
     raise TimeoutError(f"fewer than {lines} metrics in {folder}")
+
+
+def holders(folder: Path) -> set[int]:
+    """Return the processes that have a file below ``folder`` open."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # it has been closed, or is another user's
+            if str(folder) in str(link.readlink()):
+                found.add(int(link.parts[2]))
+    return found
+
+
+def wait_for_workers(folder: Path) -> None:
+    """Wait until the workers of a command that was killed have ended, as they do on their own."""
+    end = time.monotonic() + 60
+    while holders(folder):
+        assert time.monotonic() < end, "workers outlive the command"
+        time.sleep(0.02)
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_records(experiment: Path, finished: Finished) -> None:
@@ -177,10 +205,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_records(experiment: Path
     results = experiment.parent / "results" / "small" / "tiny"
     for lines in (1, 5, 12):
         process = start(experiment)
-        wait_for_metrics(results, lines)
+        wait_for_metrics(process, results, lines)
         time.sleep(moments.random())
         process.send_signal(signal.SIGKILL)
         process.done()
+        wait_for_workers(results)
     done = call("run", experiment, cwd=experiment.parent)
     assert done.returncode == 0, done.stderr
     assert comparable(results) == comparable(finished[0] / "results" / "small" / "tiny")
@@ -190,7 +219,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_records(experiment: Path
 def test_an_interrupt_ends_it_cleanly_and_it_goes_on(experiment: Path, finished: Finished) -> None:
     results = experiment.parent / "results" / "small" / "tiny"
     process = start(experiment)
-    wait_for_metrics(results, 3)
+    wait_for_metrics(process, results, 3)
     process.send_signal(signal.SIGINT)
     done = process.done(timeout=60)
     assert done.returncode == 130
@@ -242,20 +271,10 @@ def test_a_reward_that_is_not_a_number_is_reported_and_leaves_no_record(
     assert not list(experiment.parent.rglob("*.png"))
 
 
-def holders(folder: Path) -> set[int]:
-    """Return the processes that have a file below ``folder`` open."""
-    found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # it has been closed, or is another user's
-            if str(folder) in str(link.readlink()):
-                found.add(int(link.parts[2]))
-    return found
-
-
 def test_a_crash_is_reported_with_its_log_and_the_others_finish(experiment: Path) -> None:
     folder = experiment.parent / "results" / "small" / "tiny" / "runs" / "vader-red-seed1"
     process = start(experiment)
-    wait_for_metrics(folder, 1)
+    wait_for_metrics(process, folder, 1)
     for pid in holders(folder) - {process.pid}:
         os.kill(pid, signal.SIGKILL)
     done = process.done(timeout=300)

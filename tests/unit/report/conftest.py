@@ -1,13 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import FEW_DOTS
 from tests.support.results import write_results
-from vader_bench.report import Report, build_report, load_results
+from vader_bench.report import Report, build_report, load_results, style
 from vader_bench.report.load import Results
 from vader_bench.stats import Analysis
+
+FINE = style.DPI
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coarse_pictures() -> Iterator[None]:
+    """Draw PNGs with few dots, save where a test looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", FEW_DOTS)
+        yield
+
+
+@pytest.fixture
+def fine_pictures(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Draw PNGs as users get them, with so many dots an inch."""
+    monkeypatch.setattr(style, "DPI", FINE)
+    return FINE
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ def _texts(ax: Axes) -> set[str]:
     return {text.get_text() for text in ax.texts}
 
 
+@pytest.mark.usefixtures("fine_pictures")
 def test_all_files_are_drawn_and_the_same_each_time(results: Results, analyses: dict[str, Analysis]) -> None:
     first, second = draw(results, analyses), draw(results, analyses)
     assert first == second
@@ -45,12 +46,14 @@ def test_all_files_are_drawn_and_the_same_each_time(results: Results, analyses: 
     assert b"CreationDate" not in first["pdf"]
 
 
-def test_a_png_of_few_colours_is_what_was_drawn(results: Results, analyses: dict[str, Analysis]) -> None:
+def test_a_png_of_few_colours_is_what_was_drawn(
+    results: Results, analyses: dict[str, Analysis], fine_pictures: int
+) -> None:
     """A third of the bytes, and no colour that a person would see to be another."""
     whole = BytesIO()
     with drawing():
         drawn = figure._figure(results, analyses)
-        drawn.savefig(whole, format="png", dpi=200)
+        drawn.savefig(whole, format="png", dpi=fine_pictures)
         compact = rendered(drawn, kinds=["png"])["png"]
     assert len(compact) < len(whole.getvalue()) / 2
     colours, few = (

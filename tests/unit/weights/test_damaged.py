@@ -13,13 +13,32 @@ import pytest
 import torch
 
 from tests.contract.test_backbones import CASES, written
-from vader_bench.backbones import BACKBONES, Backbone, BackboneFactory
+from vader_bench.backbones import BACKBONES, Backbone, BackboneFactory, ltx, modelscope, open_sora, svd, wan
 from vader_bench.backbones.reading import load_family, outline_of, reader_of, skeleton_of
 from vader_bench.errors import UserError
-from vader_bench.rewards import make_reward
+from vader_bench.rewards import clip, make_reward, videomae, vjepa, yolos
 from vader_bench.rewards.base import frames_seen, prompt_reader
+from vader_bench.weights.networks import load_network
 
 _OTHERS: tuple[object, ...] = ("x", -1, [], {}, None)
+_OF_A_NETWORK = ("config.json", "*.safetensors*", "*.bin*")
+"""Files of which a network is read."""
+
+
+@pytest.fixture(autouse=True)
+def _whole_networks_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a network of a model again only when its own files have changed: most of the time goes there."""
+    kept: dict[object, Any] = {}
+
+    def load(kind: Any, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+        files = sorted(path for pattern in _OF_A_NETWORK for path in folder.glob(pattern))
+        key = (kind, folder, dtype, *((path.name, path.read_bytes()) for path in files))
+        if key not in kept:
+            kept[key] = load_network(kind, folder, dtype)
+        return kept[key]
+
+    for module in (modelscope, ltx, svd, wan, open_sora, clip, videomae, vjepa, yolos):
+        monkeypatch.setattr(module, "load_network", load)
 
 
 def damages(path: Path) -> Iterator[bytes | None]:
