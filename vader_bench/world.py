@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it does not export it by name
 
 __all__ = ["ALONE", "World", "join", "meeting_place"]
 
@@ -112,9 +113,9 @@ class World:
 ALONE = World()
 
 
-def meeting_place() -> distributed.TCPStore:
+def meeting_place() -> TCPStore:
     """Return where processes of this machine find each other, by its ``port``, as long as it is kept."""
-    return distributed.TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
+    return TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
 
 
 def join(rank: int, size: int, device: str, port: int) -> World:
@@ -128,7 +129,7 @@ def join(rank: int, size: int, device: str, port: int) -> World:
     """
     if size > 1:
         backend = "nccl" if device.startswith("cuda") else "gloo"
-        store = distributed.TCPStore(_HERE, port, is_master=False, timeout=_PATIENCE)
+        store = TCPStore(_HERE, port, is_master=False, timeout=_PATIENCE)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     return World(rank, size)
 

@@ -116,9 +116,11 @@ class Model(NamedTuple):
     read: Backbone
     """It as it is loaded, to be looked at and copied."""
 
-    def load(self) -> Backbone:
-        """Return a fresh copy of it, which is faster than reading it again."""
-        return copy.deepcopy(self.read)
+    def load(self, **settings: object) -> Backbone:
+        """Return a fresh copy of it, which is faster than reading it again, as is done for other settings."""
+        if not settings:
+            return copy.deepcopy(self.read)
+        return BACKBONES.get(self.family).load(self.folder, **(self.settings | settings))
 
     def stand(self, *, seed: int = 0, **memory: Any) -> Stand:
         """Return a workbench with guidance; the noise level is one that every schedule has."""

@@ -98,8 +98,8 @@ def test_two_devices_give_the_adapters_and_the_record_of_one(name: str, folders:
     alone, shared = (run.load_record() for run in (one, two))
     assert (alone.machine.get("devices"), shared.machine.get("devices")) == (None, 2)
     assert [look.queries for look in shared.evaluations] == [look.queries for look in alone.evaluations]
-    for ours, theirs in zip(alone.evaluations, shared.evaluations, strict=True):
-        rewards = [[score.reward for score in look.scores] for look in (ours, theirs)]
+    for pair in zip(alone.evaluations, shared.evaluations, strict=True):
+        rewards = [[score.reward for score in look.scores] for look in pair]
         assert rewards[1] == pytest.approx(rewards[0], abs=1e-6)
 
 

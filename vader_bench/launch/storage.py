@@ -21,7 +21,7 @@ __all__ = ["RunCopy", "Storage"]
 _CHECKPOINT = "checkpoint"
 _HEADS = (_CHECKPOINT, "training.json", "record.json")
 """Each says that all the rest is there: read first and written last, in this order."""
-_PAUSES = (2.0, 10.0, 30.0)
+PAUSES = (2.0, 10.0, 30.0)
 """Seconds before a store that did not do what it was asked is asked again."""
 _WRITING = ".uploading"
 
@@ -80,7 +80,7 @@ class Storage:
         Raises:
             UserError: it still does not.
         """
-        for pause in _PAUSES:
+        for pause in PAUSES:
             try:
                 copy.send()
             except OSError:

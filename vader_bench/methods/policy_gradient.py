@@ -11,8 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vader_bench.config.faults import Fault
 from vader_bench.diffusion.sampler import guided_prediction
-from vader_bench.methods.base import Fault, Method, MethodConfig, Workbench
+from vader_bench.methods.base import Method, MethodConfig, Workbench
 
 __all__ = [
     "ClippedLoss", "PolicyGradient", "PolicyGradientConfig", "RoundSamples", "RoundSize", "StepBatch",

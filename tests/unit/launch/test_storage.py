@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.support.configs import run_config
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.launch import storage as module
-from vader_bench.launch.storage import Storage
+from vader_bench.launch.storage import PAUSES, Storage
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.trained import Training
 
@@ -33,14 +33,15 @@ def test_a_run_goes_on_elsewhere_from_its_last_checkpoint(storage: Storage, tmp_
     with RunFolder(tmp_path / "first").open(config) as run:
         copy = storage.copy(PLACE, run.path)
         storage.fetch(copy)  # there is nothing yet
-        assert not copy.stale
+        stale = [copy.stale]
         run.append_metrics({"kind": "step", "queries": 2})
         (run.path / "adapters").mkdir()
         run.adapter_path(2, 8).write_bytes(b"adapters")
         run.save_checkpoint(b"after 2 queries")
-        assert copy.stale
+        stale.append(copy.stale)
         storage.send(copy)
-        assert not copy.stale
+        stale.append(copy.stale)
+        assert stale == [False, True, False]
         run.append_metrics({"kind": "step", "queries": 4})  # what is lost with the machine
     again = storage.copy(PLACE, tmp_path / "second")
     storage.fetch(again)
@@ -104,7 +105,7 @@ def test_a_store_that_is_away_is_asked_again(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     with RunFolder(tmp_path / "run").open(run_config()) as run:
         run.save_checkpoint(b"state")
         copy = storage.copy(PLACE, run.path)
@@ -120,7 +121,7 @@ def test_a_store_that_is_away_is_asked_again(
         assert len(pauses) == 2
         with pytest.raises(UserError, match=r"storage '.*': cannot be used \(gone\); give a place"):
             storage.send(copy)
-    assert pauses[2:] == list(module._PAUSES)
+    assert pauses[2:] == list(PAUSES)
 
 
 def test_a_store_of_no_known_kind_is_refused(tmp_path: Path) -> None:

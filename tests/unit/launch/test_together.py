@@ -73,7 +73,7 @@ def second_dies(config: RunConfig, folder: Path, world: World, device: str, repo
             os.kill(os.getpid(), signal.SIGKILL)
         return step(method, allowance)
 
-    Vader.step = last  # type: ignore[method-assign]
+    Vader.step = last  # type: ignore[method-assign, assignment]
     session.follow(config, device, world)
 
 
