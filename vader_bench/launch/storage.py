@@ -16,7 +16,7 @@ from vader_bench.records.locks import LOCK_NAME
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-__all__ = ["RunCopy", "Storage"]
+__all__ = ["PAUSES", "RunCopy", "Storage"]
 
 _CHECKPOINT = "checkpoint"
 _HEADS = (_CHECKPOINT, "training.json", "record.json")
