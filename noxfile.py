@@ -55,6 +55,15 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
 """By session: the experiment files that it runs, and what it is for."""
 
 
+TUNINGS = {
+    "tune": "Tune the methods of fig7 with the same effort, by successive halving.",
+    "tune-methods": "Tune the methods that fig7 does not compare, with the same effort.",
+    "tune-modelscope": "Tune the methods that modelscope.yaml compares, with the same effort.",
+    "tune-wan": "Tune the methods that wan.yaml compares, with the same effort.",
+}
+"""By session and name of a tuning file: what it is for."""
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """Install the project with ``extras`` at the pinned versions, and set the session's environment."""
     session.env.update(ENVIRONMENT)
@@ -62,20 +71,22 @@ def install(session: nox.Session, *extras: str) -> None:
     session.install("--constraint", "constraints.txt", "--editable", target)
 
 
-def experiment(name: str, files: Sequence[str], says: str) -> None:
-    """Register the session ``name``, which runs the experiments in ``files`` to their reports."""
+def experiment(name: str, verb: str, files: Sequence[str], says: str) -> None:
+    """Register the session ``name``, which calls ``vader-bench`` with ``verb`` on each of ``files``."""
 
     def run(session: nox.Session) -> None:
         install(session)
         for file in files:
-            session.run("vader-bench", "run", f"experiments/{file}.yaml", *session.posargs)
+            session.run("vader-bench", verb, f"experiments/{file}.yaml", *session.posargs)
 
     run.__doc__ = says
     nox.session(name=name)(run)
 
 
 for name, (files, says) in EXPERIMENTS.items():
-    experiment(name, files, says)
+    experiment(name, "run", files, says)
+for name, says in TUNINGS.items():
+    experiment(name, "tune", (name,), says)
 
 
 @nox.session
@@ -165,34 +176,6 @@ def bench(session: nox.Session) -> None:
     """Measure where a step's time goes, its FLOP rate, and memory against sampler steps."""
     install(session, "test")
     session.run("pytest", "tests/bench", "-s", "--benchmark-columns=median,iqr,rounds", *session.posargs)
-
-
-@nox.session
-def tune(session: nox.Session) -> None:
-    """Tune the methods of fig7 with the same effort, by successive halving."""
-    install(session)
-    session.run("vader-bench", "tune", "experiments/tune.yaml", *session.posargs)
-
-
-@nox.session(name="tune-methods")
-def tune_methods(session: nox.Session) -> None:
-    """Tune the methods that fig7 does not compare, with the same effort."""
-    install(session)
-    session.run("vader-bench", "tune", "experiments/tune-methods.yaml", *session.posargs)
-
-
-@nox.session(name="tune-modelscope")
-def tune_modelscope(session: nox.Session) -> None:
-    """Tune the methods that modelscope.yaml compares, with the same effort."""
-    install(session)
-    session.run("vader-bench", "tune", "experiments/tune-modelscope.yaml", *session.posargs)
-
-
-@nox.session(name="tune-wan")
-def tune_wan(session: nox.Session) -> None:
-    """Tune the methods that wan.yaml compares, with the same effort."""
-    install(session)
-    session.run("vader-bench", "tune", "experiments/tune-wan.yaml", *session.posargs)
 
 
 @nox.session(name="gpu-check")
