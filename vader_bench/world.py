@@ -128,7 +128,10 @@ def join(rank: int, size: int, device: str, port: int) -> World:
         port: of their ``meeting_place``.
     """
     if size > 1:
-        backend = "nccl" if device.startswith("cuda") else "gloo"
+        backend = "gloo"
+        if device.startswith("cuda"):
+            backend = "nccl"
+            torch.cuda.set_device(device)  # by which it sends what is no tensor
         store = TCPStore(_HERE, port, is_master=False, timeout=_PATIENCE)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     return World(rank, size)

@@ -130,9 +130,12 @@ def _watch(members: list[_Member], report: Report, log: Path) -> None:
 
 
 def _death(members: list[_Member], dead: _Member, log: Path) -> UserError:
+    """Return what to say of one that has died, of a killed one if any: others die of its silence."""
     dead.process.join()
-    given = f"the process of device {members.index(dead) + 1} of {len(members)}"
-    wrong = f"stopped with exit code {dead.process.exitcode}, and the others were ended"
+    killed = (member for member in members if (member.process.exitcode or 0) < 0)
+    first = next(killed, dead)
+    given = f"the process of device {members.index(first) + 1} of {len(members)}"
+    wrong = f"stopped with exit code {first.process.exitcode}, and the others were ended"
     remedy = f"see {log}, and give the same command again to go on"
     return UserError(given, wrong, remedy, exit_code=ExitCode.RUN_FAILED)
 

@@ -49,7 +49,7 @@ def first_waits(folder: Path, world: World, device: str, report: Report) -> None
 
 def test_a_defect_in_one_process_ends_all_and_is_in_the_log(tmp_path: Path) -> None:
     log, said = tmp_path / "log.txt", list[Progress]()
-    with pytest.raises(UserError, match=f"device 2 of 2: stopped with exit code 1, .*; see {log}"):
+    with pytest.raises(UserError, match=f"device [12] of 2: stopped with exit code 1, .*; see {log}"):
         work_together(partial(first_waits, tmp_path), 2, "cpu", said.append, log)
     assert said == [Progress(3, 3, "cpu")] * 2
     assert "ZeroDivisionError: a defect" in log.read_text()
