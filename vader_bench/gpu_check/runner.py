@@ -67,7 +67,7 @@ def _outcomes(cards: int, device: str, end: float) -> Iterator[CheckOutcome]:
     # planning takes a core and no GPU, so that it goes on beside the checks
     plans = {suite: _planning(suite) for suite in MODELS} if cards else {}
     for suite in POCKET_SUITES:
-        yield from done(Check((f"pocket {suite}",), 120, partial(compare_pocket, suite)), device, end)
+        yield from done(Check((f"pocket {suite}",), 180, partial(compare_pocket, suite)), device, end)
     yield gpu_tests(end) if cards else _skipped("tests", "there is no GPU")
     if cards > 1:
         yield from done(Check(("second card",), 60, compare_second_card), device, end)
