@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def _tell(one: CheckOutcome) -> None:
-    words = [f"{one.verdict:<8} {one.name:<28} {one.seconds:6.1f} s"]
+    words = [f"{one.verdict:<8} {one.name:<32} {one.seconds:6.1f} s"]
     words += [
         f"{arm.training.bytes / _GIB:.1f} GiB, {arm.look.bytes / _GIB:.1f} at looks" for arm in one.measured
     ]

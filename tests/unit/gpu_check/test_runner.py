@@ -40,6 +40,12 @@ def test_a_check_that_takes_too_long_is_ended() -> None:
     assert (second.verdict, second.why) == ("failed", "took longer than 20 s")
 
 
+@pytest.mark.slow
+def test_a_check_that_the_end_of_all_cuts_off_has_not_failed() -> None:
+    *_, last = done(Check(("first", "second"), 100, slow), "cpu", monotonic() + 3)
+    assert (last.verdict, last.why) == ("skipped", "the time for all checks ended before it did")
+
+
 def test_without_time_a_check_is_skipped() -> None:
     (outcome,) = done(Check(("first",), 20, slow), "cpu", monotonic() - 1)
     assert (outcome.verdict, outcome.why) == ("skipped", "no time was left")
