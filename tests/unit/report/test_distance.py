@@ -167,6 +167,7 @@ def test_files_have_every_point_fit_and_rule(found: tuple[Results, dict[str, Ana
     assert float(one["distance"]) == pytest.approx(1.2 * 4 * 1.02)
 
 
+@pytest.mark.slow
 def test_a_report_of_such_runs_has_all_of_it(folder: Path, tmp_path: Path) -> None:
     results = changed(load_results(folder), moved)
     there = tmp_path / "fig7" / "tiny"
