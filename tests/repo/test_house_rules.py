@@ -202,7 +202,7 @@ def test_the_jobs_that_the_readme_names_exist() -> None:
     text = (ROOT / "noxfile.py").read_text("utf-8")
     sessions = {
         *re.findall(r'name="([\w-]+)"', text),
-        X,
+        *re.findall(r'^    "([\w-]+)": [("]', text, re.MULTILINE),
     }
     sessions |= {node.name for node in functions(ast.parse(text)) if node.decorator_list}
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run", *DOCS.rglob("*.md")]
