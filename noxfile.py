@@ -78,7 +78,7 @@ for name, (files, says) in EXPERIMENTS.items():
 
 @nox.session
 def references(session: nox.Session) -> None:
-    """Make all results again but the tunings, the cheapest first; ``-- --only-plan`` says how long it takes."""
+    """Make all results again but the tunings, the cheapest first; ``-- --only-plan`` says how long."""
     install(session)
     session.run("vader-bench", "reproduce", *session.posargs)
 
