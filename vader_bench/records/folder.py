@@ -284,7 +284,8 @@ class RunFolder:
     def _refuse_strangers(self) -> None:
         if self._config_path.exists():
             return
-        strangers = sorted({path.name for path in self.path.iterdir()} - {LOG_NAME, LOCK_NAME})
+        names = {path.name for path in self.path.iterdir()} - {LOG_NAME, LOCK_NAME}
+        strangers = sorted(name for name in names if not name.endswith(files.TEMPORARY_SUFFIX))
         if strangers:
             wrong = f"is no run's folder (it holds {strangers[0]!r} and no config.json)"
             raise UserError(str(self.path), wrong, "choose another results folder, or empty this one")
