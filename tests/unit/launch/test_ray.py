@@ -73,7 +73,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     machines = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=machines)
+    # else a process that watches over the cluster ends all of this process group with it
+    made = Cluster(initialize_head=True, head_node_args=machines, shutdown_at_exit=False)
     made.second = made.add_node(**machines, env_vars={NODE: "second"})
     monkeypatch.setenv("RAY_ADDRESS", made.address)
     yield made
