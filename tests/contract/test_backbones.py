@@ -40,7 +40,7 @@ CALLS = {
     "vader": (4 * 3 * 2, 4 * 2 * 2),  # the last two steps have a backward
     "ddpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # sampling, then every step once more
     "diffusion-dpo": (4 * 3 * 2 + 4 + 4, 4),  # sampling, then model and base on two pairs
-    "grpo": (4 * 3 * 2 + 4 * 3 * 2, 4 * 3 * 2),  # as ddpo
+    "grpo": (4 * 3 * 2 + 4 * 2 * 2, 4 * 2 * 2),  # as ddpo, without the last step
     "nft": (
         4 * 3 * 2 + 4 * 3 * 3,
         4 * 3,

@@ -18,6 +18,8 @@ UNITS = {
     "brightness": "luma in [0, 1]",
     "colourfulness": "colourfulness",
     "hps": "cosine",
+    "hpsv3": "score",
+    "http": "as the server says",
     "jpeg-compressibility": "-kB a frame",
     "judges-appeal": "rating and points",
     "mix": "weighted sum",
@@ -26,6 +28,7 @@ UNITS = {
     "pickscore": "scaled cosine",
     "redness": "in [-1, 1]",
     "temporal-consistency": "-L1 of features",
+    "videoalign": "standard deviations",
 }
 """By family. The classes say it in full; they need torch, which a report does without."""
 

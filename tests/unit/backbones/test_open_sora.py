@@ -71,7 +71,7 @@ def test_a_tiny_model_in_the_released_layout_is_read_as_it_was_written(model: Pa
 def test_sizes_and_schedule_are_those_of_the_settings(model: Path) -> None:
     assert OpenSoraSettings().model_dump() == {
         "frames": 51, "height": 276, "width": 368, "fps": 24, "suffix": " aesthetic score: 6.5.",
-        "vae": None, "text_encoder": None,
+        "vae": None, "text_encoder": None, "long_prompts": "refuse",
     }  # fmt: skip
     backbone = load(model, frames=51, height=9, width=15)
     assert backbone.latent_shape == (4, 15, 4, 7)

@@ -19,6 +19,7 @@ from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
 from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.records.locks import LOCK_NAME
 from vader_bench.rewards import REWARDS
 from vader_bench.training import session
 from vader_bench.training.progress import Progress
@@ -178,7 +179,7 @@ def test_the_folder_holds_all_that_a_run_leaves(whole: Whole) -> None:
     measured = {name for name in names if name.startswith("measurements/")}
     assert len(measured) == 4  # looks at 4 and 8 held-out and 8 training prompts, and the samples
     assert names - measured == {
-        *("config.json", "origin.json", "metrics.jsonl", "training.json", "record.json", *samples),
+        *(LOCK_NAME, "config.json", "origin.json", "metrics.jsonl", "training.json", "record.json", *samples),
         *("lora.safetensors", "adapters/4.safetensors"),
     }
     assert any(weight.abs().sum() > 0 for weight in load_file(folder / "lora.safetensors").values())
