@@ -93,7 +93,7 @@ def test_two_devices_give_the_adapters_and_the_record_of_one(method: str, folder
             largest = max(float(ours[name].abs().max()) for name in names)
             assert largest > 0
             for name in names:
-                torch.testing.assert_close(theirs[name], ours[name], rtol=0, atol=5e-5 * largest)
+                torch.testing.assert_close(theirs[name], ours[name], rtol=0, atol=2e-4 * largest)
     for step, same in zip(steps(one), steps(two), strict=True):
         # the margin of Diffusion-DPO: a strength of hundreds times the difference of errors nearly the same
         assert same.pop("metrics") == pytest.approx(step.pop("metrics"), rel=1e-4, abs=1e-5)
