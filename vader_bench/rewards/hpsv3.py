@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from vader_bench.config.rules import WeightsName
-from vader_bench.rewards.base import Judgement, PromptReader, Reward
+from vader_bench.rewards.base import Judgement
 from vader_bench.rewards.preprocess import check_video
 from vader_bench.rewards.qwen2vl import (
     Precision,
     QwenPatches,
     QwenReader,
-    QwenScorer,
-    Words,
+    QwenReward,
     bare_config,
     bare_scorer,
     instruction,
     make_scorer,
     plain_names,
     qwen_config,
-    refuse_marks,
 )
 from vader_bench.weights.networks import read_weights
 from vader_bench.weights.resolve import resolve
@@ -37,7 +34,7 @@ _PIXELS = 256 * 28 * 28
 _WIDTHS = (1024, 16)
 
 
-class HPSv3(Reward):
+class HPSv3(QwenReward):
     """How much people would prefer a frame for its prompt, the mean over frames.
 
     Score = the mean of HPSv3's normal distribution. Differentiable, with the network's preprocessing in
@@ -54,13 +51,6 @@ class HPSv3(Reward):
     name = "hpsv3"
     by_frame = True
     units = "HPSv3 score"
-    value_range = (-math.inf, math.inf)
-
-    def __init__(self, network: QwenScorer, patches: QwenPatches, words: Words, source: str) -> None:
-        self._network = network
-        self._patches = patches
-        self._words = words
-        self.source = source
 
     @classmethod
     def load(cls, model: WeightsName, base: WeightsName, precision: Precision = "bfloat16") -> HPSv3:
@@ -88,16 +78,6 @@ class HPSv3(Reward):
         config = bare_config(base, instruction("hpsv3"), _MARKS)
         network, words = bare_scorer(config, lambda: _head(config), precision, len(_MARKS))
         return cls(network, QwenPatches(config.vision_config, _PIXELS, _PIXELS), words, f"sizes of {base}")
-
-    @classmethod
-    def reader(cls, **settings: Any) -> PromptReader:
-        """Return what refuses prompts that hold marks of the model."""
-        del settings
-        return refuse_marks
-
-    def modules(self) -> list[nn.Module]:
-        """Return the network and its preprocessing."""
-        return [self._network, self._patches]
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, F, 3, H, W] in [0, 1], one prompt a video.

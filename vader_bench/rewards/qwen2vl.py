@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vader_bench.errors import UserError, shown
 from vader_bench.files import read_text
+from vader_bench.rewards.base import PromptReader, Reward
 from vader_bench.rewards.preprocess import CLIP_MEAN, CLIP_STD, Normalise, resize
 from vader_bench.weights.networks import lowered, make_network
 from vader_bench.weights.sizes import local_folder, read_sizes
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from transformers import Qwen2VLConfig
 
 __all__ = [
-    "Precision", "QwenPatches", "QwenReader", "QwenScorer", "Tokens", "Words", "bare_config", "bare_scorer",
-    "instruction", "make_scorer", "plain_names", "qwen_config", "refuse_marks", "smart_size",
+    "Precision", "QwenPatches", "QwenReader", "QwenReward", "QwenScorer", "Tokens", "Words", "bare_config",
+    "bare_scorer", "instruction", "make_scorer", "plain_names", "qwen_config", "refuse_marks", "smart_size",
 ]  # fmt: skip
 
 Precision = Literal["float32", "bfloat16"]
@@ -236,6 +237,35 @@ class QwenScorer(nn.Module):
         flat = patches.flatten(0, 3).to(self.model.visual.patch_embed.proj.weight.dtype)
         states: Tensor = self.model.visual(flat, grid_thw=sizes)
         return states.reshape(batch, -1, states.shape[-1])
+
+
+class QwenReward(Reward):
+    """A reward of such a network; a subclass loads it and says what it sees of a video.
+
+    Args:
+        network: frozen.
+        patches: preprocessing.
+        words: makes tokens of questions.
+        source: where the weights come from.
+    """
+
+    value_range = (-math.inf, math.inf)
+
+    def __init__(self, network: QwenScorer, patches: QwenPatches, words: Words, source: str) -> None:
+        self._network = network
+        self._patches = patches
+        self._words = words
+        self.source = source
+
+    @classmethod
+    def reader(cls, **settings: Any) -> PromptReader:
+        """Return what refuses prompts that hold marks of the model."""
+        del settings
+        return refuse_marks
+
+    def modules(self) -> list[nn.Module]:
+        """Return the network and its preprocessing."""
+        return [self._network, self._patches]
 
 
 class _BareRotary(nn.Module):

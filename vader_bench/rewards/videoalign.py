@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from vader_bench.config.rules import WeightsName
 from vader_bench.config.yamlfile import parse, raise_faults
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.rewards.base import FramesSeen, Judgement, PromptReader, Reward
+from vader_bench.rewards.base import FramesSeen, Judgement
 from vader_bench.rewards.preprocess import check_video
 from vader_bench.rewards.qwen2vl import (
     Precision,
     QwenPatches,
     QwenReader,
+    QwenReward,
     QwenScorer,
     Words,
     bare_config,
@@ -28,7 +29,6 @@ from vader_bench.rewards.qwen2vl import (
     make_scorer,
     plain_names,
     qwen_config,
-    refuse_marks,
 )
 from vader_bench.weights.networks import read_weights
 from vader_bench.weights.resolve import resolve
@@ -107,7 +107,7 @@ class VideoAlignConfig(BaseModel):
         return [table[f"{name}_mean"] for name in dimensions], [table[f"{name}_std"] for name in dimensions]
 
 
-class VideoAlign(Reward):
+class VideoAlign(QwenReward):
     """What a vision-language model that was trained on people's answers says of a video.
 
     Score = the sum of visual quality (VQ), motion quality (MQ) and text alignment (TA), or of those that are
@@ -120,14 +120,13 @@ class VideoAlign(Reward):
         patches: preprocessing.
         words: makes tokens of questions.
         config: of the checkpoint.
-        dimensions: that count.
+        dimensions: that count; all three if ``None``.
         frames: of a video that it sees.
         source: where the weights come from.
     """
 
     name = "videoalign"
     units = "VideoReward score, standard deviations"
-    value_range = (-math.inf, math.inf)
 
     def __init__(
         self,
@@ -136,17 +135,15 @@ class VideoAlign(Reward):
         words: Words,
         *,
         config: VideoAlignConfig,
-        dimensions: Sequence[Dimension],
+        dimensions: Sequence[Dimension] | None,
         frames: int,
         source: str,
     ) -> None:
-        self._network = network
-        self._patches = patches
-        self._words = words
+        super().__init__(network, patches, words, source)
+        dimensions = dimensions or _DIMENSIONS
         self._chosen = [_DIMENSIONS.index(name) for name in dimensions]
         self._mean, self._std = config.normal(dimensions)
         self.frames = frames
-        self.source = source
 
     @classmethod
     def load(
@@ -180,15 +177,7 @@ class VideoAlign(Reward):
         network = make_scorer(config, lambda: _head(config, outputs), stored, model, precision)
         patches = QwenPatches(config.vision_config, _LEAST_PIXELS, said.data_config.max_frame_pixels)
         source = f"VideoReward {model}"
-        return cls(
-            network,
-            patches,
-            words,
-            config=said,
-            dimensions=dimensions or _DIMENSIONS,
-            frames=frames,
-            source=source,
-        )
+        return cls(network, patches, words, config=said, dimensions=dimensions, frames=frames, source=source)
 
     @classmethod
     def skeleton(
@@ -207,30 +196,12 @@ class VideoAlign(Reward):
         network, words = bare_scorer(config, lambda: _head(config, outputs), precision, len(_MARKS))
         patches = QwenPatches(config.vision_config, _LEAST_PIXELS, said.data_config.max_frame_pixels)
         source = f"sizes of {base}"
-        return cls(
-            network,
-            patches,
-            words,
-            config=said,
-            dimensions=dimensions or _DIMENSIONS,
-            frames=frames,
-            source=source,
-        )
+        return cls(network, patches, words, config=said, dimensions=dimensions, frames=frames, source=source)
 
     @classmethod
     def frames_seen(cls, **settings: Any) -> FramesSeen:
         """Return how many frames it sees, by its settings."""
         return FramesSeen(settings.get("frames", 8), cls.by_frame)
-
-    @classmethod
-    def reader(cls, **settings: Any) -> PromptReader:
-        """Return what refuses prompts that hold marks of the model."""
-        del settings
-        return refuse_marks
-
-    def modules(self) -> list[nn.Module]:
-        """Return the network and its preprocessing."""
-        return [self._network, self._patches]
 
     def judge(self, video: Tensor, prompts: Sequence[str]) -> Judgement:
         """Judge ``video`` [B, frames, 3, H, W] in [0, 1], one prompt a video.
