@@ -71,9 +71,22 @@ class World:
         return [int(value) for value in sums.tolist()]
 
     def add_gradients(self, weights: Sequence[nn.Parameter]) -> None:
-        """Make the gradients of ``weights`` the sums of those of all processes, the same bits in each."""
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        if self.size == 1 or not gradients:
+        """Make the gradients of ``weights`` the sums of those of all processes, the same bits in each.
+
+        A weight may have one in some processes alone, as of a network that some rows do not go through: those
+        without it have added nothing. One without any keeps none.
+        """
+        if self.size == 1 or not weights:
+            return
+        asked = torch.tensor([weight.grad is not None for weight in weights], device=weights[0].device).int()
+        distributed.all_reduce(asked, distributed.ReduceOp.MAX)
+        gradients = []
+        for weight, wanted in zip(weights, asked.tolist(), strict=True):
+            if wanted and weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            if weight.grad is not None:
+                gradients.append(weight.grad)
+        if not gradients:
             return
         together = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(together)

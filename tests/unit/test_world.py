@@ -48,6 +48,11 @@ def talk(world: World, device: str, report: Callable[[Progress], None]) -> None:
         assert weight.grad is not None
         torch.testing.assert_close(x.grad, 8 * factors * x)
         torch.testing.assert_close(weight.grad, (4 * factors * x**2).sum())
+    experts = [nn.Parameter(torch.full((2,), float(rank))) for rank in range(3)]
+    (experts[world.rank] ** 2).sum().backward()  # as rows that go through one network alone
+    world.add_gradients(experts)
+    found = [None if expert.grad is None else expert.grad.tolist() for expert in experts]
+    assert found == [[0.0, 0.0], [2.0, 2.0], None]
     assert world.first_says(str(world.rank).encode()) == b"0"
     assert world.total([world.rank, 1], torch.device(device)) == [1, 2]
     assert world.alike([torch.ones(2), torch.zeros(1)])

@@ -89,6 +89,7 @@ def work(
     where: Where,
     tracking: str | None,
     *,
+    beside: Sequence[Job] = (),
     fresh: bool = False,
     command: str = "",
 ) -> Tracker:
@@ -102,6 +103,7 @@ def work(
         folder: folder of the experiment, ``<results>/<experiment>/<suite>``.
         where: on what they are executed.
         tracking: address of the MLflow store.
+        beside: other runs of the experiment: those that are finished will share a table with ``jobs``.
         fresh: train every run here, whoever has trained it.
         command: what the user called, for the records.
 
@@ -122,7 +124,8 @@ def work(
                 trained = {} if fresh else _trainings(executor.device, results, display.note)
                 on = executor.device, where.devices
                 display.note(counted([_prepared(job, on, trained) for job in jobs]))
-                _require_same_inputs([job for job in jobs if job not in left], folder)
+                finished = [job for job in (*jobs, *beside) if RunFolder(job.folder).finished]
+                _require_same_inputs(finished, folder)
                 failures = launch(left, executor, display, tracker.watch)
             else:
                 display.note(counted([_FINISHED] * len(jobs)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vader_bench.cli._options import Out, Quick, Seeds, Tracking, Workers
+from vader_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from vader_bench.cost.workload import Step
@@ -41,8 +42,14 @@ def command(
     from vader_bench.training.reuse import find_trainings
 
     devices = worker_devices(workers)
-    paths = experiments or _packaged()
-    resolved = [(path, resolve_experiment(path, None, quick, seeds)) for path in paths]
+    resolved = []
+    for path in experiments or _packaged():
+        try:
+            resolved.append((path, resolve_experiment(path, None, quick, seeds)))
+        except UserError as error:
+            if experiments or error.exit_code != ExitCode.MISSING:
+                raise
+            typer.echo(f"left out, for it needs weights that are not here: {path}", err=True)
     works = [work_of(path, found, out, devices[0]) for path, found in resolved]
     steps = in_order(works, find_trainings(out, lambda line: typer.echo(line, err=True)))
     rate = measured_rate(resolved[0][1].suite, devices[0]) if any(step.flops for step in steps) else 1.0
@@ -51,7 +58,7 @@ def command(
     if only_plan:
         return
     given = {"quick": quick, "seeds": seeds, "out": out, "workers": workers, "tracking": tracking}
-    ran = {step.work.name: _ran(step, given) for step in steps if _left(step)}
+    ran = {step.work.name: _ran(step, given) for step in steps}
     failed = [name for name, whole in ran.items() if not whole]
     if failed:
         typer.echo(f"FAILED: {', '.join(failed)}; give the same command again to go on", err=True)
@@ -93,9 +100,8 @@ def _hours(flops: float, rate: float, workers: int) -> str:
 
 
 def _ran(step: Step, given: Mapping[str, Any]) -> bool:
-    """Run one experiment to its report and tell whether it came to its end."""
+    """Run one experiment to its report, made again if all is done, and tell whether it came to its end."""
     from vader_bench.cli.run import command as run
-    from vader_bench.errors import UserError
 
     typer.echo(f"\n{step.work.name}")
     try:

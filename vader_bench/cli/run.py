@@ -72,7 +72,8 @@ def command(
     options: dict[str, object] = {"--suite": suite, "--quick": quick, "--seeds": seeds, "--out": out}
     options |= {"--workers": workers, "--devices": devices if devices > 1 else None, "--fresh": fresh}
     given = command_line("run", experiment, options)
-    tracker = work(mine, folder, where, tracking, fresh=fresh, command=given)
+    beside = [job for job in jobs if job not in mine]
+    tracker = work(mine, folder, where, tracking, beside=beside, fresh=fresh, command=given)
     if missing := unfinished(jobs):
         tracker.finish()
         for line in whereabouts(missing, len(jobs)):

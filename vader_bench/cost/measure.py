@@ -28,7 +28,7 @@ from vader_bench.evaluation.measurements import at_scale
 from vader_bench.methods import Method, MethodConfig
 from vader_bench.prompts.sets import load_prompts, prompt_stream
 from vader_bench.rewards import Reward
-from vader_bench.training.load import Components, load_backbone, load_reward
+from vader_bench.training.load import Components, load_backbone, load_reward, suite_details
 from vader_bench.training.settle import settle_torch
 from vader_bench.training.workbench import make_method
 
@@ -120,7 +120,7 @@ class _Loader:
     def backbone(self) -> Backbone:
         """Return the backbone on the device."""
         return self._made(
-            partial(load_backbone, self._suite, self._device),
+            partial(load_backbone, self._suite, self._device, suite_details(self._suite)),
             partial(random_backbone, self._suite, self._device),
         )
 

@@ -30,6 +30,8 @@ __all__ = [
 ]  # fmt: skip
 
 TRAINING_NAME = "training.json"
+_PROBED_SECONDS = 0.3
+"""Longer than another process looks whether the folder is in use, which takes its lock for a moment."""
 
 LOG_NAME = "log.txt"
 """What a worker prints while it does the run; it may be there before the run is."""
@@ -267,7 +269,7 @@ class RunFolder:
     def _take_lock(self) -> None:
         if self._lock is not None:
             raise RuntimeError(f"{self.path} is open already")
-        self._lock = FolderLock(self.path)
+        self._lock = FolderLock(self.path, patience=_PROBED_SECONDS)
 
     def _claim(self, config: RunConfig) -> None:
         """Write ``config.json``, or refuse a folder that is not this run's."""

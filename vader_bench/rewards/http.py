@@ -182,6 +182,8 @@ class HttpReward(Reward):
                 return _Failure(f"gave no whole answer in {self._seconds:g} seconds", passing=True)
             if sum(map(len, parts)) > _MOST_BYTES:
                 return _Failure(f"answered more than {_MOST_BYTES} bytes", passing=False)
+        if answer.length:  # of what its head promised, so much is missing
+            return _Failure("broke off", passing=True)
         return b"".join(parts)
 
     def _mp4(self, video: Tensor) -> str:

@@ -51,6 +51,8 @@ class Trail:
     prompts: tuple[str, ...]
     gold: FloatArray
     """Truth gain over the base model, [T, P]."""
+    trained: int
+    """The state of what was trained."""
 
     @property
     def best(self) -> int:
@@ -100,7 +102,7 @@ def trails(records: Mapping[str, Sequence[Record]], kind: Kind) -> list[Trail]:
             them and the scale 0 is one of them.
     """
     found = [(arm, record, *_states(record, kind)) for arm, runs in records.items() for record in runs]
-    made = [_trail(arm, record, at, looks) for arm, record, at, looks in found if len(at) > 1]
+    made = [_trail(arm, record, kind, at, looks) for arm, record, at, looks in found if len(at) > 1]
     return [trail for trail in made if trail is not None]
 
 
@@ -115,7 +117,9 @@ def _states(record: Record, kind: Kind) -> tuple[list[float], list[Evaluation]]:
     return [point.scale for point in points], [point.look for point in points]
 
 
-def _trail(arm: str, record: Record, at: Sequence[float], looks: Sequence[Evaluation]) -> Trail | None:
+def _trail(
+    arm: str, record: Record, kind: Kind, at: Sequence[float], looks: Sequence[Evaluation]
+) -> Trail | None:
     videos = shared_videos(looks)
     prompts, gold = scores_by_prompt(looks, lambda score: score.gold, videos)
     if gold is None:
@@ -128,13 +132,13 @@ def _trail(arm: str, record: Record, at: Sequence[float], looks: Sequence[Evalua
         Moment(place, None if seconds is None else seconds[index], look.path_kl, look.diversity)
         for index, (place, look) in enumerate(zip(at, looks, strict=True))
     )
-    return Trail(record.reward, record.method, arm, record.seed, states, prompts, gold - gold[0])
+    trained = at.index(1.0) if kind == "scale" and 1.0 in at else len(states) - 1
+    return Trail(record.reward, record.method, arm, record.seed, states, prompts, gold - gold[0], trained)
 
 
 def _last(trail: Trail, _: float) -> int:
     """Choose what was trained: the end, or the scale 1."""
-    places = [state.at for state in trail.states]
-    return places.index(1.0) if 1.0 in places else len(places) - 1
+    return trail.trained
 
 
 def _best_second(trail: Trail, _: float) -> int | None:

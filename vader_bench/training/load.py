@@ -17,7 +17,7 @@ from vader_bench.rewards import Reward, make_reward
 from vader_bench.training.identity import input_digests
 from vader_bench.weights.resolve import resolve
 
-__all__ = ["Components", "load_backbone", "load_components", "load_reward"]
+__all__ = ["Components", "load_backbone", "load_components", "load_reward", "suite_details"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,12 @@ def load_backbone(
         backbone.schedule = replace(backbone.schedule, sde=suite.sampler.sde)
     backbone = with_memory_switches(backbone, suite.memory).to(device)
     return with_details(backbone, details or {}, suite.sampler.negative_prompt or "")
+
+
+def suite_details(suite: SuiteConfig) -> dict[str, PromptDetails]:
+    """Return what the prompts of all sets of ``suite`` have beside their text, by prompt."""
+    sets = [load_prompts(name) for name in dict.fromkeys(suite.prompts.values())]
+    return {prompt: one for found in sets for prompt, one in found.details.items()}
 
 
 def load_reward(component: ComponentConfig, device: str) -> Reward:

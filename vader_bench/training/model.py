@@ -17,10 +17,9 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.evaluation.generator import PromptSample, VideoGenerator
 from vader_bench.evaluation.measurements import at_scale
 from vader_bench.prompts.lines import PromptDetails
-from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import ADAPTER_NAME, read_record
 from vader_bench.records.record import Record
-from vader_bench.training.load import load_backbone
+from vader_bench.training.load import load_backbone, suite_details
 from vader_bench.training.settle import settle_torch
 from vader_bench.weights.resolve import digest
 
@@ -100,8 +99,7 @@ def load_suite_model(
     """
     settle_torch(device)
     if details is None:
-        sets = [load_prompts(name) for name in dict.fromkeys(suite.prompts.values())]
-        details = {prompt: one for found in sets for prompt, one in found.details.items()}
+        details = suite_details(suite)
     return Model(suite, load_backbone(suite, device, details), None, device)
 
 

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.networks import made_once
 from tests.unit.cli.conftest import call, experiment_data, write_yaml
-from vader_bench.cli import main
+from vader_bench.cli import main, reproduce
 from vader_bench.cost import whatif
 
 
@@ -26,6 +27,24 @@ def test_a_plan_says_what_is_to_be_done_and_does_nothing(
     assert whole.startswith("in all below 0.1 hours here, ")
     assert "with 1 at a time at " in whole
     assert not Path("results").exists()
+
+
+def test_of_all_experiments_those_without_weights_are_left_out(
+    experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+    monkeypatch.setattr(whatif, "Skeletons", made_once)
+    suite = yaml.safe_load((experiment.parent / "tiny.yaml").read_text("utf-8"))
+    suite["backbone"]["settings"]["weights"] = "hf:nobody/nothing"
+    write_yaml(experiment.parent / "away.yaml", suite)
+    data = experiment_data() | {"experiment": "elsewhere", "suite": "away.yaml"}
+    paths = [write_yaml(experiment.parent / "elsewhere.yaml", data), experiment]
+    monkeypatch.setattr(reproduce, "_packaged", lambda: paths)
+    assert main(["reproduce", "--only-plan", "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    assert f"left out, for it needs weights that are not here: {paths[0]}" in said.err
+    assert [line.split()[0] for line in said.out.splitlines()] == ["experiment", "small", "in"]
+    assert main(["reproduce", str(paths[0]), "--only-plan"]) == 3, "what is named is not left out"
 
 
 @pytest.mark.slow
@@ -57,3 +76,5 @@ def test_an_experiment_that_fails_stops_no_other(finished: tuple[Path, str], tmp
     assert done.returncode == 1
     assert "FAILED: broken; give the same command again" in done.stderr
     assert (folder / "results" / "small" / "tiny" / "runs" / "vader-red-seed2" / "record.json").is_file()
+    again = call("reproduce", "broken.yaml", "small.yaml", "--workers", "1", cwd=folder)
+    assert again.returncode == 1, "it has not passed meanwhile"

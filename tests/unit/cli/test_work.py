@@ -63,6 +63,8 @@ def test_no_run_is_added_to_finished_ones_of_other_weights(
     told = "than are here now: vader-red-seed1, vader-red-seed2 with other weights/unet; restore"
     with pytest.raises(UserError, match=told):
         _work.work(jobs, folder, Where(workers=1), "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=told):
+        _work.work(jobs[2:], folder, Where(workers=1), "http://127.0.0.1:9", beside=jobs[:2])
     _work.work(jobs[:2], folder, Where(workers=1), "http://127.0.0.1:9")  # nothing is added
 
 

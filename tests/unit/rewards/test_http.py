@@ -65,12 +65,13 @@ def test_the_key_is_sent_and_stands_nowhere_else(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_server_that_comes_back_is_asked_again_and_a_query_is_counted_once() -> None:
-    answers = iter([Answer(b"busy", 503), Answer(b"oops", 500), scores(1.0, 2.0)])
+    cut = scores(1.0, 2.0)._replace(cut=3)
+    answers = iter([Answer(b"busy", 503), Answer(b"oops", 500), cut, scores(1.0, 2.0)])
     with serving(lambda _: next(answers)) as (url, seen):
         meter = Meter(Budget(reward_queries=2))
         judged = MeteredReward(HttpReward(url, **QUICK), meter).judge(videos(2), PROMPTS[:2])
     assert judged.score.tolist() == [1.0, 2.0]
-    assert len(seen) == 3
+    assert len(seen) == 4
     assert meter.ledger.reward_queries == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def trail(gold: list[float], **changes: Any) -> Trail:
     spread = np.asarray([-0.02, -0.01, 0.01, 0.02])
     gains = np.asarray(gold)[:, None] + np.where(np.arange(len(gold)) > 0, 1.0, 0.0)[:, None] * spread
     named = {name: given[name] for name in ("reward", "method", "arm", "seed")}
-    return Trail(**named, states=states, prompts=PROMPTS, gold=gains)
+    return Trail(**named, states=states, prompts=PROMPTS, gold=gains, trained=len(gold) - 1)
 
 
 def picked(name: str, one: Trail, number: float = np.nan) -> int | None:
@@ -141,7 +142,7 @@ def test_an_interval_holds_the_share_of_noisy_runs() -> None:
     for seed in range(6):
         run = trail([0.0, 2.0, 1.0], seed=seed)
         noisy = run.gold + rng.normal(scale=0.2, size=run.gold.shape) * (np.arange(3) > 0)[:, None]
-        choices.append(Choice(Trail("red", "vader", "vader", seed, run.states, PROMPTS, noisy), None, 2))
+        choices.append(Choice(replace(run, gold=noisy), None, 2))
     kept = judge(choices).kept
     assert kept.low < 0.5 < kept.high < 0.8
     assert kept.low > 0.2
