@@ -36,8 +36,10 @@ __all__ = ["execute", "follow"]
 
 provenance.remember_training_code()  # now: what is imported is what the files hold
 
-CHECKPOINT_SECONDS = 15.0
-"""Steps lose at most about so much work to a kill; a look is always followed by a checkpoint."""
+SAVING_SHARE = 1 / 200
+"""A step is followed by a checkpoint unless those took more of the time than this; a look always is.
+
+So a kill costs the step under way, and where steps are short, at most 200 times what a checkpoint takes."""
 
 
 def execute(
@@ -193,6 +195,7 @@ class _KeptLoop(_Loop):
         self.run = run
         self.measuring = measuring
         self._saved_at = monotonic()
+        self._saving = 0.0
 
     def train(self, key: str) -> Training:
         """Spend the budget of the run, or what is left of it, and return what the training leaves."""
@@ -203,7 +206,7 @@ class _KeptLoop(_Loop):
     def _stepped(self, metrics: dict[str, float]) -> None:
         self.run.append_metrics({"kind": "step", **self._point(None).spent(), "metrics": metrics})
         self.measuring.tally.trained(self.queries)
-        if monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+        if monotonic() - self._saved_at >= self._saving / SAVING_SHARE:
             self._save()
 
     def _stop(self) -> None:
@@ -220,6 +223,7 @@ class _KeptLoop(_Loop):
         self._save()
 
     def _save(self) -> None:
+        began = monotonic()
         state: dict[str, Any] = {
             "ledger": self.meter.ledger.as_dict(),
             "prompts": self.prompts.state(),
@@ -230,3 +234,4 @@ class _KeptLoop(_Loop):
         torch.save(state, buffer)
         self.run.save_checkpoint(buffer.getvalue())
         self._saved_at = monotonic()
+        self._saving = self._saved_at - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -61,7 +62,7 @@ def test_a_defect_in_one_process_ends_all_and_is_in_the_log(tmp_path: Path) -> N
 def second_dies(config: RunConfig, folder: Path, world: World, device: str, report: Report) -> None:
     """Do the run, but for the second process's third step."""
     if world.rank == 0:
-        session.CHECKPOINT_SECONDS = -1.0  # after every step
+        session.SAVING_SHARE = math.inf  # after every step
         session.execute(config, folder, device, report, world=world)
         return
     step, steps = Vader.step, list[int]()

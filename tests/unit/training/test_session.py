@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +258,7 @@ class KilledError(Exception):
 def test_a_run_that_is_cut_off_ends_with_the_same_record(
     method: str, lines: int, make: Make, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "SAVING_SHARE", math.inf)
     append = RunFolder.append_metrics
 
     def append_and_die(run: RunFolder, line: Mapping[str, Any]) -> None:
@@ -277,6 +279,38 @@ def timeless(folder: Path) -> list[dict[str, Any]]:
     """Return the metrics in ``folder`` without the time."""
     lines = read_metrics(folder / "metrics.jsonl")
     return [{key: value for key, value in line.items() if key != "device_seconds"} for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("saving", "saved_after"),
+    [
+        (0.0, [0, 2, 4, 4, 6, 8, 8]),  # queries: steps of 2, and a look every 4, which saves too
+        (0.4, [0, 2, 4, 4, 6, 8, 8]),
+        (0.6, [0, 4, 4, 8, 8]),
+        (2.0, [0, 4, 8]),
+    ],
+)
+def test_steps_are_followed_by_checkpoints_that_take_little_of_the_time(
+    saving: float, saved_after: list[int], make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, saved = [0.0], list[int]()
+
+    def step_and_wait(loop: session._Loop, metrics: dict[str, float]) -> None:
+        clock[0] += 100.0
+        stepped(loop, metrics)
+
+    def save_and_wait(run: RunFolder, payload: bytes) -> None:
+        clock[0] += saving
+        state = torch.load(BytesIO(payload), weights_only=True)
+        saved.append(state["ledger"]["reward_queries"])
+
+    stepped = session._KeptLoop._stepped
+    monkeypatch.setattr(session, "SAVING_SHARE", 1 / 200)
+    monkeypatch.setattr(session, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(session._KeptLoop, "_stepped", step_and_wait)
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_wait)
+    execute(make(), tmp_path / "run")
+    assert saved == saved_after
 
 
 def test_a_finished_run_is_not_run_again(make: Make, whole: Whole) -> None:
