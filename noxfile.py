@@ -122,6 +122,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, fill, lock and damage what runs depend on, for real; takes less than fifteen minutes."""
+    install(session, "test", "ray")
+    session.run("pytest", "tests/faults", "--benchmark-disable", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install("--constraint", "constraints.txt", "ruff")

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import json
 import os
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,17 +16,14 @@ from typing import Any
 from vader_bench.errors import UserError
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder",
-    "make_private_folder", "read_json", "read_text", "remove_left", "remove_temporaries", "sha256_file",
+    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
+    "open_to_append", "read_json", "read_text", "refusal", "remove_left", "remove_temporaries", "sha256_file",
     "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table",
     "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
 """Ending of a file being written; one that is still there was left by a killed process."""
-
-_LOCK_SECONDS = 60.0
-"""An empty file younger than this may not have been locked yet by the process that writes it."""
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space and run the same command again",
@@ -74,11 +70,9 @@ def temporary(path: Path, mode: int = 0o666) -> Iterator[tuple[Path, int]]:
         OSError: the disk refuses.
     """
     remove_left(path)
-    writing = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    writing, handle = _opened(path, mode)
     try:
-        handle = os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            _locked(handle)
             yield writing, handle
         finally:
             os.close(handle)
@@ -146,6 +140,17 @@ def append_line(path: Path, text: str) -> None:
                 raise
         finally:
             os.close(handle)
+
+
+def open_to_append(path: Path) -> int:
+    """Return a descriptor of ``path``, open for appending; the file and its folder are made if need be.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
 
 def cut(path: Path, size: int) -> None:
@@ -237,6 +242,12 @@ def sha256_file(path: Path) -> str:
         raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
 
 
+def refusal(path: Path, error: OSError) -> UserError:
+    """Return what to say where the operating system refuses to write ``path``."""
+    remedy = _REMEDIES.get(error.errno or 0, "fix the cause and run the same command again")
+    return UserError(str(path), f"cannot be written ({error.strerror or error})", remedy)
+
+
 def remove_left(path: Path) -> None:
     """Delete what killed writers of ``path`` left half written; what is being written stays."""
     _remove_left(path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"))
@@ -262,9 +273,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "fix the cause and run the same command again")
-        wrong = f"cannot be written ({error.strerror or error})"
-        raise UserError(str(path), wrong, remedy) from error
+        raise refusal(path, error) from error
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -272,14 +281,23 @@ def _write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
+def _opened(path: Path, mode: int) -> tuple[Path, int]:
+    """Return a new file for what is to become ``path``, and an open, locked descriptor of it."""
+    while True:
+        writing = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+        handle = os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        _locked(handle, wait=True)
+        if writing.exists():
+            return writing, handle
+        os.close(handle)  # another process found it before it was locked, and took it for one that was left
+
+
 def _remove_left(found: Iterable[Path]) -> None:
     for path in list(found):
         with suppress(OSError):  # it has gone, or is another user's, or on a read-only disk: it may stay
             handle = os.open(path, os.O_RDONLY)
             try:
-                status = os.fstat(handle)
-                new = status.st_size == 0 and time.time() - status.st_mtime < _LOCK_SECONDS
-                if not new and _locked(handle):
+                if _locked(handle):
                     _discard(path)
             finally:
                 os.close(handle)
@@ -291,12 +309,12 @@ def _discard(path: Path) -> None:
         Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
-def _locked(handle: int) -> bool:
-    """Lock the open file; return whether that went well."""
+def _locked(handle: int, *, wait: bool = False) -> bool:
+    """Lock the open file, or ``wait`` until that is possible; return whether it went well."""
     import fcntl  # late: Windows has none, which is said in one place, and nothing is written there
 
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # another process has it, or the disk has no locks
         return False
     return True

@@ -11,7 +11,7 @@ from vader_bench.records.folder import RunFolder
 from vader_bench.records.provenance import machine
 from vader_bench.records.record import Evaluation, Record, VideoScore
 
-__all__ = ["evaluation_line", "finish_run", "start_run", "step_line"]
+__all__ = ["all_lines", "evaluation_line", "finish_run", "start_run", "step_line"]
 
 _LEDGER = {
     "gradient_queries": 0,

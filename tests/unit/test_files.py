@@ -245,6 +245,34 @@ def test_remove_temporaries_takes_what_was_left_and_nothing_else(
     assert names(tmp_path) == ["below", f"x{files.TEMPORARY_SUFFIX}"]
 
 
+def test_what_was_left_without_a_byte_goes_at_once(tmp_path: Path) -> None:
+    for name in ("file", "other"):
+        (tmp_path / f".{name}.1234{files.TEMPORARY_SUFFIX}").touch()
+    files.write_text(tmp_path / "file", "x")
+    files.remove_temporaries(tmp_path)
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_writer_that_lost_its_file_before_it_was_locked_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = os.open, list[str]()
+
+    def make_and_lose(path: Any, flags: int, *more: int) -> int:
+        handle = make(path, flags, *more)
+        if flags & os.O_EXCL:
+            made.append(str(path))
+            if len(made) == 1:
+                files.remove_temporaries(tmp_path)
+        return handle
+
+    monkeypatch.setattr(os, "open", make_and_lose)
+    files.write_text(tmp_path / "file", "x")
+    assert (tmp_path / "file").read_text() == "x"
+    assert len(set(made)) == 2
+    assert names(tmp_path) == ["file"]
+
+
 def test_what_cannot_be_cleared_away_stops_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = tmp_path / f".file.1234{files.TEMPORARY_SUFFIX}"
     left.write_text("another user's")

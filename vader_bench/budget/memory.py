@@ -1,9 +1,10 @@
-"""How much memory the tensors of a piece of work take at most, on any device."""
+"""How much memory the tensors of a piece of work take at most, on any device; what is said if it ran out."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +12,38 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["LiveBytes"]
+from vader_bench.errors import ExitCode, UserError
+
+__all__ = ["LiveBytes", "told_as_memory"]
+
+_NO_MEMORY = "can't allocate memory"
+"""What PyTorch's allocator on the CPU says, in an error of no kind of its own."""
+
+
+@contextmanager
+def told_as_memory(given: str) -> Iterator[None]:
+    """Turn a lack of memory inside, of a card or of this process, into a line about the run ``given``.
+
+    Raises:
+        UserError: memory ran out.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _ran_out(given, error) from error
+    except RuntimeError as error:
+        if _NO_MEMORY not in str(error):
+            raise
+        raise _ran_out(given, error) from error
+
+
+def _ran_out(given: str, error: Exception) -> UserError:
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    remedy = (
+        "where other programs or workers take it, wait or give fewer `--workers`, and the same command goes "
+        "on; else `vader-bench plan` with the experiment names what takes less"
+    )
+    return UserError(given, f"ran out of memory ({first})", remedy, exit_code=ExitCode.RUN_FAILED)
 
 
 class LiveBytes(TorchDispatchMode):

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
+from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Failure
@@ -116,11 +117,14 @@ def _work(connection: Connection, execute: Execute, device: str, surroundings: d
 
 
 def redirect_output(path: Path) -> None:
-    """Append what this process prints from now on to ``path``, below Python too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Append what this process prints from now on to ``path``, below Python too.
+
+    Raises:
+        UserError: the disk refuses.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    handle = files.open_to_append(path)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)

@@ -38,6 +38,7 @@ LOG_NAME = "log.txt"
 
 
 _File = TypeVar("_File", bound=BaseModel)
+_RESTORE = "restore the file, or delete the run's folder and run again"
 
 
 class _Head(BaseModel):
@@ -275,7 +276,7 @@ class RunFolder:
         """Write ``config.json``, or refuse a folder that is not this run's."""
         asked = config.model_dump(mode="json")
         if self._config_path.exists():
-            held = files.read_json(self._config_path)
+            held = _table(self._config_path)
             if held != asked:
                 changes = ", ".join(islice((told for _, told in _changed(held, asked)), 3))
                 remedy = (
@@ -330,7 +331,7 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: no such file, a record of another version, or no record at all.
     """
-    data = files.read_json(path)
+    data = _table(path, "restore the file, or delete it: the same command then measures the run again")
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, int) or not 1 <= version <= RECORD_VERSION:
         wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
@@ -348,7 +349,15 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def _read(path: Path, kind: type[_File]) -> _File:
-    return _validated(path, kind, files.read_json(path))
+    return _validated(path, kind, _table(path))
+
+
+def _table(path: Path, remedy: str = _RESTORE) -> Any:
+    """Return what is in a JSON file of a run: nobody edits it, so that any fault of it is damage."""
+    try:
+        return files.read_json(path)
+    except UserError as error:
+        raise UserError(error.given, error.wrong, remedy) from error
 
 
 def _validated(path: Path, kind: type[_File], data: Any) -> _File:
@@ -357,9 +366,8 @@ def _validated(path: Path, kind: type[_File], data: Any) -> _File:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        remedy = "restore the file, or delete the run's folder and run again"
         wrong = f"is no {kind.__name__.lower()} ({place}: {first['msg']})"
-        raise UserError(str(path), wrong, remedy) from error
+        raise UserError(str(path), wrong, _RESTORE) from error
 
 
 def _changed(held: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str]]:

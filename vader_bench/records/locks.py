@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from vader_bench import files
 from vader_bench.errors import UserError
 
 __all__ = ["LOCK_NAME", "FolderInUseError", "FolderLock", "in_use"]
@@ -93,7 +94,7 @@ def _opened(folder: Path) -> tuple[Path, int]:
         return path, os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         if error.errno not in {errno.EROFS, errno.EACCES}:
-            raise UserError(str(path), f"cannot be opened ({error.strerror})", "fix the cause") from error
+            raise files.refusal(path, error) from error
         return folder, os.open(folder, os.O_RDONLY)  # it is read here, and written nowhere
 
 

@@ -49,15 +49,29 @@ class MeasurementFolder:
         if path.exists() and all(file.exists() for file in beside):
             return _read(path, kind)
         found = make()
-        kept = {"version": _VERSION, "depends_on": depends_on, "found": kind.dump_python(found, mode="json")}
+        told = kind.dump_python(found, mode="json")
+        kept = {"version": _VERSION, "depends_on": depends_on, "found": told, "sha256": _digest(told)}
         files.write_json(path, kept)
         return found
 
 
+def _digest(found: Any) -> str:
+    return files.sha256_text(files.canonical_json(found))
+
+
 def _read(path: Path, kind: TypeAdapter[_Found]) -> _Found:
-    data = files.read_json(path)
+    remedy = "delete it to have it measured again"
     try:
-        return kind.validate_python(data.get("found") if isinstance(data, dict) else None)
+        data = files.read_json(path)
+    except UserError as error:
+        raise UserError(error.given, error.wrong, remedy) from error
+    found = data.get("found") if isinstance(data, dict) else None
+    try:
+        measured = kind.validate_python(found)
     except ValidationError as error:
-        remedy = "delete it to have it measured again"
         raise UserError(str(path), f"is no measurement ({error.errors()[0]['msg']})", remedy) from error
+    told = {"version": _VERSION, "depends_on": data.get("depends_on"), "found": found}
+    # those of older versions have no digest
+    if data not in (told, told | {"sha256": _digest(found)}) or _digest(told["depends_on"]) != path.stem:
+        raise UserError(str(path), "was changed since it was measured", remedy)
+    return measured

@@ -11,6 +11,8 @@ from vader_bench.errors import UserError
 
 __all__ = ["read_metrics"]
 
+_RESTORE = "restore the file, or delete the run's folder and run again"
+
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a ``metrics.jsonl``; none where there is no file.
@@ -18,11 +20,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     A last line without its line break is left out: it is being written, or its writer was killed.
 
     Raises:
-        UserError: another line is not JSON.
+        UserError: another line is not JSON, or the file is not UTF-8.
     """
     if not path.exists():
         return []
-    lines = files.read_text(path).split("\n")[:-1]
+    try:
+        lines = files.read_text(path).split("\n")[:-1]
+    except UserError as error:
+        raise UserError(error.given, error.wrong, _RESTORE) from error
     return [_line(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
@@ -30,9 +35,7 @@ def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
-        remedy = "restore the file, or delete the run's folder and run again"
-        raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", remedy) from error
+        raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", _RESTORE) from error
     if not isinstance(found, dict):
-        remedy = "restore the file, or delete the run's folder and run again"
-        raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", remedy)
+        raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", _RESTORE)
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from torch import nn
 
+from vader_bench import files
 from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.budget.memory import LiveBytes
 from vader_bench.config.names import HELDOUT, UNTRAINED
@@ -115,10 +116,11 @@ class Measuring:
         """Measure what is asked for of the trained run and not there yet, write its record, and return it.
 
         Raises:
-            UserError: a score is not finite, or weights or prompts are not those it was trained with.
+            UserError: a score is not finite, or weights, prompts or adapters are not those of its training.
         """
         origin, training = self._run.load_origin(), self._run.load_training()
         self._require_same_inputs(origin)
+        self._require_kept_adapters(training)
         self._run.cut_to_training(training)
         self.tally.trained(self._config.reward_queries)
         with _Loaded(self._components.backbone.denoiser, self._run, self._config.reward_queries) as loaded:
@@ -230,6 +232,14 @@ class Measuring:
             wrong = "was trained on other prompts than are here"
             remedy = "restore the prompts, or delete the run's folder to run it again"
             raise UserError(str(self._run.path), wrong, remedy)
+
+    def _require_kept_adapters(self, training: Training) -> None:
+        """Refuse adapters that were damaged since: what is measured of them would be no run's."""
+        for point in training.points:
+            path = self._run.adapter_path(point.queries, self._config.reward_queries)
+            if point.adapter is not None and files.sha256_file(path) != point.adapter:
+                remedy = "restore the file, or delete the run's folder to run it again"
+                raise UserError(str(path), "was changed since the run was trained", remedy)
 
     def _videos(self) -> int:
         """Return the number of videos that training and measurements take."""

@@ -14,6 +14,7 @@ import torch
 
 from vader_bench import files
 from vader_bench.budget.ledger import Budget, Ledger, Meter
+from vader_bench.budget.memory import told_as_memory
 from vader_bench.config.names import ADAPTER, UNTRAINED
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
@@ -66,10 +67,10 @@ def execute(
 
     Raises:
         UserError: weights are missing, the folder holds another run, a score is not finite, training
-            diverged, or the disk is full.
+            diverged, memory ran out, or the disk is full.
     """
     settle_torch(device)
-    with RunFolder(folder).open(config) as run:
+    with RunFolder(folder).open(config) as run, told_as_memory(config.name):
         if run.finished:
             return run.load_record()
         components = load_components(config, device)
@@ -90,9 +91,10 @@ def follow(config: RunConfig, device: str, world: World) -> None:
     Arguments and errors as for ``execute``.
     """
     settle_torch(device)
-    loop = _Loop(config, load_components(config, device, to_train=True), device, world)
-    loop.resume(None)
-    loop.work()
+    with told_as_memory(config.name):
+        loop = _Loop(config, load_components(config, device, to_train=True), device, world)
+        loop.resume(None)
+        loop.work()
 
 
 def _untrained(config: RunConfig, run: RunFolder, components: Components, key: str) -> Training:
