@@ -24,6 +24,8 @@ PRELOADED = (
     "vader_bench.training.session",
 )
 """What a run imports: some ten seconds of a core, and most of a worker's memory before it holds a model."""
+_BEFORE, _AFTER = "vader_bench.launch.importing", "vader_bench.launch.imported"
+"""What keeps Python from looking for garbage among all that, see there."""
 
 
 def start_context(devices: Sequence[str]) -> ForkServerContext | SpawnContext:
@@ -37,7 +39,7 @@ def start_context(devices: Sequence[str]) -> ForkServerContext | SpawnContext:
     if sys.platform != "linux" or any(device != "cpu" for device in devices):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload([_BEFORE, *PRELOADED, _AFTER])
     return context
 
 

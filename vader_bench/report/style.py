@@ -97,9 +97,16 @@ def lines_of(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
 def rendered(
     figure: Figure, title: str | None = None, kinds: Sequence[str] = ("png", "svg")
 ) -> dict[str, bytes]:
-    """Return ``figure`` as each of ``kinds``, of png, svg and pdf; a ``title`` goes into their metadata."""
+    """Return ``figure`` as each of ``kinds``, of png, svg and pdf; a ``title`` goes into their metadata.
+
+    It is laid out once, which takes longer than all else: for SVG, where texts have their exact sizes.
+    """
     named: dict[str, str | None] = {} if title is None else {"Title": title}
-    return {kind: _bytes(figure, kind, {**_UNDATED[kind], **named}) for kind in kinds}
+    found = {}
+    for kind in sorted(kinds, key=lambda kind: kind != "svg"):
+        found[kind] = _bytes(figure, kind, {**_UNDATED[kind], **named})
+        figure.set_layout_engine(None)
+    return {kind: found[kind] for kind in kinds}
 
 
 def _bytes(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:

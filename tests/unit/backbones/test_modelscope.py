@@ -11,7 +11,7 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
 )
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import save_scheduler
+from tests.support.tiny import save_scheduler
 from vader_bench.backbones import BACKBONES, Backbone
 from vader_bench.diffusion.sampler import Sampler
 from vader_bench.errors import ExitCode, UserError

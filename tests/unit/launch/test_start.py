@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from tests.support.configs import run_config
 from tests.unit.launch.test_local import Notes
 from vader_bench.config.schema import RunConfig
 from vader_bench.experiment.job import Job
+from vader_bench.launch import start
 from vader_bench.launch.crew import launch
 from vader_bench.launch.local import LocalExecutor
 from vader_bench.launch.start import PRELOADED, start_context
@@ -41,6 +43,7 @@ def test_other_systems_start_interpreters(monkeypatch: pytest.MonkeyPatch) -> No
 def note(config: RunConfig, folder: Path, device: str, report: Callable[[Progress], None]) -> None:
     """Write down what a worker comes with, in place of a run."""
     said = {"parent": os.getppid(), "torch": "torch" in sys.modules, "own": os.environ.get("VADER_TEST")}
+    said |= {"frozen": gc.get_freeze_count(), "collects": gc.isenabled()}
     (folder / "said.json").write_text(json.dumps(said), "utf-8")
 
 
@@ -58,11 +61,12 @@ def test_workers_have_one_origin_its_imports_and_the_surroundings_of_now(
     assert said[0]["parent"] == said[1]["parent"] != os.getpid()
     assert [one["own"] for one in said] == ["first", "second"]
     assert all(one["torch"] for one in said)
+    assert all(one["frozen"] > 100_000 and one["collects"] for one in said), "garbage is looked for elsewhere"
 
 
 def test_what_is_imported_for_all_exists() -> None:
     """A name that is none would be passed over in silence, and every worker would import for itself."""
-    for name in PRELOADED:
+    for name in (start._BEFORE, *PRELOADED, start._AFTER):
         assert find_spec(name) is not None, name
 
 
