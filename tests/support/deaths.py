@@ -6,6 +6,7 @@ counted by phase, so that a random number names a moment, the same one each time
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections import Counter
@@ -89,7 +90,7 @@ def train(
     """
     metering._COUNTED.update(counted)
     if every_step:
-        session.CHECKPOINT_SECONDS = -1.0
+        session.SAVING_SHARE = math.inf
     fault()
     session.execute(config, folder)
 
