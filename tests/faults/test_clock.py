@@ -42,7 +42,8 @@ def test_a_run_does_not_look_at_the_clock(
 ) -> None:
     undisturbed, folder = whole(method), tmp_path / method
     death = Death("update", 9)
-    for seed, then in enumerate((partial(die_in, method, death), int)):
+    faults: list[Callable[[], object]] = [partial(die_in, method, death), int]
+    for seed, then in enumerate(faults):
         fault = partial(let_it_jump, seed, then)
         found = apart(partial(train, undisturbed.config, folder, counted, fault))
         assert found.code == (0 if then is int else -signal.SIGKILL)

@@ -65,7 +65,7 @@ def die_before_the_record() -> None:
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    RunFolder.write_record = die  # type: ignore[method-assign]
+    RunFolder.write_record = die  # type: ignore[method-assign, assignment]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def places(
     """Folders of a run that is trained halfway, trained, and finished."""
     undisturbed, place = whole("vader"), tmp_path_factory.mktemp("places")
     last = undisturbed.moments["update"] - 1  # in the last step, so that there are adapters of a first look
-    faults = {
+    faults: dict[str, Callable[[], object]] = {
         "begun": partial(die_in, "vader", Death("update", last)),
         "trained": die_before_the_record,
         "finished": int,

@@ -101,6 +101,21 @@ def test_killed_again_and_again_after_random_times(
     assert contents(folder) == undisturbed.left
 
 
+@pytest.mark.parametrize("method", ["vader", "diffusion-dpo", "refl"])
+def test_killed_with_checkpoints_as_users_have_them(
+    method: str, whole: Callable[[str], Whole], counted: Counted, tmp_path: Path
+) -> None:
+    undisturbed, folder = whole(method), tmp_path / method
+    fault = partial(die_in, method, Death("update", undisturbed.moments["update"] - 1))
+    killed = partial(train, undisturbed.config, folder, counted, fault, every_step=False)
+    assert apart(killed).code == -signal.SIGKILL
+    assert lost_steps(folder) == 1, "the third of four: steps are shorter than the time between checkpoints"
+    found = apart(partial(train, undisturbed.config, folder, counted, every_step=False))
+    assert (found.code, found.error) == (0, None)
+    assert own_files(folder) == undisturbed.names
+    assert contents(folder) == undisturbed.left
+
+
 @pytest.fixture(scope="module")
 def invented() -> Invented:
     """Results of all methods."""

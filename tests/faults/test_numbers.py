@@ -46,7 +46,7 @@ def bad_score(number: float, call: int) -> None:
         reward.judge = judged  # type: ignore[method-assign]
         return reward
 
-    REWARDS._loaded["redness"] = made  # type: ignore[assignment]
+    REWARDS._loaded["redness"] = made
 
 
 def bad_gradient(number: float, call: int) -> None:

@@ -37,7 +37,7 @@ def wait_at_an_update(until: Path) -> None:
             time.sleep(0.01)
         return finite(method, norm)
 
-    Method.finite = waiting  # type: ignore[method-assign]
+    Method.finite = waiting  # type: ignore[method-assign, assignment]
 
 
 def test_of_two_processes_on_one_run_the_second_is_refused(

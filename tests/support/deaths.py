@@ -99,6 +99,7 @@ def die_in(method: str, death: Death | None) -> Counter[str]:
     """Kill this process at the moment ``death`` of a run of ``method``, and count the moments until then."""
     moments = _Moments(death)
     _watch_disk(moments)
+    owner: Any
     for owner, name in (
         (RunFolder, "open"),
         (RunFolder, "begin"),

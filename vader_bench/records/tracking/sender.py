@@ -257,6 +257,8 @@ class Sender:
         samples = story.run.path / "samples"
         for path in sorted(samples.iterdir()) if samples.is_dir() else []:  # an answer is owed for each alone
             store.ask(client.log_artifact, held.run_id, str(path), samples.name)
+        if not self._has_artifacts(held, story):  # what takes a file says nothing that could be read
+            raise StoreError(REFUSES, f"it has not kept all files of {story.name} that it was sent")
         store.ask(client.set_terminated, held.run_id, "FINISHED", self._ended(held, story))
         store.ask(client.set_tag, held.run_id, _DIGEST_TAG, story.record_digest)
         held.status, held.digest = "FINISHED", story.record_digest
@@ -266,13 +268,14 @@ class Sender:
         return held.began + self._state.times(story.run).lasted
 
     def _has_artifacts(self, held: _Held, story: Story) -> bool:
-        wanted = {path.name for path in _artifacts(story)}
-        if (story.run.path / "samples").is_dir():
-            wanted.add("samples")
-        return self._artifacts(held.run_id) >= wanted
+        if not self._artifacts(held.run_id) >= {path.name for path in _artifacts(story)}:
+            return False
+        samples = story.run.path / "samples"
+        wanted = {f"{samples.name}/{path.name}" for path in samples.iterdir()} if samples.is_dir() else set()
+        return not wanted or self._artifacts(held.run_id, samples.name) >= wanted
 
-    def _artifacts(self, run_id: str) -> set[str]:
-        found = self._store.ask(self._store.client.list_artifacts, run_id)
+    def _artifacts(self, run_id: str, folder: str | None = None) -> set[str]:
+        found = self._store.ask(self._store.client.list_artifacts, run_id, folder)
         return {str(artifact.path) for artifact in found}
 
     @contextmanager
