@@ -64,13 +64,17 @@ class LiveBytes(TorchDispatchMode):
         """Run ``func`` and count what it has made."""
         del types
         before = {id(leaf.untyped_storage()) for leaf in _tensors((args, kwargs or {}))}
-        result = func(*args, **(kwargs or {}))
+        result = self.run(func, args, kwargs or {})
         for leaf in _tensors(result):
             storage = leaf.untyped_storage()
             if id(storage) not in before and id(storage) not in self._seen:
                 self._add(storage)
         self.peak = max(self.peak, self.live)
         return result
+
+    def run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Return what ``func`` returns."""
+        return func(*args, **kwargs)
 
     def _add(self, storage: torch.UntypedStorage) -> None:
         key, size = id(storage), storage.nbytes()

@@ -17,6 +17,7 @@ from vader_bench.backbones.reading import skeleton_of
 from vader_bench.budget.memory import LiveBytes
 from vader_bench.budget.metering import PLAIN_ATTENTION
 from vader_bench.config.schema import MemoryConfig, SuiteConfig
+from vader_bench.cost.shapes import run_on_meta
 from vader_bench.diffusion.lora import Lora
 from vader_bench.rewards.base import reward_skeleton
 
@@ -58,6 +59,10 @@ class _Counter(LiveBytes):
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=result)
         return result
+
+    def run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Return what ``func`` returns, which is a shape."""
+        return run_on_meta(func, args, kwargs)
 
 
 _FUSED: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - has no public name
