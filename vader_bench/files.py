@@ -6,7 +6,9 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,14 +19,17 @@ from typing import Any
 from vader_bench.errors import UserError
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder",
-    "make_private_folder", "read_json", "read_text", "remove_left", "remove_temporaries", "sha256_file",
-    "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table",
-    "write_text",
+    "TEMPORARY_SUFFIX", "NotJsonError", "append_line", "canonical_json", "cut", "make_folder",
+    "make_private_folder", "new_folder", "parse_json", "read_bytes", "read_json", "read_text",
+    "remove_left", "remove_temporaries", "sha256_file", "sha256_text", "sync_folder", "temporary",
+    "write_bytes", "write_json", "write_private", "write_table", "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
 """Ending of a file being written; one that is still there was left by a killed process."""
+
+_DEEPEST = 100
+"""Lists and tables of JSON inside each other; what reads and writes them fails at some hundreds."""
 
 _LOCK_SECONDS = 60.0
 """An empty file younger than this may not have been locked yet by the process that writes it."""
@@ -169,6 +174,26 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder under another name that is called ``path`` once all is in it.
+
+    Where that fails nothing is left behind.
+
+    Raises:
+        UserError: the disk refuses, or something is called ``path`` by then.
+    """
+    make_folder(path.parent)
+    writing = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    make_folder(writing)
+    try:
+        yield writing
+        with _told(path):
+            writing.rename(path)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)  # there is none where all went well
+
+
 def make_private_folder(path: Path) -> None:
     """Make the folder ``path``, or take the one that is there, and let its owner alone enter it.
 
@@ -187,28 +212,85 @@ def read_text(path: Path) -> str:
         UserError: there is no such file, it cannot be read, or it is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with _asked(path):
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         remedy = "save the file as UTF-8"
         raise UserError(str(path), f"is not UTF-8 text (byte {error.start})", remedy) from error
-    except FileNotFoundError as error:
-        raise UserError(str(path), "does not exist", "check the path") from error
-    except OSError as error:
-        remedy = "give the path of a file that you may read"
-        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
 
 
-def read_json(path: Path) -> Any:
-    """Return what the JSON file ``path`` holds.
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of ``path``.
 
     Raises:
-        UserError: there is no such file, it is not UTF-8, or it is not JSON.
+        UserError: there is no such file, or it cannot be read.
+    """
+    with _asked(path):
+        return path.read_bytes()
+
+
+def read_json(path: Path, *, finite: bool = True) -> Any:
+    """Return what the JSON file ``path`` holds.
+
+    Args:
+        path: the file.
+        finite: whether NaN and infinities are refused: this program writes none, and other ones do.
+
+    Raises:
+        UserError: there is no such file, it is not UTF-8, or ``parse_json`` refuses it.
     """
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path), finite=finite)
+    except NotJsonError as error:
+        remedy = "fix the file, or delete it to have it written again"
+        raise UserError(str(path), str(error), remedy) from error
+
+
+class NotJsonError(ValueError):
+    """Why a text is no JSON that this program reads, in words that continue "it ..."."""
+
+
+def parse_json(text: str, *, finite: bool = True) -> Any:
+    """Return what the JSON ``text`` holds.
+
+    Refused is, beside what is no JSON, what could not be written again: half a character, numbers of
+    thousands of digits, what is nested a hundred times, and NaN and infinities where ``finite``.
+
+    Raises:
+        NotJsonError: with what is wrong.
+    """
+    try:
+        found = json.loads(text)
     except json.JSONDecodeError as error:
-        wrong = f"is not JSON (line {error.lineno}: {error.msg})"
-        raise UserError(str(path), wrong, "fix the file, or delete it to have it written again") from error
+        line = f"line {error.lineno}: " if "\n" in text else ""
+        raise NotJsonError(f"is not JSON ({line}{error.msg})") from error
+    except ValueError as error:  # Python converts no number of so many digits
+        raise NotJsonError("holds a number of thousands of digits") from error
+    except RecursionError as error:
+        raise NotJsonError("is nested too deep") from error
+    _require_plain(found, finite)
+    if "\\ud" in text.lower():  # what there is no need to look for in most files
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise NotJsonError("has half a character in it") from error
+    return found
+
+
+def _require_plain(found: Any, finite: bool) -> None:
+    """Refuse what is nested too deep, and where ``finite`` a number that is not."""
+    level = [found]
+    for _ in range(_DEEPEST):
+        if finite and any(isinstance(item, float) and not math.isfinite(item) for item in level):
+            raise NotJsonError("holds a number that is not finite")
+        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        if not level:
+            return
+    raise NotJsonError("is nested too deep")
+
+
+def _items(one: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return one.values() if isinstance(one, dict) else one
 
 
 def canonical_json(obj: Any) -> str:
@@ -227,14 +309,8 @@ def sha256_file(path: Path) -> str:
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise UserError(str(path), "does not exist", "check the path") from error
-    except OSError as error:
-        remedy = "give the path of a file that you may read"
-        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
+    with _asked(path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def remove_left(path: Path) -> None:
@@ -254,6 +330,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _asked(path: Path) -> Iterator[None]:
+    """Turn a refusal to read ``path`` into a sentence that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(str(path), "does not exist", "check the path") from error
+    except OSError as error:
+        remedy = "give the path of a file that you may read"
+        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
 
 
 @contextmanager

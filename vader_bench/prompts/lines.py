@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,9 +73,9 @@ def _read(line: str, number: int, path: Path, faults: list[Fault]) -> PromptLine
     """Return the prompt in ``line``, or ``None`` and add why not to ``faults``."""
     place = f"line {number}"
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        faults.append(Fault(place, "is no JSON", 'write {"prompt": "..."}'))
+        data = files.parse_json(line)
+    except files.NotJsonError as error:
+        faults.append(Fault(place, str(error), 'write {"prompt": "..."}'))
         return None
     if not isinstance(data, dict):
         faults.append(Fault(place, "is not a table", 'write {"prompt": "..."}'))

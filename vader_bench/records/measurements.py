@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from vader_bench import files
+from vader_bench.config.faults import first_fault
 from vader_bench.errors import UserError
 
 __all__ = ["MeasurementFolder"]
@@ -60,4 +61,4 @@ def _read(path: Path, kind: TypeAdapter[_Found]) -> _Found:
         return kind.validate_python(data.get("found") if isinstance(data, dict) else None)
     except ValidationError as error:
         remedy = "delete it to have it measured again"
-        raise UserError(str(path), f"is no measurement ({error.errors()[0]['msg']})", remedy) from error
+        raise UserError(str(path), f"is no measurement ({first_fault(error)})", remedy) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(path: Path, number: int, line: str) -> dict[str, Any]:
+    remedy = "restore the file, or delete the run's folder and run again"
     try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        remedy = "restore the file, or delete the run's folder and run again"
-        raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", remedy) from error
+        found = files.parse_json(line)
+    except files.NotJsonError as error:
+        raise UserError(f"{path}: line {number}", str(error), remedy) from error
     if not isinstance(found, dict):
-        remedy = "restore the file, or delete the run's folder and run again"
         raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", remedy)
     return found

@@ -193,7 +193,7 @@ def _peft_settings(path: Path) -> dict[str, Any]:
 
     from peft import LoraConfig
 
-    found = read_json(path)
+    found = read_json(path, finite=False)
     if not isinstance(found, dict) or found.get("peft_type") != "LORA":
         kind = found.get("peft_type") if isinstance(found, dict) else None
         raise UserError(str(path), f"is of the kind {kind!r}, not 'LORA'", "give low-rank adapters")
