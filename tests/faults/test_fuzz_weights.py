@@ -187,8 +187,17 @@ def test_videos_and_what_they_show(tmp_path: Path, clips: Path, name: str, data:
     prompts = tmp_path / "prompts.txt"
     put(prompts, b"a red cat\n")
     put(tmp_path / name, data.draw(torn((tmp_path / name).read_bytes())))
-    given_too = ["--prompts", prompts] if name == "prompts.txt" else []
-    call = ["score", tmp_path, "--reward", "red", "--suite", suite(tmp_path), "--device", "cpu"]
+    given_too: list[str | Path] = ["--prompts", prompts] if name == "prompts.txt" else []
+    call: list[str | Path] = [
+        "score",
+        tmp_path,
+        "--reward",
+        "red",
+        "--suite",
+        suite(tmp_path),
+        "--device",
+        "cpu",
+    ]
     out = tmp_path / "scores.csv"
     hold(*call, *given_too, "--out", out, names=(name, str(tmp_path), "prompt"))
 
