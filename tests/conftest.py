@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # who only hands the tests out to others is spared the librar
 
 # how fast examples are drawn says how busy the machine is, and nothing about the code
 settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.register_profile("many", settings.get_profile("suite"))  # of tests/faults: see support/fuzz.py
 settings.load_profile("suite")
 
 

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from vader_bench.errors import UserError
+from vader_bench.plainjson import NotJsonError, parse_json
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder", "make_private_folder",
-    "open_to_append", "read_json", "read_text", "refusal", "remove_left", "remove_temporaries", "sha256_file",
-    "sha256_text", "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table",
-    "write_text",
+    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder",
+    "make_private_folder", "new_folder", "open_to_append", "read_bytes", "read_json",
+    "read_text", "refusal", "remove_left", "remove_temporaries", "sha256_file", "sha256_text",
+    "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table", "write_text",
 ]  # fmt: skip
 
 TEMPORARY_SUFFIX = ".writing"
@@ -174,6 +176,26 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder under another name that is called ``path`` once all is in it.
+
+    Where that fails nothing is left behind.
+
+    Raises:
+        UserError: the disk refuses, or something is called ``path`` by then.
+    """
+    make_folder(path.parent)
+    writing = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    make_folder(writing)
+    try:
+        yield writing
+        with _told(path):
+            writing.rename(path)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)  # there is none where all went well
+
+
 def make_private_folder(path: Path) -> None:
     """Make the folder ``path``, or take the one that is there, and let its owner alone enter it.
 
@@ -192,28 +214,38 @@ def read_text(path: Path) -> str:
         UserError: there is no such file, it cannot be read, or it is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with _asked(path):
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         remedy = "save the file as UTF-8"
         raise UserError(str(path), f"is not UTF-8 text (byte {error.start})", remedy) from error
-    except FileNotFoundError as error:
-        raise UserError(str(path), "does not exist", "check the path") from error
-    except OSError as error:
-        remedy = "give the path of a file that you may read"
-        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
 
 
-def read_json(path: Path) -> Any:
-    """Return what the JSON file ``path`` holds.
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of ``path``.
 
     Raises:
-        UserError: there is no such file, it is not UTF-8, or it is not JSON.
+        UserError: there is no such file, or it cannot be read.
+    """
+    with _asked(path):
+        return path.read_bytes()
+
+
+def read_json(path: Path, *, finite: bool = True) -> Any:
+    """Return what the JSON file ``path`` holds.
+
+    Args:
+        path: the file.
+        finite: whether NaN and infinities are refused: this program writes none, and other ones do.
+
+    Raises:
+        UserError: there is no such file, it is not UTF-8, or ``parse_json`` refuses it.
     """
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        wrong = f"is not JSON (line {error.lineno}: {error.msg})"
-        raise UserError(str(path), wrong, "fix the file, or delete it to have it written again") from error
+        return parse_json(read_text(path), finite=finite)
+    except NotJsonError as error:
+        remedy = "fix the file, or delete it to have it written again"
+        raise UserError(str(path), str(error), remedy) from error
 
 
 def canonical_json(obj: Any) -> str:
@@ -232,14 +264,8 @@ def sha256_file(path: Path) -> str:
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise UserError(str(path), "does not exist", "check the path") from error
-    except OSError as error:
-        remedy = "give the path of a file that you may read"
-        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
+    with _asked(path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def refusal(path: Path, error: OSError) -> UserError:
@@ -265,6 +291,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _asked(path: Path) -> Iterator[None]:
+    """Turn a refusal to read ``path`` into a sentence that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(str(path), "does not exist", "check the path") from error
+    except OSError as error:
+        remedy = "give the path of a file that you may read"
+        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -109,8 +110,12 @@ def read_video(path: Path) -> Video:
         raise UserError(
             str(path), f"cannot be decoded ({error.strerror})", "make it again, or delete it"
         ) from error
+    except ValueError as error:  # PyAV, of headers that say what no video has
+        raise UserError(str(path), "cannot be decoded", "make it again, or delete it") from error
     if not pictures or not rate:
         raise UserError(str(path), "holds no frame, or no frame rate", "make it again")
+    if len({picture.shape for picture in pictures}) > 1:
+        raise UserError(str(path), "changes its size on the way", "make it again with one size")
     found = np.stack(pictures).astype(np.uint8, copy=False)
     return Video(found, Fraction(rate), _factor(comment, found))
 
@@ -118,6 +123,6 @@ def read_video(path: Path) -> Video:
 def _factor(comment: str, pictures: Pictures) -> int:
     """Return the factor of enlargement that a file's ``comment`` tells, where its size agrees."""
     said, _, factor = comment.partition(" ")
-    told = int(factor) if f"{said} " == _ENLARGED and factor.isdecimal() else 1
+    told = int(factor) if f"{said} " == _ENLARGED and re.fullmatch("[0-9]{1,4}", factor) else 1
     fits = told > 0 and all(side % told == 0 for side in pictures.shape[1:3])
     return told if fits else 1

@@ -33,7 +33,7 @@ FLOORS = (
     ("prompts", "records", "weights"),
     ("config", "diffusion"),
     ("files", "registry", "videos", "world"),
-    ("__init__", "errors", "pocket", "seeding"),
+    ("__init__", "errors", "plainjson", "pocket", "seeding"),
 )
 """Every room of the package, a folder or a module beside the folders: it imports from lower floors alone."""
 SITE = PACKAGE / "human" / "serving" / "study_site"

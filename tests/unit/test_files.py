@@ -150,6 +150,12 @@ def test_json_is_sorted_and_readable(tmp_path: Path) -> None:
         (None, "does not exist; check the path"),
         (b'{"a": 1,\n oops}', r"is not JSON \(line 2: "),
         (b'{"a": "\xff"}', r"is not UTF-8 text \(byte 7\)"),
+        (b"[" * 100_000, "is nested too deep"),
+        (b"[" * 101 + b"]" * 101, "is nested too deep"),
+        (b"9" * 5000, "holds a number of thousands of digits"),
+        (b'{"a": [NaN]}', "holds a number that is not finite"),
+        (b'{"a": 1e999}', "holds a number that is not finite"),
+        (b'{"\\uD800": 1}', "has half a character in it"),
     ],
 )
 def test_unreadable_json(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -158,6 +164,30 @@ def test_unreadable_json(tmp_path: Path, content: bytes | None, message: str) ->
         path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         files.read_json(path)
+
+
+def test_json_of_others_may_hold_infinities(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"limit": [0.0, Infinity], "pair": "\\ud83d\\ude00"}', "utf-8")
+    assert files.read_json(path, finite=False) == {"limit": [0.0, float("inf")], "pair": "\U0001f600"}
+    path.write_text("[" * 100 + "]" * 100, "utf-8")
+    assert files.read_json(path) != []
+
+
+def test_a_new_folder_is_there_with_all_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError), files.new_folder(tmp_path / "a" / "b") as folder:
+        files.write_bytes(folder / "x.txt", files.read_bytes(tmp_path / "nowhere"))
+    assert list((tmp_path / "a").iterdir()) == []
+    with files.new_folder(tmp_path / "a" / "b") as folder:
+        files.write_text(folder / "x.txt", "x")
+        assert not (tmp_path / "a" / "b").exists()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert (tmp_path / "a" / "b" / "x.txt").read_text("utf-8") == "x"
+    with (
+        pytest.raises(UserError, match="cannot be written"),
+        files.new_folder(tmp_path / "a" / "b") as folder,
+    ):
+        pass
 
 
 def test_folder_where_a_file_is_wanted(tmp_path: Path) -> None:

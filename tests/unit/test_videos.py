@@ -73,3 +73,28 @@ def test_no_profile_is_made_that_browsers_do_not_play(crf: int) -> None:
         encode_mp4(torch.zeros(2, 3, 8, 8), crf=crf)
     with av.open(BytesIO(encode_mp4(torch.zeros(2, 3, 8, 8), crf=1))) as container:
         assert container.streams.video[0].profile == "High"
+
+
+def _stream(size: int, comment: str = "", kind: str = "mpegts") -> bytes:
+    buffer = BytesIO()
+    with av.open(buffer, "w", format=kind) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("mpeg2video" if kind == "mpegts" else "mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
+        for _ in range(3):
+            picture = np.full((size, size, 3), 90, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def test_a_video_that_changes_its_size_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "0.mp4").write_bytes(_stream(32) + _stream(64))
+    with pytest.raises(UserError, match="changes its size on the way"):
+        read_video(tmp_path / "0.mp4")
+
+
+@pytest.mark.parametrize("factor", ["9" * 5000, "0", "-2", "\u0662", "2x", ""])
+def test_a_factor_that_is_none_is_passed_over(tmp_path: Path, factor: str) -> None:
+    (tmp_path / "0.mp4").write_bytes(_stream(32, f"enlarged {factor}", "mp4"))
+    assert read_video(tmp_path / "0.mp4").enlarged == 1

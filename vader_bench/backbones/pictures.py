@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,17 @@ PictureSource = Callable[[str], Tensor]
 """Prompt to picture [3, H, W] in [0, 1], on the CPU; a ``UserError`` where a prompt names none."""
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    OverflowError,
+    SyntaxError,  # Pillow, of a PNG with a broken part
+    TypeError,
+    ValueError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises on files that are damaged or too large."""
 _DEEP = ("I", "F")
 """Beginnings of modes with more than 8 bits; to make 8 of them would cut off what is bright."""
 
@@ -174,7 +186,7 @@ def _opened(path: Path) -> Image.Image:
                 wrong = f"has more than 8 bits a pixel (mode {image.mode})"
                 raise UserError(str(path), wrong, "save it with 8 bits a colour")
             return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise UserError(str(path), "cannot be read as a picture", "give a whole PNG or JPEG") from error
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from vader_bench.errors import MOST_LINES, UserError
 
-__all__ = ["AtFaultError", "Fault", "raise_faults"]
+__all__ = ["AtFaultError", "Fault", "first_fault", "raise_faults"]
 
 
 class Fault(NamedTuple):
@@ -51,3 +53,10 @@ def raise_faults(given: str, faults: Iterable[Fault | UserError]) -> None:
 def _error(given: str, fault: Fault) -> UserError:
     place = f"{given}: {fault.key}" if fault.key else given
     return UserError(place, fault.wrong, fault.remedy)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return where the first fault of a file of this program is, and what it is: ``key: what``."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"])) or "the file"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import write_bytes
+from vader_bench.plainjson import NotJsonError, parse_json
 
 if TYPE_CHECKING:
     from peft.tuners.lora import LoraLayer
@@ -88,6 +90,10 @@ class Lora:
             UserError: as ``read_adapter``, or it does not fit the model.
         """
         found = read_adapter(path)
+        names = [name for name, _ in model.named_modules()]
+        if absent := [t for t in found.targets if not any(f".{name}".endswith(f".{t}") for name in names)]:
+            wrong = f"adapts {', '.join(absent[:3])}, which the model does not have"
+            raise UserError(str(path), wrong, "use the backbone that it was trained with")
         lora = cls(model, found.targets, found.rank, torch.Generator())
         lora.load(found.weights, str(path))
         return lora
@@ -262,12 +268,43 @@ def read_adapter(path: Path) -> AdapterFile:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except OSError as error:
+        wrong, remedy = f"cannot be read ({error})", "give the path of a file that you may read"
+        raise UserError(str(path), wrong, remedy) from error
     except SafetensorError as error:
         raise UserError(str(path), f"is not a safetensors file ({error})", "save it again") from error
     if metadata.get("format") != _FORMAT:
         wrong = f"has format {metadata.get('format')!r}, not {_FORMAT!r}"
         raise UserError(str(path), wrong, "give an adapter that this version of vader-bench saved")
-    return AdapterFile(weights, int(metadata["rank"]), tuple(json.loads(metadata["targets"])))
+    return _checked(path, weights, metadata)
+
+
+def _checked(path: Path, weights: dict[str, Tensor], metadata: Mapping[str, str]) -> AdapterFile:
+    """Return the adapters, of whose rank memory is taken before their shapes are compared with a model's.
+
+    Raises:
+        UserError: rank or targets are missing or none, weights are of another rank or not finite.
+    """
+    remedy = "copy the file again, or run its experiment again"
+    told = metadata.get("rank", "")
+    rank = int(told) if re.fullmatch("[1-9][0-9]{0,5}", told) else 0
+    try:
+        targets = parse_json(metadata.get("targets", ""))
+    except NotJsonError:
+        targets = None
+    whole = isinstance(targets, list) and targets and all(t and isinstance(t, str) for t in targets)
+    if not rank or not whole:
+        raise UserError(str(path), "does not say its rank and the layers that it adapts", remedy)
+    for name, weight in weights.items():
+        side = {"A.weight": 0, "B.weight": 1}.get(name.rpartition(".lora_")[2])
+        if side is None:
+            continue  # whoever loads it says that it is unknown
+        if weight.ndim < 2 or weight.shape[side] != rank or not weight.is_floating_point():
+            form = f"{list(weight.shape)} of {weight.dtype}"
+            raise UserError(str(path), f"has {name} of {form}, which has not the rank {rank}", remedy)
+        if not weight.float().isfinite().all():
+            raise UserError(str(path), f"has numbers in {name} that are not finite", remedy)
+    return AdapterFile(weights, rank, tuple(targets))
 
 
 def _ordered(data: bytes) -> bytes:

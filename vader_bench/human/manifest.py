@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from vader_bench import files
+from vader_bench.errors import UserError
 
 __all__ = ["MANIFEST", "changed_files", "write_manifest"]
 
@@ -28,9 +29,13 @@ def changed_files(package: Path) -> list[str]:
     """Return the files of ``package`` that are missing or not as the manifest says, sorted.
 
     Raises:
-        UserError: there is no manifest, or it is not JSON.
+        UserError: there is no manifest, or it is none.
     """
-    digests = files.read_json(package / MANIFEST)["sha256"]
+    found = files.read_json(package / MANIFEST)
+    digests = found.get("sha256") if isinstance(found, dict) else None
+    if not isinstance(digests, dict) or any(name != str(PurePath(name)) or ".." in name for name in digests):
+        remedy = "restore it, or build the study again"
+        raise UserError(str(package / MANIFEST), "is no list of files with their digests", remedy)
     return [
         name
         for name in sorted(digests)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from vader_bench import files
 from vader_bench.config.paths import expanded, is_file
 from vader_bench.config.yamlfile import Fault, parse, raise_faults
+from vader_bench.plainjson import NotJsonError, parse_json
 
 __all__ = ["ENDINGS", "PromptDetails", "PromptLine", "read_lines"]
 
@@ -74,9 +74,9 @@ def _read(line: str, number: int, path: Path, faults: list[Fault]) -> PromptLine
     """Return the prompt in ``line``, or ``None`` and add why not to ``faults``."""
     place = f"line {number}"
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        faults.append(Fault(place, "is no JSON", 'write {"prompt": "..."}'))
+        data = parse_json(line)
+    except NotJsonError as error:
+        faults.append(Fault(place, str(error), 'write {"prompt": "..."}'))
         return None
     if not isinstance(data, dict):
         faults.append(Fault(place, "is not a table", 'write {"prompt": "..."}'))

@@ -8,10 +8,12 @@ and a column that holds float32 numbers alone is written with the digits that th
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from vader_bench.records.upgrade import with_looks
 
 __all__ = ["by_columns", "by_rows"]
 
@@ -86,7 +88,7 @@ def by_columns(record: _Table) -> dict[str, Any]:
     def look(evaluation: _Table) -> dict[str, Any]:
         return {**evaluation, "scores": _columns(evaluation["scores"], lists)}
 
-    changed = _with_looks(record, look)
+    changed = with_looks(record, look)
     return {**changed, "videos": [videos.model_dump() for videos in lists]}
 
 
@@ -103,21 +105,9 @@ def by_rows(record: _Table) -> dict[str, Any]:
     def look(evaluation: _Table) -> dict[str, Any]:
         return {**evaluation, "scores": _rows(_Scores.model_validate(evaluation.get("scores")), lists)}
 
-    changed = _with_looks(record, look)
+    changed = with_looks(record, look)
     del changed["videos"]
     return changed
-
-
-def _with_looks(record: _Table, look: Callable[[_Table], dict[str, Any]]) -> dict[str, Any]:
-    """Return ``record`` with every look at a model changed by ``look``."""
-    changes: dict[str, Callable[[_Table], dict[str, Any]]] = {
-        "evaluations": look,
-        "frontier": lambda point: {**point, "look": look(point["look"])},
-    }
-    changed = {
-        key: [change(entry) for entry in record[key]] for key, change in changes.items() if key in record
-    }
-    return {**record, **changed}
 
 
 def _columns(scores: Sequence[_Table], lists: list[_Videos]) -> dict[str, Any]:

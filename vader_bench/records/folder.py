@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vader_bench import files
+from vader_bench.config.faults import first_fault
 from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
@@ -204,7 +205,7 @@ class RunFolder:
         if not self._checkpoint_path.exists():
             self.cut_metrics(0)
             return None
-        head, _, payload = self._checkpoint_path.read_bytes().partition(b"\n")
+        head, _, payload = files.read_bytes(self._checkpoint_path).partition(b"\n")
         self.cut_metrics(self._checked_head(head, payload).metrics_bytes)
         return payload
 
@@ -315,8 +316,7 @@ class RunFolder:
         """Return the SHA-256 of the first ``size`` bytes of ``metrics.jsonl``."""
         if size == 0 or not self.metrics_path.exists():
             return hashlib.sha256().hexdigest()
-        with self.metrics_path.open("rb") as stream:
-            return hashlib.sha256(stream.read(size)).hexdigest()
+        return hashlib.sha256(files.read_bytes(self.metrics_path)[:size]).hexdigest()
 
     def _refuse_deleted(self) -> None:
         """Refuse to go on where somebody deleted the folder: what is written then would be no run's."""
@@ -333,7 +333,7 @@ def read_record(path: Path) -> Record:
     """
     data = _table(path, "restore the file, or delete it: the same command then measures the run again")
     version = data.get("version") if isinstance(data, dict) else None
-    if not isinstance(version, int) or not 1 <= version <= RECORD_VERSION:
+    if type(version) is not int or not 1 <= version <= RECORD_VERSION:
         wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
         raise UserError(str(path), wrong, "upgrade vader-bench to the version that wrote it, or a newer one")
     return _validated(path, Record, data)
@@ -364,9 +364,7 @@ def _validated(path: Path, kind: type[_File], data: Any) -> _File:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        wrong = f"is no {kind.__name__.lower()} ({place}: {first['msg']})"
+        wrong = f"is no {kind.__name__.lower()} ({first_fault(error)})"
         raise UserError(str(path), wrong, _RESTORE) from error
 
 

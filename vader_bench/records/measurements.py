@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from vader_bench import files
+from vader_bench.config.faults import first_fault
 from vader_bench.errors import UserError
 
 __all__ = ["MeasurementFolder"]
@@ -69,7 +70,7 @@ def _read(path: Path, kind: TypeAdapter[_Found]) -> _Found:
     try:
         measured = kind.validate_python(found)
     except ValidationError as error:
-        raise UserError(str(path), f"is no measurement ({error.errors()[0]['msg']})", remedy) from error
+        raise UserError(str(path), f"is no measurement ({first_fault(error)})", remedy) from error
     told = {"version": _VERSION, "depends_on": data.get("depends_on"), "found": found}
     # those of older versions have no digest
     if data not in (told, told | {"sha256": _digest(found)}) or _digest(told["depends_on"]) != path.stem:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from vader_bench import files
 from vader_bench.errors import UserError
+from vader_bench.plainjson import NotJsonError, parse_json
 
 __all__ = ["read_metrics"]
 
@@ -33,9 +33,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {number}", f"is not JSON ({error.msg})", _RESTORE) from error
+        found = parse_json(line)
+    except NotJsonError as error:
+        raise UserError(f"{path}: line {number}", str(error), _RESTORE) from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", _RESTORE)
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from vader_bench.config.faults import first_fault
 from vader_bench.config.names import run_name
+from vader_bench.config.schema import EvaluationConfig, SuiteConfig
 from vader_bench.records.columns import by_rows
 from vader_bench.records.upgrade import RECORD_VERSION, gold_is_share, upgraded
 
@@ -17,6 +19,8 @@ __all__ = [
 
 SAMPLE_PROMPTS: Final = 4
 """Videos of so many held-out prompts, the first ones in evaluation order, are kept of every run."""
+_LEDGER: Final = ("reward_queries", "flops", "device_seconds")
+"""What every record has spent, if only zeros."""
 EXTENDED: Final = "extended"
 """In the names of videos that were made longer."""
 
@@ -89,6 +93,17 @@ class Sample(Stored):
     """What the reward model sees in it, in words; empty where it has no words."""
 
 
+class _Asked(BaseModel):
+    """What all that reads a record takes for granted in its configuration."""
+
+    suite: SuiteConfig
+    evaluation: EvaluationConfig
+    method: str
+    settings: dict[str, Any]
+    prompts: str
+    reward_queries: int
+
+
 class Record(Stored):
     """Everything one run did and found."""
 
@@ -133,6 +148,23 @@ class Record(Stored):
     """The videos beside the record, in the order of their files."""
     notes: list[str] = []
     """What its method wants said beside its numbers."""
+
+    @field_validator("config")
+    @classmethod
+    def _told(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a configuration that is none; what was written stays as it is."""
+        try:
+            _Asked.model_validate(config)
+        except ValidationError as error:
+            raise ValueError(first_fault(error)) from error
+        return config
+
+    @field_validator("ledger")
+    @classmethod
+    def _spent(cls, ledger: dict[str, int | float]) -> dict[str, int | float]:
+        if lacking := [key for key in _LEDGER if key not in ledger]:
+            raise ValueError(f"lacks {lacking[0]}")
+        return ledger
 
     @model_validator(mode="before")
     @classmethod

@@ -9,14 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-__all__ = ["EXPERIMENT_VERSION", "RECORD_VERSION", "gold_is_share", "upgraded"]
+__all__ = ["EXPERIMENT_VERSION", "RECORD_VERSION", "gold_is_share", "tables", "upgraded", "with_looks"]
 
 _Table = Mapping[str, Any]
 
 
+def tables(table: _Table, key: str) -> list[_Table]:
+    """Return the tables that ``table`` lists under ``key``.
+
+    Raises:
+        ValueError: there is no such list, or something else in it.
+    """
+    found = table.get(key)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"{key} is no list of tables")
+    return found
+
+
+def with_looks(record: _Table, change: Callable[[_Table], _Table]) -> dict[str, Any]:
+    """Return ``record`` with every look at a model as ``change`` returns it.
+
+    Raises:
+        ValueError: what should be looks are none.
+    """
+    changed: dict[str, Any] = {**record}
+    if "evaluations" in record:
+        changed["evaluations"] = [change(look) for look in tables(record, "evaluations")]
+    if "frontier" in record:
+        changed["frontier"] = [
+            {**point, "look": change(_table(point, "look"))} for point in tables(record, "frontier")
+        ]
+    return changed
+
+
 def gold_is_share(config: _Table) -> bool:
     """Return whether what a run of ``config`` calls gold is the share of the prompt, as with 0.1.0."""
-    gold = config.get("suite", {}).get("gold")
+    suite = config.get("suite")
+    gold = suite.get("gold") if isinstance(suite, dict) else None
     return isinstance(gold, dict) and gold.get("family") == "oracle"
 
 
@@ -25,22 +54,19 @@ def _to_2(data: _Table) -> dict[str, Any]:
 
     1 had one gold for all rewards. One that was no oracle stays what it was, the truth of the reward.
     """
-    as_share = gold_is_share(data.get("config", {}))
+    as_share = gold_is_share(_table(data, "config") if "config" in data else {})
     moved = {"gold": "prompt_share", "golds": "prompt_shares"} if as_share else {}
 
     def renamed(table: _Table) -> dict[str, Any]:
         return {moved.get(key, key): value for key, value in table.items()}
 
     def look(evaluation: _Table) -> dict[str, Any]:
-        return {**evaluation, "scores": [renamed(score) for score in evaluation["scores"]]}
+        return {**evaluation, "scores": [renamed(score) for score in tables(evaluation, "scores")]}
 
-    changes: dict[str, Callable[[_Table], dict[str, Any]]] = {
-        "evaluations": look,
-        "frontier": lambda point: {**point, "look": look(point["look"])},
-        "extensions": renamed,
-    }
-    changed = {key: [change(entry) for entry in data[key]] for key, change in changes.items() if key in data}
-    return {**data, **changed}
+    changed = with_looks(data, look)
+    if "extensions" in data:
+        changed["extensions"] = [renamed(extension) for extension in tables(data, "extensions")]
+    return changed
 
 
 def _to_3(data: _Table) -> dict[str, Any]:
@@ -73,3 +99,10 @@ def upgraded(data: _Table) -> dict[str, Any]:
     for version in range(data["version"] + 1, RECORD_VERSION + 1):
         data = _STEPS[version](data) | {"version": version}
     return dict(data)
+
+
+def _table(table: _Table, key: str) -> _Table:
+    found = table.get(key)
+    if not isinstance(found, dict):
+        raise ValueError(f"{key} is no table")  # noqa: TRY004 -- pydantic takes it for a fault of the file
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vader_bench.files import read_json, write_bytes, write_json
+from vader_bench.files import write_bytes, write_json
 from vader_bench.records.provenance import code_digest, git_state, package_versions
 from vader_bench.records.record import Record
 from vader_bench.report.agreement import ReferenceAgreement, compare_results
@@ -22,13 +22,12 @@ from vader_bench.report.figure import draw
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.notes import reading_notes
 from vader_bench.report.page import page_html
+from vader_bench.report.reported import PROVENANCE_NAME, read_reported
 from vader_bench.report.stopping import Stopping, read_stopping
 from vader_bench.report.summary import pairs_frame, summary_frame
 from vader_bench.stats import LEVEL, RESAMPLES, Analysis
 
-__all__ = ["PROVENANCE_NAME", "Report", "build_report"]
-
-PROVENANCE_NAME = "provenance.json"
+__all__ = ["Report", "build_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +138,8 @@ def _figure_files(results: Results, drawings: dict[str, dict[str, bytes]]) -> di
 def _delete_others(folder: Path, outputs: Collection[str]) -> None:
     """Delete what an earlier report wrote to ``folder`` and this one does not, as its provenance has it."""
     path = folder / PROVENANCE_NAME
-    for name in read_json(path).get("outputs", {}) if path.exists() else ():
-        if name not in outputs and Path(name).name == name:
+    for name in read_reported(folder).outputs if path.exists() else ():
+        if name not in outputs:
             (folder / name).unlink(missing_ok=True)
 
 
@@ -163,9 +162,9 @@ def _tables(
 def _command(results: Results) -> str:
     """Return the command that made the results: making a report again does not make them."""
     path = results.folder / PROVENANCE_NAME
-    told = read_json(path)["command"] if path.exists() else ""
+    told = read_reported(results.folder).command if path.exists() else ""
     if told and not told.startswith("vader-bench report "):
-        return str(told)
+        return told
     known = dict.fromkeys(record.command for record in results.records.values() if record.command)
     return "; ".join(known) or f"vader-bench report {results.folder}"
 

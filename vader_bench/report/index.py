@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import pandas as pd
 
 from vader_bench.errors import UserError
-from vader_bench.files import read_json, sha256_file, write_text
-from vader_bench.report.build import PROVENANCE_NAME
+from vader_bench.files import read_text, sha256_file, write_text
 from vader_bench.report.html import render
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import TEMPLATES, video_rows
+from vader_bench.report.reported import PROVENANCE_NAME, Reported, read_reported
 from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text
 from vader_bench.stats import Estimate
@@ -23,6 +24,10 @@ from vader_bench.stats import Estimate
 __all__ = ["INDEX_NAME", "write_index"]
 
 INDEX_NAME = "index.html"
+_NUMBERS: Final = tuple(
+    f"{name}{end}" for name in ("gain", "heldout_reward") for end in ("", "_low", "_high")
+)
+"""Columns of the summary that the page shows."""
 _FIRST = ("fig7", "table1")
 """The experiments that answer the main question."""
 
@@ -83,22 +88,41 @@ def write_index(folder: Path) -> Path:
     return folder / INDEX_NAME
 
 
+def _summary(path: Path) -> pd.DataFrame:
+    """Return the report's table of arms, each number of it a number or empty.
+
+    Raises:
+        UserError: it is not as a report writes it.
+    """
+    remedy = "make the report again"
+    try:
+        found = pd.read_csv(StringIO(read_text(path)), keep_default_na=False, dtype=str)
+        lacking = [name for name in ("reward", "method", *_NUMBERS) if name not in found]
+        for low in (name for name in _NUMBERS if name.endswith("_low") and not lacking):
+            columns = [low.removesuffix("_low"), low, low.removesuffix("_low") + "_high"]
+            found.loc[found[low] != "", columns].astype(float)  # what the page takes for numbers
+    except ValueError as error:  # also pandas' own for what is no table
+        raise UserError(str(path), "is no table as a report writes it", remedy) from error
+    if lacking:
+        raise UserError(str(path), f"has no column {lacking[0]}", remedy)
+    return found
+
+
 def _place(card: Card) -> int:
     return _FIRST.index(card.experiment) if card.experiment in _FIRST else len(_FIRST)
 
 
 def _card(folder: Path, report: Path) -> Card:
-    provenance = read_json(report / PROVENANCE_NAME)
+    provenance = read_reported(report)
     warnings = list(_warnings(report, provenance))
     results = load_results(report, allow_missing=True)
     experiment = results.experiment
-    summary = pd.read_csv(report / "summary.csv", keep_default_na=False, dtype=str)
-    commits = [git["commit"][:12] for git in provenance["runs"]["git"] if git.get("commit")]
+    summary = _summary(report / "summary.csv")
     return Card(
         path=report.relative_to(folder).as_posix(),
         page="report.html" if (report / "report.html").is_file() else "summary.md",
         experiment=experiment.experiment,
-        suite=provenance["suite"],
+        suite=provenance.suite,
         question=experiment.question,
         figure=f"{experiment.experiment}.png",
         table=_table(summary),
@@ -107,17 +131,17 @@ def _card(folder: Path, report: Path) -> Card:
         warnings=warnings,
         budget=experiment.budget.reward_queries,
         seeds=len(experiment.seeds),
-        records=len(provenance["records"]),
-        command=provenance["command"],
-        commits=sorted(set(commits)),
-        files=[*provenance["outputs"], PROVENANCE_NAME],
+        records=len(provenance.records),
+        command=provenance.command,
+        commits=provenance.commits,
+        files=[*provenance.outputs, PROVENANCE_NAME],
     )
 
 
-def _warnings(report: Path, provenance: dict[str, Any]) -> Iterator[str]:
-    if provenance["missing"]:
-        yield f"Missing runs: {', '.join(provenance['missing'])}."
-    for name, digest in provenance["records"].items():
+def _warnings(report: Path, provenance: Reported) -> Iterator[str]:
+    if provenance.missing:
+        yield f"Missing runs: {', '.join(provenance.missing)}."
+    for name, digest in provenance.records.items():
         path = report / "runs" / name / "record.json"
         if not path.is_file():
             yield f"The record of {name} is gone since the report was made."

@@ -12,9 +12,17 @@ from typing import Final, NamedTuple
 
 from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.files import read_json, sha256_file, write_bytes, write_json, write_table
+from vader_bench.files import (
+    new_folder,
+    read_bytes,
+    read_json,
+    sha256_file,
+    write_bytes,
+    write_json,
+    write_table,
+)
 from vader_bench.records.folder import read_record, write_record
-from vader_bench.report.build import PROVENANCE_NAME
+from vader_bench.report.reported import PROVENANCE_NAME, read_reported
 
 __all__ = ["Kept", "keep", "kept_of_report", "kept_of_run"]
 
@@ -80,13 +88,14 @@ def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool
     if unknown:
         raise UserError(", ".join(unknown), f"is no arm with a record in {folder}", "name another arm")
     first = min((record.seed for record in records.values()), default=0)
-    for name, record in records.items():
-        write_record(out / "runs" / name / _RECORD, record)
-        if not tuned:  # of hundreds of trials the records are enough
-            run = folder / "runs" / name
-            for path in _wanted(run, first=record.seed == first, adapters=record.label in adapters):
-                _copy(path, out / path.relative_to(folder))
-    _keep_report(folder, out, sheet)
+    with new_folder(out) as copy:
+        for name, record in records.items():
+            write_record(copy / "runs" / name / _RECORD, record)
+            if not tuned:  # of hundreds of trials the records are enough
+                run = folder / "runs" / name
+                for path in _wanted(run, first=record.seed == first, adapters=record.label in adapters):
+                    _copy(path, copy / path.relative_to(folder))
+        _keep_report(folder, copy, sheet)
     return Kept(_bytes(folder), _bytes(out))
 
 
@@ -101,9 +110,12 @@ def _wanted(run: Path, *, first: bool, adapters: bool) -> Iterator[Path]:
 
 def _copy(path: Path, to: Path) -> None:
     if path.name in _TABLES:
-        write_table(to, read_json(path))
+        table = read_json(path)
+        if not isinstance(table, dict):
+            raise UserError(str(path), "is not a table", "restore it, or delete it to leave it out")
+        write_table(to, table)
         return
-    write_bytes(to, path.read_bytes())
+    write_bytes(to, read_bytes(path))
 
 
 def _keep_report(folder: Path, out: Path, sheet: bool) -> None:
@@ -113,16 +125,16 @@ def _keep_report(folder: Path, out: Path, sheet: bool) -> None:
         for name in _TUNING:
             _copy(folder / name, out / name)
         return
-    provenance = read_json(found)
+    provenance = read_reported(folder)
     outputs = {
         name: digest
-        for name, digest in provenance["outputs"].items()
+        for name, digest in provenance.outputs.items()
         if kept_of_report(name) and (sheet or PurePath(name).stem != _VIDEOS) and (folder / name).exists()
     }
     for name in ("experiment.yaml", *outputs):
         _copy(folder / name, out / name)
-    records = {name: _digest(folder, out, name, digest) for name, digest in provenance["records"].items()}
-    write_json(out / PROVENANCE_NAME, {**provenance, "outputs": outputs, "records": records})
+    records = {name: _digest(folder, out, name, digest) for name, digest in provenance.records.items()}
+    write_json(out / PROVENANCE_NAME, provenance.model_dump() | {"outputs": outputs, "records": records})
 
 
 def _digest(folder: Path, out: Path, run: str, reported: str) -> str:

@@ -208,7 +208,7 @@ def read_statistics(path: Path) -> tuple[Sequence[float], Sequence[float]]:
 
 def _read(path: Path, kind: type[S], more: str = "") -> S:
     try:
-        return kind.model_validate(read_json(path))
+        return kind.model_validate(read_json(path, finite=False))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -327,7 +327,7 @@ def _base_scores(record: Record, prompts: Sequence[str]) -> BaseScores:
     if len({len(scores) for scores in reward.values()}) != 1:
         wrong = "has a different number of samples for different prompts"
         raise UserError(f"record {record.name}", wrong, "delete the run's folder and run it again")
-    sizes = record.config["evaluation"]["best_of"]
+    sizes = EvaluationConfig.model_validate(record.config["evaluation"]).best_of
     return BaseScores(
         prompts=tuple(reward),
         reward=_as_array(reward),

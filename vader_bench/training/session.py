@@ -25,6 +25,7 @@ from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import Record
 from vader_bench.records.trained import AdapterPoint, Training
 from vader_bench.training.adopt import adopt
+from vader_bench.training.checkpoint import read_state
 from vader_bench.training.identity import make_origin
 from vader_bench.training.load import Components, load_components
 from vader_bench.training.measuring import Measuring
@@ -127,7 +128,7 @@ class _Loop:
         payload = self.world.first_says(payload)
         if payload is None:
             return
-        state = torch.load(BytesIO(payload), map_location="cpu", weights_only=True)
+        state = read_state(payload, f"checkpoint of {self.config.name}")
         self.meter.ledger = Ledger.from_dict(state["ledger"])
         self.prompts.load_state(state["prompts"])
         self.points = [AdapterPoint.model_validate(point) for point in state["points"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from vader_bench.diffusion.lora import is_own_file, read_adapter
 from vader_bench.errors import UserError
 from vader_bench.files import read_json
+from vader_bench.plainjson import NotJsonError, parse_json
 from vader_bench.weights.adapter_files import DIFFUSERS_NAME, PEFT_CONFIG, adapter_files
 from vader_bench.weights.tensors import read_tensors
 
@@ -151,7 +151,7 @@ def _layers(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Stored
     for key, tensor in tensors.items():
         if match := _WEIGHT.fullmatch(key):
             sides.setdefault(match[1], [None, None])[_SIDES[match[2]]] = tensor
-        elif (match := _ALPHA.fullmatch(key)) and tensor.numel() == 1:
+        elif (match := _ALPHA.fullmatch(key)) and tensor.numel() == 1 and not tensor.is_complex():
             alphas[match[1]] = float(tensor)
         else:
             faults.append(f"has an unknown {key}")
@@ -181,8 +181,8 @@ def _told_configs(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         told = (file.metadata() or {}).get(_METADATA)
     try:
-        found = json.loads(told) if told else {}
-    except ValueError as error:
+        found = parse_json(told) if told else {}
+    except NotJsonError as error:
         raise UserError(str(path), f"has metadata {_METADATA} that is no JSON", "save it again") from error
     return found if isinstance(found, dict) else {}
 
@@ -193,7 +193,7 @@ def _peft_settings(path: Path) -> dict[str, Any]:
 
     from peft import LoraConfig
 
-    found = read_json(path)
+    found = read_json(path, finite=False)
     if not isinstance(found, dict) or found.get("peft_type") != "LORA":
         kind = found.get("peft_type") if isinstance(found, dict) else None
         raise UserError(str(path), f"is of the kind {kind!r}, not 'LORA'", "give low-rank adapters")

@@ -81,7 +81,7 @@ def read_table(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing or holds something else.
     """
-    table = read_json(path)
+    table = read_json(path, finite=False)
     if not isinstance(table, dict):
         raise UserError(str(path), "is not a table", WHOLE_FOLDER)
     return table

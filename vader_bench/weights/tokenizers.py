@@ -64,7 +64,7 @@ def read_tokenizer(folder: Path, kind: Any = None, long_prompts: LongPrompts = "
         kind = AutoTokenizer
     for name in _TABLES:
         path = folder / name
-        if path.exists() and not isinstance(read_json(path), dict):
+        if path.exists() and not isinstance(read_json(path, finite=False), dict):
             raise UserError(str(path), "is not a table", _REMEDY)
     if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         _require_merges(folder)
@@ -93,7 +93,9 @@ def clip_counter(folder: Path) -> Callable[[str], int | None]:
 
     lines = read_text(folder / "merges.txt").splitlines()
     merges = [tuple(line.split()) for line in lines if line.strip() and not line.startswith("#version")]
-    pieces = BPE(vocab=read_json(folder / "vocab.json"), merges=merges, end_of_word_suffix="</w>")
+    pieces = BPE(
+        vocab=read_json(folder / "vocab.json", finite=False), merges=merges, end_of_word_suffix="</w>"
+    )
 
     def count(prompt: str) -> int | None:
         if not re.fullmatch("[A-Za-z ]*", prompt):
@@ -125,7 +127,7 @@ def refuse_long(
 
 def _require_merges(folder: Path) -> None:
     """Check that CLIP's merges lead to every word piece; with a cut file, words would be other tokens."""
-    vocabulary = read_json(folder / "vocab.json")
+    vocabulary = read_json(folder / "vocab.json", finite=False)
     if not any(piece.endswith("</w>") for piece in vocabulary):
         return  # of another family
     lines = read_text(folder / "merges.txt").splitlines()

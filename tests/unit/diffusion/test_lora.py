@@ -290,3 +290,39 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="has format None, not 'vader-bench-lora-1'"):
         Lora.from_file(Model(), tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"rank": "x"}, "does not say its rank"),
+        ({"rank": "0"}, "does not say its rank"),
+        ({"rank": "9" * 5000}, "does not say its rank"),
+        ({"rank": "900000"}, "has not the rank 900000"),
+        ({"targets": "[" * 100_000}, "does not say its rank and the layers"),
+        ({"targets": "3"}, "does not say its rank and the layers"),
+        ({"targets": '[""]'}, "does not say its rank and the layers"),
+        ({"targets": '["nowhere"]'}, "adapts nowhere, which the model does not have"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_checked(tmp_path: Path, metadata: dict[str, str], said: str) -> None:
+    lora = Lora(Model(), ["to_q"], 2, torch.Generator())
+    told = {"format": "vader-bench-lora-1", "rank": "2", "targets": '["to_q"]'}
+    save_file(lora.state(), tmp_path / "x.safetensors", told)
+    Lora.from_file(Model(), tmp_path / "x.safetensors")
+    save_file(lora.state(), tmp_path / "x.safetensors", told | metadata)
+    with pytest.raises(UserError, match=said):
+        Lora.from_file(Model(), tmp_path / "x.safetensors")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    lora = Lora(Model(), ["to_q"], 2, torch.Generator())
+    told = {"format": "vader-bench-lora-1", "rank": "2", "targets": '["to_q"]'}
+    name = min(lora.state())
+    for odd, said in ((float("nan"), "not finite"), (float("inf"), "not finite")):
+        save_file(lora.state() | {name: torch.full_like(lora.state()[name], odd)}, tmp_path / "x", told)
+        with pytest.raises(UserError, match=said):
+            Lora.from_file(Model(), tmp_path / "x")
+    save_file(lora.state() | {name: lora.state()[name].long()}, tmp_path / "x", told)
+    with pytest.raises(UserError, match="has not the rank 2"):
+        Lora.from_file(Model(), tmp_path / "x")

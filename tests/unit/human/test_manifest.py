@@ -30,3 +30,10 @@ def test_without_a_manifest_nothing_can_be_said(tmp_path: Path) -> None:
         changed_files(tmp_path)
     with pytest.raises(UserError, match=r"gone: does not exist"):
         write_manifest(tmp_path, ["gone"])
+
+
+@pytest.mark.parametrize("data", ["[]", "{}", "3", '{"sha256": []}', '{"sha256": {"../x": "1"}}', "[" * 3000])
+def test_a_manifest_that_is_none_is_told(tmp_path: Path, data: str) -> None:
+    (tmp_path / MANIFEST).write_text(data, "utf-8")
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        changed_files(tmp_path)

@@ -65,8 +65,9 @@ def test_a_folder_and_a_table_of_splits_take_such_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 1: is no JSON"),
-        ("[" * 100_000, "line 1: is no JSON"),
+        ("{", "line 1: is not JSON"),
+        ("[" * 100_000, "line 1: is nested too deep"),
+        ('{"prompt": "half a \\ud800"}', "line 1: has half a character in it"),
         ('"a cat"', "line 1: is not a table"),
         ('{"negative_prompt": "grey"}', "line 1: prompt: is missing"),
         ('{"prompt": 3}', "line 1: prompt: is 3, not"),

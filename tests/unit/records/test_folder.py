@@ -44,7 +44,7 @@ def record(run_config: RunConfig) -> Record:
         seed=0,
         config=run_config.model_dump(mode="json"),
         config_digest=config_digest(run_config),
-        ledger={"reward_queries": 128, "device_seconds": 1.5},
+        ledger={"reward_queries": 128, "device_seconds": 1.5, "flops": 0},
         evaluations=[],
         digests={},
         packages={},

@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.results import Invented, make_record
 from vader_bench.config.schema import SuiteConfig
+from vader_bench.errors import UserError
 from vader_bench.files import write_json
+from vader_bench.records.columns import by_columns
 from vader_bench.records.folder import read_record
 from vader_bench.records.record import RECORD_VERSION, Record
 
@@ -102,3 +104,29 @@ def test_what_is_missing_in_an_older_record_is_missing(missing: str) -> None:
     del data[missing]
     with pytest.raises(ValueError, match=f"(?s){missing}.*Field required"):
         Record.model_validate(data)
+
+
+@pytest.mark.parametrize("version", [1, 5])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"evaluations": [1.5]}, "evaluations is no list of tables"),
+        ({"evaluations": 3}, "evaluations is no list of tables"),
+        ({"evaluations": [{"scores": ["a"]}]}, "[sS]cores"),
+        ({"frontier": [{"scale": 1.0, "look": []}], "evaluations": []}, "look is no table"),
+        ({"config": []}, "config"),
+        ({"config": {"suite": "pocket"}, "frontier": [[]]}, "frontier is no list of tables"),
+        ({"version": True}, "is a record of version True"),
+        ({"config": {"suite": "pocket"}}, "config: "),
+        ({"config": {}}, "config: suite: Field required"),
+        ({"ledger": {"flops": 1}}, "ledger: lacks reward_queries"),
+    ],
+)
+def test_a_record_of_another_form_is_refused(
+    tmp_path: Path, version: int, changes: dict[str, Any], said: str
+) -> None:
+    base = make_record(Invented(), "vader", "red", 0).model_dump(mode="json")
+    base = by_columns(base) if version == 5 else base
+    write_json(tmp_path / "record.json", base | {"version": version} | changes)
+    with pytest.raises(UserError, match=said):
+        read_record(tmp_path / "record.json")

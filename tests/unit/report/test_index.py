@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.support.results import Invented, write_results
-from vader_bench.files import write_bytes
+from vader_bench.errors import UserError
+from vader_bench.files import write_bytes, write_json
 from vader_bench.report import build_report
 from vader_bench.report.index import write_index
+from vader_bench.report.reported import PROVENANCE_NAME, read_reported
 from vader_bench.videos import encode_mp4
 
 WORLD = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0,))
@@ -130,3 +134,43 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_shown(tmp_path
     assert "Cannot be read: " in page
     assert "fig7/tiny/experiment.yaml: does not exist" in page
     assert page.count('<section class="card"') == 1
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return (
+        build_report(write_results(tmp_path_factory.mktemp("one") / "fig7" / "tiny", WORLD)).files[0].parent
+    )
+
+
+PROVENANCES: list[dict[str, Any]] = [
+    {"missing": 1}, {"records": []}, {"records": {"../../x": "1"}}, {"outputs": {"/etc/passwd": "1"}},
+    {"outputs": {"../x.csv": "1"}}, {"runs": {"git": [1]}}, {"runs": 1.5}, {"suite": None}, {"command": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", PROVENANCES)
+def test_a_provenance_of_another_form_is_told(
+    reported: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    told = json.loads((reported / PROVENANCE_NAME).read_bytes())
+    write_json(tmp_path / PROVENANCE_NAME, told)
+    assert read_reported(tmp_path).suite == "tiny"
+    write_json(tmp_path / PROVENANCE_NAME, told | changes)
+    with pytest.raises(UserError, match="is not as a report writes it"):
+        read_reported(tmp_path)
+
+
+def test_a_damaged_summary_is_told_on_the_page(reported: Path) -> None:
+    path, folder = reported / "summary.csv", reported.parents[1]
+    whole = path.read_bytes()
+    head, _, rows = whole.partition(b"\n")
+    for data in (b"", b"\xff", b"\0", b'"', head.replace(b"gain", b"x") + b"\n" + rows, head + b"\n" + head):
+        path.write_bytes(data)
+        page = write_index(folder).read_text("utf-8")
+        assert "Cannot be read: " in page, data
+        assert "summary.csv" in page, data
+    path.unlink()
+    assert "summary.csv: does not exist" in write_index(folder).read_text("utf-8")
+    path.write_bytes(whole)
+    assert "Cannot be read: " not in write_index(folder).read_text("utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,35 @@ def test_what_cannot_be_kept_is_said(results: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nobody: is no arm with a record"):
         keep(results, tmp_path / "out", adapters=["nobody"])
     assert not (tmp_path / "out").exists()
+
+
+def test_where_keeping_fails_no_half_copy_is_left(results: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(results, tmp_path / "whole"))
+    run = next((copy / "runs").iterdir())
+    for path, data, said in (
+        (run / "config.json", b"[1]", "is not a table"),
+        (run / "config.json", b'{"a": NaN}', "not finite"),
+        (copy / "provenance.json", b"{}", "is not as a report writes it"),
+        (copy / "experiment.yaml", None, "does not exist"),
+    ):
+        before = path.read_bytes()
+        path.unlink()
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(UserError, match=said):
+            keep(copy, tmp_path / "out" / "copy")
+        assert list((tmp_path / "out").glob("*")) == []
+        path.write_bytes(before)
+    keep(copy, tmp_path / "out" / "copy")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["copy"]
+
+
+def test_a_report_cannot_name_files_outside_of_its_folder(results: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(results, tmp_path / "whole" / "tiny"))
+    (tmp_path / "secret.csv").write_text("secret", "utf-8")
+    told = read_json(copy / "provenance.json")
+    told["outputs"]["../../secret.csv"] = "1"
+    write_json(copy / "provenance.json", told)
+    with pytest.raises(UserError, match="is no name of a file"):
+        keep(copy, tmp_path / "a" / "b" / "copy")
+    assert not (tmp_path / "a" / "secret.csv").exists()

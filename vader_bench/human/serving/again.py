@@ -30,5 +30,5 @@ def blocks_again(built: Built, results: Path) -> list[str]:
         remedy = "run it on this file, and on all others of the study, before blocks are given out again"
         raise UserError(str(results), wrong, remedy)
     table = csv.DictReader(io.StringIO(files.read_text(results), newline=""))
-    answered = {row["Input.block_id"] for row in table}
+    answered = {row.get("Input.block_id") or "" for row in table} - {""}
     return sorted(answered - {one.block for one in ingested.used})

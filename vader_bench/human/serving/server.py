@@ -222,10 +222,19 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _key(path: Path) -> str:
+    told = files.read_json(path)
+    key = told.get("secret_key") if isinstance(told, dict) else None
+    if not isinstance(key, str) or not key:
+        wrong, remedy = "has no secret_key", "restore it, or delete it: all raters then log in again"
+        raise UserError(str(path), wrong, remedy)
+    return key
+
+
 def _configure(built: Built, offer: Offer, folder: Path) -> None:
     """Write what the site is told. The key that signs cookies is drawn once, so that logins last."""
     path = folder / "site.json"
-    key = files.read_json(path)["secret_key"] if path.exists() else secrets.token_urlsafe(48)
+    key = _key(path) if path.exists() else secrets.token_urlsafe(48)
     site = {
         "secret_key": key,
         "database": str((folder / "answers.sqlite3").absolute()),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vader_bench import files
 from vader_bench.config.colours import BASE_COLOUR, METHOD_COLOURS
+from vader_bench.config.faults import first_fault
 from vader_bench.config.names import ADAPTER, BASE, HELDOUT
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.errors import UserError
@@ -131,11 +132,8 @@ def tell(run: RunFolder) -> Story:
     try:
         asked = _Asked.model_validate(config)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(
-            str(path), f"is no run's configuration ({place}: {first['msg']})", _RESTORE
-        ) from error
+        wrong = f"is no run's configuration ({first_fault(error)})"
+        raise UserError(str(path), wrong, _RESTORE) from error
     gold_as = "prompt_share" if gold_is_share(config) else "gold"
     metrics = run.metrics()
     untrained = None
@@ -204,7 +202,7 @@ def _line_points(
         return float(line["device_seconds"]), found
     except KeyError as error:
         wrong = f"is no line of metrics (it has no {error})"
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         wrong = "is no line of metrics (a value of it is no number)"
     raise UserError(f"{path}: line {number}", wrong, _RESTORE)
 

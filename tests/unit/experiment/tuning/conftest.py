@@ -91,7 +91,7 @@ def finish(job: Job, curve: Curve, digests: dict[str, str]) -> None:
                 seed=config.seed,
                 config=config.model_dump(mode="json"),
                 config_digest=config_digest(config),
-                ledger={"reward_queries": budget, "device_seconds": 1.5},
+                ledger={"reward_queries": budget, "device_seconds": 1.5, "flops": 0},
                 evaluations=evaluations,
                 digests=digests,
                 packages={},
