@@ -5,10 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-import torch
-
 from vader_bench.errors import UserError
-from vader_bench.weights.tensors import UNREADABLE
+from vader_bench.weights.tensors import UNREADABLE, load_pickle
 
 __all__ = ["read_state"]
 
@@ -23,7 +21,7 @@ def read_state(payload: bytes, source: str) -> dict[str, Any]:
     """
     remedy = "delete the run's folder to run it again"
     try:
-        state = torch.load(BytesIO(payload), map_location="cpu", weights_only=True)
+        state = load_pickle(BytesIO(payload))
     except UNREADABLE as error:
         raise UserError(source, "cannot be read as the state of a training", remedy) from error
     if not isinstance(state, dict) or state.keys() != _PARTS or not isinstance(state["points"], list):

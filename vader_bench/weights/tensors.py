@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch import Tensor
 
 from vader_bench.errors import UserError, shown
 
-__all__ = ["UNREADABLE", "WHOLE_FOLDER", "read_tensors", "told_as_damaged", "weight_faults"]
+__all__ = ["UNREADABLE", "WHOLE_FOLDER", "load_pickle", "read_tensors", "told_as_damaged", "weight_faults"]
 
 WHOLE_FOLDER = "give a whole folder written by save_pretrained"
 """What to do where a part of a model's folder is missing or damaged."""
@@ -37,6 +40,7 @@ UNREADABLE = (
     ValueError,
     SafetensorError,
     pickle.UnpicklingError,
+    struct.error,  # of a pickle that ends within a number
 )
 """What other people's readers raise on files that are damaged, incomplete or of a newer version."""
 _MOST_FAULTS = 12
@@ -83,7 +87,7 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
         else:
             # mapped, as safetensors are: what is read in half precision has no whole copy in another one
             mapped = zipfile.is_zipfile(path)
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            found = load_pickle(path, mmap=mapped)
     except UNREADABLE as error:
         raise _unreadable(path, error, remedy) from error
     for wrapper in _WRAPPERS:
@@ -93,6 +97,18 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(str(path), "is not a table of tensors by name", remedy)
     return {str(name): value for name, value in found.items()}
+
+
+def load_pickle(source: Path | BytesIO, *, mmap: bool = False) -> Any:
+    """Return what is pickled in ``source``, on the CPU; no code in it is run.
+
+    Raises:
+        Exception: one of ``UNREADABLE``.
+    """
+    with warnings.catch_warnings():
+        # torch says it of nearly every file that is no pickle, which is told in a line of its own
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def _require_weights(path: Path, remedy: str) -> None:

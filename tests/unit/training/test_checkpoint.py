@@ -32,7 +32,7 @@ def test_another_form_is_refused(state: object) -> None:
 
 
 def test_what_would_run_is_refused(tmp_path: Path) -> None:
-    for payload in (pickled(tmp_path / "made"), b"", saved(STATE)[:100]):
+    for payload in (pickled(tmp_path / "made"), b"", b"\x80\x04\x95", b"J", saved(STATE)[:100]):
         with pytest.raises(UserError, match="cannot be read as the state of a training"):
             read_state(payload, "checkpoint of a")
     assert not (tmp_path / "made").exists()
