@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from mlflow.entities import Run
 
 from vader_bench.records.tracking.address import local_store, read_address
 
-__all__ = ["experiment_runs", "free_port", "history", "new_results", "new_store", "points_of", "stored"]
+__all__ = [
+    "closed_port", "experiment_runs", "free_port", "history", "new_results", "new_store", "points_of",
+    "stored",
+]  # fmt: skip
 
 os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # a test may replace the file
 
@@ -67,6 +72,14 @@ def history(store: str | Path, run: Run, key: str) -> list[tuple[int, float]]:
 def points_of(store: str | Path, run: Run) -> dict[str, list[tuple[int, float]]]:
     """Return all points of a run, by metric."""
     return {key: history(store, run, key) for key in run.data.metrics}
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Give a port that refuses connections, and that no other program gets meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # who does not listen refuses
+        yield int(held.getsockname()[1])
 
 
 def free_port() -> int:

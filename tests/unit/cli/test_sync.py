@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.support.folders import finish_run, start_run
-from tests.support.stores import free_port, new_results, points_of, stored
+from tests.support.stores import closed_port, new_results, points_of, stored
 from tests.unit.cli.conftest import call
 from tests.unit.records.tracking.test_database import unfinished
 from tests.unit.records.tracking.test_sender import METRICS
@@ -84,7 +84,8 @@ def test_the_address_that_run_prints_is_the_store(folder: Path, capsys: pytest.C
 def test_a_server_that_is_away_is_one_line_with_the_reason(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error = refused(capsys, folder, "--tracking", f"http://bob:hunter2@127.0.0.1:{free_port()}")
+    with closed_port() as port:
+        error = refused(capsys, folder, "--tracking", f"http://bob:hunter2@127.0.0.1:{port}")
     assert "is away (" in error
     assert "refused" in error
     assert "start the server and give the same command again" in error
@@ -133,7 +134,7 @@ def test_a_broken_store_is_set_aside_and_everything_is_sent_again(
 def test_a_whole_store_is_not_set_aside(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, folder, "--new-store").startswith("sent 2 runs")
     assert not list(folder.parents[1].glob("*broken*"))
-    uri = f"http://127.0.0.1:{free_port()}"
+    uri = "http://127.0.0.1:9"
     assert "is a server's" in refused(capsys, folder, "--new-store", "--tracking", uri)
 
 

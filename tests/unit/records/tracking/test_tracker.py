@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
 
 from tests.support.folders import finish_run, start_run
-from tests.support.stores import free_port, new_results, new_store, points_of, stored
+from tests.support.stores import closed_port, free_port, new_results, new_store, points_of, stored
 from tests.unit.records.tracking.test_database import unfinished
 from tests.unit.records.tracking.test_sender import METRICS, NAME
 from vader_bench.errors import UserError
@@ -32,6 +32,13 @@ from vader_bench.records.tracking.tracker import Synced
 def results(tmp_path: Path) -> Path:
     """A folder of results with an MLflow database."""
     return new_results(tmp_path / "results")
+
+
+@pytest.fixture
+def away() -> Iterator[int]:
+    """The port of a server that is away."""
+    with closed_port() as port:
+        yield port
 
 
 def tracker(results: Path, uri: str | None = None, said: list[str] | None = None) -> Tracker:
@@ -116,12 +123,12 @@ def test_who_interrupts_waits_for_no_store(results: Path) -> None:
 
 
 def test_a_server_that_is_away_is_reported_once_and_asked_again_later(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, away: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", (0.05,))
     said: list[str] = []
     run = start_run(results)
-    follower = tracker(results, f"http://127.0.0.1:{free_port()}", said)
+    follower = tracker(results, f"http://127.0.0.1:{away}", said)
     tries: list[None] = []
     opened = follower._store.open
 
@@ -186,10 +193,10 @@ def test_one_damaged_run_does_not_keep_the_others_back(results: Path) -> None:
     assert "vader-red-seed1 is not sent to MLflow: " in said[0]
 
 
-def test_a_password_is_neither_said_nor_written(results: Path) -> None:
+def test_a_password_is_neither_said_nor_written(results: Path, away: int) -> None:
     said: list[str] = []
     run = start_run(results)
-    follower = tracker(results, f"http://bob:hunter2@127.0.0.1:{free_port()}", said)
+    follower = tracker(results, f"http://bob:hunter2@127.0.0.1:{away}", said)
     follower.watch(run)
     follower.finish()
     with pytest.raises(UserError) as caught:
