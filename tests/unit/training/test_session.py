@@ -295,7 +295,7 @@ def test_steps_are_followed_by_checkpoints_that_take_little_of_the_time(
 ) -> None:
     clock, saved = [0.0], list[int]()
 
-    def step_and_wait(loop: session._Loop, metrics: dict[str, float]) -> None:
+    def step_and_wait(loop: session._KeptLoop, metrics: dict[str, float]) -> None:
         clock[0] += 100.0
         stepped(loop, metrics)
 
