@@ -46,7 +46,7 @@ rewards: [brightness]
 methods:
   vader: {k: 1, learning_rate: 3.0e-3}
   refl: {learning_rate: 3.0e-3}
-seeds: [1, 2, 3, 4]
+seeds: [1, 2, 3]
 budget: {reward_queries: 96}
 evaluation: {every: 96, prompts: 16, splits: [heldout], final_splits: [heldout], final_prompts: 16}
 """
