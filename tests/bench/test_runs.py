@@ -42,11 +42,11 @@ experiment: two-workers
 question: How much sooner do two workers end?
 suite: pocket
 compares: method
-rewards: [brightness]
+rewards: [brightness, colourfulness] # ten runs of about one length: with an odd number one worker waits
 methods:
   vader: {k: 1, learning_rate: 3.0e-3}
   refl: {learning_rate: 3.0e-3}
-seeds: [1, 2, 3]
+seeds: [1, 2]
 budget: {reward_queries: 96}
 evaluation: {every: 96, prompts: 16, splits: [heldout], final_splits: [heldout], final_prompts: 16}
 """
