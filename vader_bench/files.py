@@ -207,18 +207,22 @@ def make_private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, remedy: str | None = None) -> str:
     """Return the UTF-8 text of ``path``.
+
+    Args:
+        path: the file.
+        remedy: what to do whatever is wrong, of a file that no user writes.
 
     Raises:
         UserError: there is no such file, it cannot be read, or it is not UTF-8.
     """
     try:
-        with _asked(path):
+        with _asked(path, remedy):
             return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        remedy = "save the file as UTF-8"
-        raise UserError(str(path), f"is not UTF-8 text (byte {error.start})", remedy) from error
+        wrong = f"is not UTF-8 text (byte {error.start})"
+        raise UserError(str(path), wrong, remedy or "save the file as UTF-8") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -231,21 +235,22 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def read_json(path: Path, *, finite: bool = True) -> Any:
+def read_json(path: Path, *, finite: bool = True, remedy: str | None = None) -> Any:
     """Return what the JSON file ``path`` holds.
 
     Args:
         path: the file.
         finite: whether NaN and infinities are refused: this program writes none, and other ones do.
+        remedy: see ``read_text``.
 
     Raises:
         UserError: there is no such file, it is not UTF-8, or ``parse_json`` refuses it.
     """
     try:
-        return parse_json(read_text(path), finite=finite)
+        return parse_json(read_text(path, remedy=remedy), finite=finite)
     except NotJsonError as error:
-        remedy = "fix the file, or delete it to have it written again"
-        raise UserError(str(path), str(error), remedy) from error
+        told = remedy or "fix the file, or delete it to have it written again"
+        raise UserError(str(path), str(error), told) from error
 
 
 def canonical_json(obj: Any) -> str:
@@ -294,15 +299,15 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _asked(path: Path) -> Iterator[None]:
-    """Turn a refusal to read ``path`` into a sentence that names it."""
+def _asked(path: Path, remedy: str | None = None) -> Iterator[None]:
+    """Turn a refusal to read ``path`` into a sentence that names it, with ``remedy`` if there is one."""
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(str(path), "does not exist", "check the path") from error
+        raise UserError(str(path), "does not exist", remedy or "check the path") from error
     except OSError as error:
-        remedy = "give the path of a file that you may read"
-        raise UserError(str(path), f"cannot be read ({error.strerror})", remedy) from error
+        told = remedy or "give the path of a file that you may read"
+        raise UserError(str(path), f"cannot be read ({error.strerror})", told) from error
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def hold(
     before = _below(nothing_new)
     begun = time.monotonic()
     code, said = enter(arguments)
-    assert time.monotonic() - begun < SECONDS
+    took = time.monotonic() - begun
+    assert took < SECONDS, f"took {took:.1f} s: {arguments}"
     assert code in codes, (code, said)
     if code in {ExitCode.BAD_INPUT, ExitCode.MISSING}:
         assert said.count("error: ") >= 1, said

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vader_bench.errors import ExitCode, UserError
 
-__all__ = ["LiveBytes", "told_as_memory"]
+__all__ = ["LiveBytes", "tensors_in", "told_as_memory"]
 
 _NO_MEMORY = "can't allocate memory"
 """What PyTorch's allocator on the CPU says, in an error of no kind of its own."""
@@ -62,9 +62,9 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         """Run ``func`` and count what it has made."""
         del types
-        before = {id(leaf.untyped_storage()) for leaf in _tensors((args, kwargs or {}))}
+        before = {id(leaf.untyped_storage()) for leaf in tensors_in((args, kwargs or {}))}
         result = self.run(func, args, kwargs or {})
-        for leaf in _tensors(result):
+        for leaf in tensors_in(result):
             storage = leaf.untyped_storage()
             if id(storage) not in before and id(storage) not in self._seen:
                 self._add(storage)
@@ -87,12 +87,12 @@ class LiveBytes(TorchDispatchMode):
         weakref.finalize(storage, forget)
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
+def tensors_in(tree: Any) -> Iterator[Tensor]:
     """Yield the tensors in what operators take and return; PyTorch's own way takes several times as long."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, (list, tuple)):
         for part in tree:
-            yield from _tensors(part)
+            yield from tensors_in(part)
     elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
+        yield from tensors_in(list(tree.values()))

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from vader_bench.budget.memory import tensors_in
+
 __all__ = ["run_on_meta"]
 
 _Form: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype]
@@ -41,7 +43,7 @@ def run_on_meta(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
     if key in _KNOWN:
         return _made(_KNOWN[key])
     result = func(*args, **kwargs)
-    storages = {tensor.untyped_storage()._cdata for tensor in _tensors([*args, *kwargs.values()])}  # noqa: SLF001 - its identity
+    storages = {tensor.untyped_storage()._cdata for tensor in tensors_in((args, kwargs))}  # noqa: SLF001 - its identity
     try:
         _KNOWN[key] = _forms(result, storages)
     except _UnknownError:
@@ -55,7 +57,7 @@ def _key(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Hashable:
         _RUN.add(func)
         raise _UnknownError
     given = (func, tuple(map(_said, args)), tuple((name, _said(value)) for name, value in kwargs.items()))
-    if not any(True for _ in _tensors([*args, *kwargs.values()])):
+    if next(tensors_in((args, kwargs)), None) is None:
         raise _UnknownError
     return given
 
@@ -74,12 +76,6 @@ def _said(value: Any) -> Hashable:
 
 def _form(tensor: Tensor) -> _Form:
     return tensor.shape, tensor.stride(), tensor.dtype
-
-
-def _tensors(values: Sequence[Any]) -> list[Tensor]:
-    lists = [value for value in values if isinstance(value, (list, tuple))]
-    inner = [tensor for value in lists for tensor in _tensors(value)]
-    return [*(value for value in values if isinstance(value, Tensor)), *inner]
 
 
 def _forms(result: Any, storages: set[int]) -> tuple[_Form | None, ...] | _Form:

@@ -33,7 +33,7 @@ def changed_files(package: Path) -> list[str]:
     """
     found = files.read_json(package / MANIFEST)
     digests = found.get("sha256") if isinstance(found, dict) else None
-    if not isinstance(digests, dict) or any(name != str(PurePath(name)) or ".." in name for name in digests):
+    if not isinstance(digests, dict) or not all(map(_is_inside, digests)):
         remedy = "restore it, or build the study again"
         raise UserError(str(package / MANIFEST), "is no list of files with their digests", remedy)
     return [
@@ -41,3 +41,9 @@ def changed_files(package: Path) -> list[str]:
         for name in sorted(digests)
         if not (package / name).is_file() or files.sha256_file(package / name) != digests[name]
     ]
+
+
+def _is_inside(name: str) -> bool:
+    """Tell whether ``name`` is, as it was written, that of a file below the package."""
+    path = PurePath(name)
+    return name == str(path) and not path.is_absolute() and ".." not in path.parts

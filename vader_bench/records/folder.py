@@ -21,7 +21,7 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.records.columns import by_columns
 from vader_bench.records.locks import LOCK_NAME, FolderLock, in_use
-from vader_bench.records.metrics import read_metrics
+from vader_bench.records.metrics import RESTORE, read_metrics
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
 from vader_bench.records.upgrade import RECORD_VERSION
@@ -39,7 +39,6 @@ LOG_NAME = "log.txt"
 
 
 _File = TypeVar("_File", bound=BaseModel)
-_RESTORE = "restore the file, or delete the run's folder and run again"
 
 
 class _Head(BaseModel):
@@ -277,7 +276,7 @@ class RunFolder:
         """Write ``config.json``, or refuse a folder that is not this run's."""
         asked = config.model_dump(mode="json")
         if self._config_path.exists():
-            held = _table(self._config_path)
+            held = files.read_json(self._config_path, remedy=RESTORE)
             if held != asked:
                 changes = ", ".join(islice((told for _, told in _changed(held, asked)), 3))
                 remedy = (
@@ -331,7 +330,8 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: no such file, a record of another version, or no record at all.
     """
-    data = _table(path, "restore the file, or delete it: the same command then measures the run again")
+    remedy = "restore the file, or delete it: the same command then measures the run again"
+    data = files.read_json(path, remedy=remedy)
     version = data.get("version") if isinstance(data, dict) else None
     if type(version) is not int or not 1 <= version <= RECORD_VERSION:
         wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
@@ -349,15 +349,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def _read(path: Path, kind: type[_File]) -> _File:
-    return _validated(path, kind, _table(path))
-
-
-def _table(path: Path, remedy: str = _RESTORE) -> Any:
-    """Return what is in a JSON file of a run: nobody edits it, so that any fault of it is damage."""
-    try:
-        return files.read_json(path)
-    except UserError as error:
-        raise UserError(error.given, error.wrong, remedy) from error
+    return _validated(path, kind, files.read_json(path, remedy=RESTORE))
 
 
 def _validated(path: Path, kind: type[_File], data: Any) -> _File:
@@ -365,7 +357,7 @@ def _validated(path: Path, kind: type[_File], data: Any) -> _File:
         return kind.model_validate(data)
     except ValidationError as error:
         wrong = f"is no {kind.__name__.lower()} ({first_fault(error)})"
-        raise UserError(str(path), wrong, _RESTORE) from error
+        raise UserError(str(path), wrong, RESTORE) from error
 
 
 def _changed(held: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -62,10 +62,7 @@ def _digest(found: Any) -> str:
 
 def _read(path: Path, kind: TypeAdapter[_Found]) -> _Found:
     remedy = "delete it to have it measured again"
-    try:
-        data = files.read_json(path)
-    except UserError as error:
-        raise UserError(error.given, error.wrong, remedy) from error
+    data = files.read_json(path, remedy=remedy)
     found = data.get("found") if isinstance(data, dict) else None
     try:
         measured = kind.validate_python(found)

@@ -9,9 +9,10 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.plainjson import NotJsonError, parse_json
 
-__all__ = ["read_metrics"]
+__all__ = ["RESTORE", "read_metrics"]
 
-_RESTORE = "restore the file, or delete the run's folder and run again"
+RESTORE = "restore the file, or delete the run's folder and run again"
+"""What to do about a damaged file of a run."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -24,10 +25,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    try:
-        lines = files.read_text(path).split("\n")[:-1]
-    except UserError as error:
-        raise UserError(error.given, error.wrong, _RESTORE) from error
+    lines = files.read_text(path, remedy=RESTORE).split("\n")[:-1]
     return [_line(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
@@ -35,7 +33,7 @@ def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         found = parse_json(line)
     except NotJsonError as error:
-        raise UserError(f"{path}: line {number}", str(error), _RESTORE) from error
+        raise UserError(f"{path}: line {number}", str(error), RESTORE) from error
     if not isinstance(found, dict):
-        raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", _RESTORE)
+        raise UserError(f"{path}: line {number}", "is no line of metrics (it is no table)", RESTORE)
     return found

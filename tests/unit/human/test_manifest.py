@@ -32,7 +32,10 @@ def test_without_a_manifest_nothing_can_be_said(tmp_path: Path) -> None:
         write_manifest(tmp_path, ["gone"])
 
 
-@pytest.mark.parametrize("data", ["[]", "{}", "3", '{"sha256": []}', '{"sha256": {"../x": "1"}}', "[" * 3000])
+NONE = ["[]", "{}", "3", '{"sha256": []}', '{"sha256": {"../x": "1"}}', '{"sha256": {"/x": "1"}}', "[" * 3000]
+
+
+@pytest.mark.parametrize("data", NONE)
 def test_a_manifest_that_is_none_is_told(tmp_path: Path, data: str) -> None:
     (tmp_path / MANIFEST).write_text(data, "utf-8")
     with pytest.raises(UserError, match=r"manifest\.json"):

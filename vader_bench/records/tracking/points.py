@@ -16,11 +16,10 @@ from vader_bench.config.names import ADAPTER, BASE, HELDOUT
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.errors import UserError
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.metrics import RESTORE
 from vader_bench.records.record import Record, gold_is_share
 
 __all__ = ["Point", "SentPoint", "Story", "points", "tell"]
-
-_RESTORE = "restore the file, or delete the run's folder and run it again"
 
 
 class Point(NamedTuple):
@@ -133,7 +132,7 @@ def tell(run: RunFolder) -> Story:
         asked = _Asked.model_validate(config)
     except ValidationError as error:
         wrong = f"is no run's configuration ({first_fault(error)})"
-        raise UserError(str(path), wrong, _RESTORE) from error
+        raise UserError(str(path), wrong, RESTORE) from error
     gold_as = "prompt_share" if gold_is_share(config) else "gold"
     metrics = run.metrics()
     untrained = None
@@ -204,7 +203,7 @@ def _line_points(
         wrong = f"is no line of metrics (it has no {error})"
     except (AttributeError, OverflowError, TypeError, ValueError):
         wrong = "is no line of metrics (a value of it is no number)"
-    raise UserError(f"{path}: line {number}", wrong, _RESTORE)
+    raise UserError(f"{path}: line {number}", wrong, RESTORE)
 
 
 def _hours(record: Record) -> list[Point]:
