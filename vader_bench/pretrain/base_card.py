@@ -15,7 +15,14 @@ from vader_bench.experiment.load import load_suite
 from vader_bench.files import write_bytes
 from vader_bench.pocket.vocabulary import ACTIONS
 from vader_bench.pretrain import text_to_video, vae, wan, wan_vae
-from vader_bench.pretrain.clips import BASE_CLIPS, HELDOUT_CLIPS, captions, draw_clips, rendered
+from vader_bench.pretrain.clips import (
+    BASE_CLIPS,
+    HELDOUT_CLIPS,
+    LOOSE_SHARE,
+    captions,
+    draw_clips,
+    rendered,
+)
 from vader_bench.pretrain.kept import keep_or_measure
 from vader_bench.pretrain.measure import WORDS, Videos, count_known, load_autoencoder, measure_samples
 from vader_bench.pretrain.samples import contact_sheet, sample
@@ -145,6 +152,7 @@ def section(measured: Mapping[str, object]) -> str:
         prompts=measured["prompts"],
         prompts_known=measured["prompts_known"],
         clips=_CLIPS,
+        loose=LOOSE_SHARE,
         guidance=text_to_video.GUIDANCE,
         wan_guidance=wan.GUIDANCE,
         steps=load_suite("pocket").sampler.steps,
@@ -174,9 +182,10 @@ _AIMS = (
 _SECTION = """\
 ## Text to video
 
-Both models were trained on single frames, then on clips, then to predict in one call what they predict under
-classifier-free guidance ({guidance:g} for `text-to-video`, {wan_guidance:g} for `wan`). So they are sampled
-without guidance, `text-to-video` in {steps} steps of DDIM and `wan` in {wan_steps} of Euler.
+Both models are trained on single frames, then on clips, then on clips with loose captions, {loose:.0%} of
+which name another action than the clip's, then to predict in one call what they predict under classifier-free
+guidance ({guidance:g} for `text-to-video`, {wan_guidance:g} for `wan`). So they are sampled without guidance,
+`text-to-video` in {steps} steps of DDIM and `wan` in {wan_steps} of Euler.
 
 The oracle judged one video for each of {prompts} prompts, the splits `heldout` and `train` of the prompt set
 `pocket`. What these splits hold out, they hold out from the methods, not from the base models:

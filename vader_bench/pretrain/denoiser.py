@@ -1,4 +1,4 @@
-"""How every text-to-video denoiser is trained: single frames, then clips, then its own guided prediction."""
+"""How every text-to-video denoiser is trained: frames, clips, words for actions, its guided prediction."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import cross_entropy, mse_loss
 
 from vader_bench.diffusion.schedule import Schedule
+from vader_bench.pocket.vocabulary import ACTIONS
 from vader_bench.pretrain.clips import ROOT_SEED
 from vader_bench.pretrain.fit import fit
 from vader_bench.pretrain.parallel import own_share
 from vader_bench.seeding import numpy_stream, torch_stream
 
-__all__ = ["Captioned", "Denoiser", "Steps", "train"]
+__all__ = ["Captioned", "Corpus", "Denoiser", "Steps", "train"]
 
 _PICTURES = 48
 _CLIPS = 16
 """Batch sizes."""
+_SENTENCES = 32
+"""Captions a step that the text encoder's states must tell the action of."""
+_READING = 0.1
+"""Weight of that loss beside the denoiser's."""
 _EMPTY_PROMPT_SHARE = 0.1
 _TOWARDS_NOISE = 0.65
 """Power that uniform draws of the timestep are raised to; 1 is uniform."""
+_TOWARDS_NOISE_FOR_WORDS = 0.4
+"""The same in the phase on words, for what happens in a video is decided first."""
 _AVERAGE = 0.9985
 """Decay of the running average of the weights."""
+_WORDS_AVERAGE = 0.99
+"""The same in the phase on words, which is too short for the other."""
 
 
 class Denoiser(nn.Module):
@@ -37,16 +46,21 @@ class Denoiser(nn.Module):
     picture_only: Sequence[str] = ()
     """Parts of names of weights that single frames cannot teach; they wait at their start for clips."""
 
+    def states(self, tokens: Tensor) -> Tensor:
+        """Return what the denoiser attends to for token ids [B, L]: [B, L, D]."""
+        raise NotImplementedError
+
     def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         """Return the prediction [B, C, F, h, w] at ``latents``, ``timesteps`` [B] for token ids [B, L]."""
         raise NotImplementedError
 
 
 class Rates(NamedTuple):
-    """Peak learning rates of the three phases."""
+    """Peak learning rates of the four phases."""
 
     frames: float
     clips: float
+    words: float
     guidance: float
 
 
@@ -55,6 +69,7 @@ class Steps(NamedTuple):
 
     frames: int
     clips: int
+    words: int
     guidance: int
     more_clips: int = 0
     """Of a second round on clips, which starts again at the peak of the learning rate."""
@@ -70,9 +85,13 @@ class Captioned:
     """[N, L]."""
     empty: Tensor
     """Of the empty prompt, [1, L]."""
+    actions: Tensor
+    """Index of each clip's action in ``ACTIONS``, [N]."""
     schedule: Schedule
 
-    def draw(self, stage: str, step: int, batch: int, *, single: bool) -> _Batch:
+    def draw(
+        self, stage: str, step: int, batch: int, *, single: bool, towards_noise: float = _TOWARDS_NOISE
+    ) -> _Batch:
         """Return this process's share of the batch of a step, of clips or of ``single`` frames of them."""
         rng = numpy_stream(ROOT_SEED, stage, step)
         which = torch.from_numpy(rng.integers(len(self.latents), size=batch))
@@ -82,7 +101,7 @@ class Captioned:
             clean = clean[torch.arange(batch), :, frames][:, :, None]
         clean = clean.float()
         noise = torch.randn(clean.shape, generator=torch_stream(ROOT_SEED, stage, step))
-        timesteps = _draw_timesteps(rng, batch).to(self.schedule.timesteps(2).dtype)
+        timesteps = _draw_timesteps(rng, batch, towards_noise).to(self.schedule.timesteps(2).dtype)
         dropped = torch.from_numpy(rng.uniform(size=batch) < _EMPTY_PROMPT_SHARE)[:, None]
         own = own_share()
         return _Batch(
@@ -91,6 +110,19 @@ class Captioned:
             torch.where(dropped, self.empty, self.tokens[which])[own],
             self.schedule.target(clean, noise, timesteps)[own],
         )
+
+    def read(self, stage: str, step: int) -> tuple[Tensor, Tensor]:
+        """Return this process's share of the captions of a step, and their actions."""
+        rng = numpy_stream(ROOT_SEED, stage, "captions", step)
+        which = torch.from_numpy(rng.integers(len(self.tokens), size=_SENTENCES))[own_share()]
+        return self.tokens[which], self.actions[which]
+
+
+class Corpus(NamedTuple):
+    """The same clips with their captions, and with captions that often name another action."""
+
+    true: Captioned
+    loose: Captioned
 
 
 class _Batch(NamedTuple):
@@ -107,7 +139,7 @@ class _Loss(Protocol):
 def train(
     name: str,
     model: Denoiser,
-    data: Captioned,
+    data: Corpus,
     folder: Path,
     steps: Steps,
     rates: Rates,
@@ -115,14 +147,19 @@ def train(
 ) -> None:
     """Train ``model`` in place, by the error of what its schedule says the network should predict.
 
-    Single frames first: they cost a fifth and teach what words look like. Then whole clips. At last the
-    model learns its own prediction under classifier-free guidance, so that one call a step does what two
-    did (stage one of Meng et al. 2023, arXiv:2210.03142, at one scale); the empty prompt keeps its meaning.
+    Single frames first: they cost a fifth and teach what words look like. Then whole clips. Frames of a
+    clip that grows are also those of one that shrinks, so that the text encoder has nearly the same
+    states for both words and the denoiser takes either, by its noise. A phase on clips whose action must
+    be read from the states alone takes such words apart. Some of its captions name another action, as
+    captions of the web are loose about what happens; this leaves the model unsure of actions, which
+    alignment can improve. At last the model learns its own prediction under classifier-free guidance, so
+    that one call a step does what two did (stage one of Meng et al. 2023, arXiv:2210.03142, at one
+    scale); the empty prompt keeps its meaning.
 
     Args:
         name: of the stages.
         model: is trained in place.
-        data: clips and captions.
+        data: clips and captions; the last two phases have the loose ones.
         folder: where checkpoints are kept.
         steps: of each phase.
         rates: of each phase.
@@ -131,32 +168,65 @@ def train(
     for key, weight in model.named_parameters():
         weight.requires_grad_(not any(part in key for part in model.picture_only))
     fit(
-        f"{name}-frames", model, _error(model, data, f"{name}-frames", _PICTURES, single=True), folder,
+        f"{name}-frames", model, _error(model, data.true, f"{name}-frames", _PICTURES, single=True), folder,
         steps=steps.frames, learning_rate=rates.frames, ema=_AVERAGE,
     )  # fmt: skip
     model.requires_grad_(True)
     fit(
-        f"{name}-clips", model, _error(model, data, f"{name}-clips", _CLIPS, single=False), folder,
+        f"{name}-clips", model, _error(model, data.true, f"{name}-clips", _CLIPS, single=False), folder,
         steps=steps.clips, learning_rate=rates.clips, ema=_AVERAGE,
     )  # fmt: skip
     if steps.more_clips:
         more = f"{name}-more-clips"
         fit(
-            more, model, _error(model, data, more, _CLIPS, single=False), folder,
+            more, model, _error(model, data.true, more, _CLIPS, single=False), folder,
             steps=steps.more_clips, learning_rate=rates.clips, ema=_AVERAGE,
         )  # fmt: skip
+    reading = _Reading(model, model.states(data.true.empty).shape[-1])
     fit(
-        f"{name}-guidance", model, _guided_error(model, data, f"{name}-guidance", guidance), folder,
+        f"{name}-words", reading, _reading_error(reading, data.loose, f"{name}-words"), folder,
+        steps=steps.words, learning_rate=rates.words, ema=_WORDS_AVERAGE,
+    )  # fmt: skip
+    fit(
+        f"{name}-guidance", model, _guided_error(model, data.loose, f"{name}-guidance", guidance), folder,
         steps=steps.guidance, learning_rate=rates.guidance, ema=_AVERAGE,
     )  # fmt: skip
 
 
-def _error(model: Denoiser, data: Captioned, stage: str, batch: int, *, single: bool) -> _Loss:
+def _error(
+    model: Denoiser,
+    data: Captioned,
+    stage: str,
+    batch: int,
+    *,
+    single: bool,
+    towards_noise: float = _TOWARDS_NOISE,
+) -> _Loss:
     def loss(step: int) -> Tensor:
-        drawn = data.draw(stage, step, batch, single=single)
+        drawn = data.draw(stage, step, batch, single=single, towards_noise=towards_noise)
         return mse_loss(model(drawn.noisy, drawn.timesteps, drawn.tokens), drawn.target)
 
     return loss
+
+
+class _Reading(nn.Module):
+    """A denoiser with a classifier of actions on the mean of its text encoder's states."""
+
+    def __init__(self, model: Denoiser, channels: int) -> None:
+        super().__init__()
+        self.model = model
+        with torch.random.fork_rng():
+            torch.manual_seed(ROOT_SEED)
+            self.head = nn.Linear(channels, len(ACTIONS))
+
+    def error(self, tokens: Tensor, actions: Tensor) -> Tensor:
+        """Return the cross-entropy of reading ``actions`` [B] from token ids [B, L]."""
+        return cross_entropy(self.head(self.model.states(tokens).mean(dim=1)), actions)
+
+
+def _reading_error(reading: _Reading, data: Captioned, stage: str) -> _Loss:
+    error = _error(reading.model, data, stage, _CLIPS, single=False, towards_noise=_TOWARDS_NOISE_FOR_WORDS)
+    return lambda step: error(step) + _READING * reading.error(*data.read(stage, step))
 
 
 def _guided_error(model: Denoiser, data: Captioned, stage: str, guidance: float) -> _Loss:
@@ -179,10 +249,10 @@ def _guided_error(model: Denoiser, data: Captioned, stage: str, guidance: float)
     return loss
 
 
-def _draw_timesteps(rng: np.random.Generator, count: int) -> Tensor:
+def _draw_timesteps(rng: np.random.Generator, count: int, towards_noise: float) -> Tensor:
     """Return timesteps [count] in (0, 1000), one from each stratum, which lowers the gradient's variance.
 
     More of them lie where it is noisy, because there it is decided what a video shows.
     """
     strata = (np.arange(count) + rng.uniform(size=count)) / count
-    return torch.from_numpy(strata**_TOWARDS_NOISE * 1000)
+    return torch.from_numpy(strata**towards_noise * 1000)

@@ -11,8 +11,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.pretrain import denoiser
-from vader_bench.pretrain.clips import ROOT_SEED
-from vader_bench.pretrain.denoiser import Captioned, Denoiser, Rates, Steps
+from vader_bench.pretrain.clips import ROOT_SEED, actions, loosely
+from vader_bench.pretrain.denoiser import Captioned, Corpus, Denoiser, Rates, Steps
 from vader_bench.pretrain.tokenizer import MAX_TOKENS, tokenise
 
 __all__ = ["GUIDANCE", "WIDTHS", "TextToVideo", "save", "scheduler", "train"]
@@ -23,7 +23,7 @@ GUIDANCE = 2.0
 """Scale of the classifier-free guidance that the model learns to do in one call."""
 _HEAD = 4
 """Channels of an attention head; the first layer over time has eight heads, so it too shrinks with them."""
-_RATES = Rates(frames=2.5e-3, clips=1.5e-3, guidance=5e-4)
+_RATES = Rates(frames=2.5e-3, clips=1.5e-3, words=1e-3, guidance=5e-4)
 
 
 class TextToVideo(Denoiser):
@@ -64,10 +64,14 @@ class TextToVideo(Denoiser):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
+    def states(self, tokens: Tensor) -> Tensor:
+        """Return the encoder's last states [B, L, D] for token ids [B, L]."""
+        states: Tensor = self.text_encoder(tokens).last_hidden_state
+        return states
+
     def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         """Return the velocity [B, C, F, h, w] for token ids [B, L]."""
-        states = self.text_encoder(tokens).last_hidden_state
-        prediction: Tensor = self.unet(latents, timesteps, states).sample
+        prediction: Tensor = self.unet(latents, timesteps, self.states(tokens)).sample
         return prediction
 
 
@@ -98,7 +102,11 @@ def train(
     their start, which changes nothing, until whole clips follow.
     """
     schedule = NoiseSchedule.from_config(scheduler().config)
-    data = Captioned(latents, tokenise(tokenizer, texts), tokenise(tokenizer, [""]), schedule)
+
+    def captioned(by: list[str]) -> Captioned:
+        return Captioned(latents, tokenise(tokenizer, by), tokenise(tokenizer, [""]), actions(by), schedule)
+
+    data = Corpus(captioned(texts), captioned(loosely(texts)))
     denoiser.train("text-to-video", model, data, folder, steps, _RATES, GUIDANCE)
 
 

@@ -13,8 +13,8 @@ from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.pretrain import denoiser
-from vader_bench.pretrain.clips import ROOT_SEED
-from vader_bench.pretrain.denoiser import Captioned, Denoiser, Rates, Steps
+from vader_bench.pretrain.clips import ROOT_SEED, actions, loosely
+from vader_bench.pretrain.denoiser import Captioned, Corpus, Denoiser, Rates, Steps
 from vader_bench.pretrain.tokenizer import MAX_TOKENS
 
 __all__ = ["GUIDANCE", "WIDTH", "WanTextToVideo", "save", "scheduler", "train"]
@@ -29,7 +29,7 @@ _TEXT = 64
 """Channels of the text encoder."""
 _SHIFT = 2.0
 """Shift of the sampler's timesteps towards the noise; Wan's own is 3 for its smaller videos."""
-_RATES = Rates(frames=1.5e-3, clips=1e-3, guidance=4e-4)
+_RATES = Rates(frames=1.5e-3, clips=1e-3, words=1e-3, guidance=4e-4)
 
 
 class WanTextToVideo(Denoiser):
@@ -67,12 +67,15 @@ class WanTextToVideo(Denoiser):
             )
         self.padding = int(tokenizer.pad_token_id)
 
-    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """Return the velocity [B, C, F, h, w] for token ids [B, L], whose states are zero from the end on."""
+    def states(self, tokens: Tensor) -> Tensor:
+        """Return the encoder's states [B, L, D] for token ids [B, L]; they are zero from the end on."""
         words = tokens != self.padding
-        states = self.text_encoder(tokens, words.long()).last_hidden_state
-        states = states.masked_fill(~words[..., None], 0)
-        prediction: Tensor = self.transformer(latents, timesteps, states, return_dict=False)[0]
+        states: Tensor = self.text_encoder(tokens, words.long()).last_hidden_state
+        return states.masked_fill(~words[..., None], 0)
+
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Return the velocity [B, C, F, h, w] for token ids [B, L]."""
+        prediction: Tensor = self.transformer(latents, timesteps, self.states(tokens), return_dict=False)[0]
         return prediction
 
 
@@ -101,7 +104,11 @@ def train(
         return torch.tensor(rows)
 
     schedule = FlowSchedule.from_config(scheduler().config | {"_class_name": "UniPCMultistepScheduler"})
-    data = Captioned(latents, tokens(texts), tokens([""]), schedule)
+
+    def captioned(by: list[str]) -> Captioned:
+        return Captioned(latents, tokens(by), tokens([""]), actions(by), schedule)
+
+    data = Corpus(captioned(texts), captioned(loosely(texts)))
     denoiser.train("wan", model, data, folder, steps, _RATES, GUIDANCE)
 
 

@@ -15,9 +15,9 @@ from transformers import T5TokenizerFast
 
 from vader_bench.backbones import BACKBONES
 from vader_bench.pocket.oracle import Sighting
-from vader_bench.pocket.vocabulary import ACTIONS
+from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
 from vader_bench.pretrain import clip, text_to_video, vae, videomae, wan, wan_vae
-from vader_bench.pretrain.clips import captions, draw_clips, rendered
+from vader_bench.pretrain.clips import LOOSE_SHARE, actions, captions, draw_clips, loosely, rendered
 from vader_bench.pretrain.denoiser import Steps
 from vader_bench.pretrain.export import export_clip, export_videomae
 from vader_bench.pretrain.measure import count_known, measure_samples
@@ -53,7 +53,7 @@ def test_the_autoencoder_and_the_denoiser(work: Path, clips: NDArray[np.uint8]) 
     tokenizer = make_tokenizer(work / "tokenizer")
     model = text_to_video.TextToVideo(tokenizer, vae.LATENT_CHANNELS)
     text_to_video.train(
-        model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, Steps(2, 2, 2)
+        model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, Steps(2, 2, 2, 2)
     )
     text_to_video.save(model.eval(), autoencoder, tokenizer, work / "text-to-video")
     backbone = BACKBONES.get("modelscope").load(work / "text-to-video", frames=8)
@@ -83,7 +83,7 @@ def test_wans_autoencoder_and_denoiser(work: Path, clips: NDArray[np.uint8], tmp
     assert (latents.float().std(dim=(0, 2, 3, 4)) - 1).abs().max() < 0.01
     tokenizer = make_pieces()
     model = wan.WanTextToVideo(tokenizer, vae.LATENT_CHANNELS)
-    wan.train(model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, Steps(2, 2, 2))
+    wan.train(model, tokenizer, latents, captions(draw_clips("train", _COUNT)), work, Steps(2, 2, 2, 2))
     wan.save(model.eval(), autoencoder, tokenizer, work / "wan")
     sizes = {"frames": 8, "height": 64, "width": 64, "tokens": MAX_TOKENS}
     backbone = BACKBONES.get("wan").load(work / "wan", **sizes)
@@ -151,13 +151,48 @@ def test_the_last_phase_teaches_the_guided_prediction(work: Path, tmp_path: Path
     empty = tokenise(tokenizer, [""])
     at = latents[:1], torch.tensor([500])
     with torch.no_grad():
-        text_to_video.train(model, tokenizer, latents, _SENTENCE * 4, tmp_path / "a", Steps(0, 0, 0))
+        text_to_video.train(model, tokenizer, latents, _SENTENCE * 4, tmp_path / "a", Steps(0, 0, 0, 0))
         without, with_prompt = model(*at, empty), model(*at, told)
     wanted = without + text_to_video.GUIDANCE * (with_prompt - without)
-    text_to_video.train(model, tokenizer, latents, _SENTENCE * 4, tmp_path / "b", Steps(0, 0, 60))
+    text_to_video.train(model, tokenizer, latents, _SENTENCE * 4, tmp_path / "b", Steps(0, 0, 0, 60))
     with torch.no_grad():
         now = model(*at, told)
     assert (now - wanted).square().mean() < 0.5 * (with_prompt - wanted).square().mean()
+
+
+def test_the_words_for_actions_are_taken_apart(work: Path, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(work / "tokenizer")
+    model = text_to_video.TextToVideo(tokenizer, 2)
+    texts = ["a red cat growing in the park", "a red cat shrinking in the park"]
+    latents = torch.randn(2, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def distance() -> float:
+        with torch.no_grad():
+            growing, shrinking = model.states(tokenise(tokenizer, texts))
+        return float((growing - shrinking).norm())
+
+    before = distance()
+    text_to_video.train(model, tokenizer, latents, texts, tmp_path, Steps(0, 0, 60, 0))
+    assert distance() > 3 * before
+
+
+def test_texts_without_an_action_are_refused() -> None:
+    assert actions(["a red cat growing in the park", *_SENTENCE]).tolist() == [4, 3]
+    with pytest.raises(ValueError, match="no sentences"):
+        actions(["a red cat"])
+
+
+def test_loose_captions_differ_in_the_action_alone() -> None:
+    texts = captions(draw_clips("train", 400))
+    loose = loosely(texts)
+    changed = [(parse_caption(a), parse_caption(b)) for a, b in zip(texts, loose, strict=True) if a != b]
+    assert abs(len(changed) / len(texts) - LOOSE_SHARE) < 0.08
+    for true, told in changed:
+        assert true is not None
+        assert told is not None
+        assert told.action != true.action
+        assert replace(told, action=true.action) == true
+    assert {told.action for _, told in changed if told} == set(ACTIONS)
 
 
 def test_pictures_leave_what_is_over_time_at_its_start(
@@ -168,7 +203,7 @@ def test_pictures_leave_what_is_over_time_at_its_start(
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     latents = torch.randn(_COUNT, vae.LATENT_CHANNELS, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     texts = captions(draw_clips("train", _COUNT))
-    text_to_video.train(model, tokenizer, latents, texts, tmp_path, Steps(2, 0, 0))
+    text_to_video.train(model, tokenizer, latents, texts, tmp_path, Steps(2, 0, 0, 0))
     moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert not [name for name in moved if "temp_convs" in name]
     assert {"unet.conv_in.weight", "text_encoder.text_model.final_layer_norm.weight"} <= moved
