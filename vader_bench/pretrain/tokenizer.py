@@ -30,8 +30,14 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     corpus = _words()
     learner = Tokenizer(models.BPE(end_of_word_suffix=_END_OF_WORD))
     learner.pre_tokenizer = pre_tokenizers.Whitespace()
+    # The trainer numbers the last letters of words in an order of chance and breaks ties by these numbers; a
+    # token of its own for each, known beforehand, makes every call give the same merges.
+    last = [letter + _END_OF_WORD for letter in sorted({word[-1] for word in corpus})]
     learner.train_from_iterator(
-        corpus, trainers.BpeTrainer(vocab_size=100_000, end_of_word_suffix=_END_OF_WORD, show_progress=False)
+        corpus,
+        trainers.BpeTrainer(
+            vocab_size=100_000, end_of_word_suffix=_END_OF_WORD, special_tokens=last, show_progress=False
+        ),
     )
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     letters = list(bytes_to_unicode().values())

@@ -24,6 +24,11 @@ def test_every_word_is_one_token(tokenizer: CLIPTokenizer) -> None:
         assert tokenizer.tokenize(word) == [f"{word}</w>"]
 
 
+def test_every_call_gives_the_same_numbers(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    for place in map(str, range(5)):
+        assert make_tokenizer(tmp_path / place).get_vocab() == tokenizer.get_vocab()
+
+
 def test_unknown_text_is_spelt_without_an_unknown_token(tokenizer: CLIPTokenizer) -> None:
     text = "zebra Wörld"
     assert tokenizer.unk_token_id not in tokenizer(text).input_ids[1:-1]
