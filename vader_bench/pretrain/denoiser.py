@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from vader_bench.diffusion.schedule import Schedule
 from vader_bench.pocket.vocabulary import ACTIONS
-from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.clips import ROOT_SEED, actions, loosely
 from vader_bench.pretrain.fit import fit
 from vader_bench.pretrain.parallel import own_share
 from vader_bench.seeding import numpy_stream, torch_stream
 
-__all__ = ["Captioned", "Corpus", "Denoiser", "Steps", "train"]
+__all__ = ["Corpus", "Denoiser", "Steps", "train"]
 
 _PICTURES = 48
 _CLIPS = 16
@@ -124,6 +124,17 @@ class Corpus(NamedTuple):
     true: Captioned
     loose: Captioned
 
+    @classmethod
+    def of(
+        cls, latents: Tensor, texts: list[str], tokens: Callable[[list[str]], Tensor], schedule: Schedule
+    ) -> Corpus:
+        """Return ``latents`` [N, C, F, h, w] with their captions ``texts``, made ids [N, L] by ``tokens``."""
+
+        def captioned(by: list[str]) -> Captioned:
+            return Captioned(latents, tokens(by), tokens([""]), actions(by), schedule)
+
+        return cls(captioned(texts), captioned(loosely(texts)))
+
 
 class _Batch(NamedTuple):
     noisy: Tensor
@@ -219,9 +230,9 @@ class _Reading(nn.Module):
             torch.manual_seed(ROOT_SEED)
             self.head = nn.Linear(channels, len(ACTIONS))
 
-    def error(self, tokens: Tensor, actions: Tensor) -> Tensor:
-        """Return the cross-entropy of reading ``actions`` [B] from token ids [B, L]."""
-        return cross_entropy(self.head(self.model.states(tokens).mean(dim=1)), actions)
+    def error(self, tokens: Tensor, named: Tensor) -> Tensor:
+        """Return the cross-entropy of reading the actions ``named`` [B] from token ids [B, L]."""
+        return cross_entropy(self.head(self.model.states(tokens).mean(dim=1)), named)
 
 
 def _reading_error(reading: _Reading, data: Captioned, stage: str) -> _Loss:

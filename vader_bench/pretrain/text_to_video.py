@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,8 +12,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vader_bench.diffusion.schedule import NoiseSchedule
 from vader_bench.pretrain import denoiser
-from vader_bench.pretrain.clips import ROOT_SEED, actions, loosely
-from vader_bench.pretrain.denoiser import Captioned, Corpus, Denoiser, Rates, Steps
+from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.denoiser import Corpus, Denoiser, Rates, Steps
 from vader_bench.pretrain.tokenizer import MAX_TOKENS, tokenise
 
 __all__ = ["GUIDANCE", "WIDTHS", "TextToVideo", "save", "scheduler", "train"]
@@ -102,11 +103,7 @@ def train(
     their start, which changes nothing, until whole clips follow.
     """
     schedule = NoiseSchedule.from_config(scheduler().config)
-
-    def captioned(by: list[str]) -> Captioned:
-        return Captioned(latents, tokenise(tokenizer, by), tokenise(tokenizer, [""]), actions(by), schedule)
-
-    data = Corpus(captioned(texts), captioned(loosely(texts)))
+    data = Corpus.of(latents, texts, partial(tokenise, tokenizer), schedule)
     denoiser.train("text-to-video", model, data, folder, steps, _RATES, GUIDANCE)
 
 

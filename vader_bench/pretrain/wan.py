@@ -13,8 +13,8 @@ from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
 from vader_bench.diffusion.flow import FlowSchedule
 from vader_bench.pretrain import denoiser
-from vader_bench.pretrain.clips import ROOT_SEED, actions, loosely
-from vader_bench.pretrain.denoiser import Captioned, Corpus, Denoiser, Rates, Steps
+from vader_bench.pretrain.clips import ROOT_SEED
+from vader_bench.pretrain.denoiser import Corpus, Denoiser, Rates, Steps
 from vader_bench.pretrain.tokenizer import MAX_TOKENS
 
 __all__ = ["GUIDANCE", "WIDTH", "WanTextToVideo", "save", "scheduler", "train"]
@@ -104,11 +104,7 @@ def train(
         return torch.tensor(rows)
 
     schedule = FlowSchedule.from_config(scheduler().config | {"_class_name": "UniPCMultistepScheduler"})
-
-    def captioned(by: list[str]) -> Captioned:
-        return Captioned(latents, tokens(by), tokens([""]), actions(by), schedule)
-
-    data = Corpus(captioned(texts), captioned(loosely(texts)))
+    data = Corpus.of(latents, texts, tokens, schedule)
     denoiser.train("wan", model, data, folder, steps, _RATES, GUIDANCE)
 
 

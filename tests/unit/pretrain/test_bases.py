@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vader_bench.backbones import Backbone
 from vader_bench.errors import UserError
-from vader_bench.pocket.vocabulary import parse_caption
-from vader_bench.pretrain.bases import Request, draw_captions, load_phase, sample
+from vader_bench.pocket.vocabulary import ACTIONS, parse_caption
+from vader_bench.pretrain.bases import BaseName, Request, draw_captions, load, load_phase, sample
 from vader_bench.prompts.sets import load_prompts
+from vader_bench.weights.resolve import PACKAGED
+
+_NOT_YET = pytest.mark.xfail(reason="wan has not had its phase on loose captions yet: see the model card")
 
 
 def test_captions_are_sentences_of_no_prompt_set() -> None:
@@ -22,6 +26,15 @@ def test_captions_are_sentences_of_no_prompt_set() -> None:
             assert not set(split) & set(found)
     assert found == draw_captions(400, "some")
     assert found != draw_captions(400, "others")
+
+
+@pytest.mark.parametrize("name", ["text-to-video", pytest.param("wan", marks=_NOT_YET)])
+def test_no_two_actions_have_nearly_the_same_states(name: BaseName) -> None:
+    """Where two words are one to the denoiser, no method can make it show the right one."""
+    with torch.no_grad():
+        states = load(name, PACKAGED).encode([f"a red cat {action} in the park" for action in ACTIONS])
+    apart = torch.pdist(states.flatten(1))
+    assert apart.min() > 0.5 * apart.median()
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)])
