@@ -30,10 +30,8 @@ _SENTENCES = 32
 _READING = 0.1
 """Weight of that loss beside the denoiser's."""
 _EMPTY_PROMPT_SHARE = 0.1
-_TOWARDS_NOISE = 0.65
-"""Power that uniform draws of the timestep are raised to; 1 is uniform."""
-_TOWARDS_NOISE_FOR_WORDS = 0.4
-"""The same in the phase on words, for what happens in a video is decided first."""
+_WORDS_TOWARDS_NOISE = 0.4
+"""``Draws.towards_noise`` in the phase on words, for what happens in a video is decided first."""
 _AVERAGE = 0.9985
 """Decay of the running average of the weights."""
 _WORDS_AVERAGE = 0.99
@@ -75,6 +73,18 @@ class Steps(NamedTuple):
     """Of a second round on clips, which starts again at the peak of the learning rate."""
 
 
+class Draws(NamedTuple):
+    """How the batches of a phase are drawn."""
+
+    stage: str
+    """Name of their stream."""
+    batch: int = _CLIPS
+    single: bool = False
+    """Whether they are single frames of clips."""
+    towards_noise: float = 0.65
+    """Power that uniform draws of the timestep are raised to; 1 is uniform."""
+
+
 @dataclass(frozen=True)
 class Captioned:
     """Clips with their captions, and how a batch of them is drawn and noised."""
@@ -89,20 +99,18 @@ class Captioned:
     """Index of each clip's action in ``ACTIONS``, [N]."""
     schedule: Schedule
 
-    def draw(
-        self, stage: str, step: int, batch: int, *, single: bool, towards_noise: float = _TOWARDS_NOISE
-    ) -> _Batch:
-        """Return this process's share of the batch of a step, of clips or of ``single`` frames of them."""
-        rng = numpy_stream(ROOT_SEED, stage, step)
-        which = torch.from_numpy(rng.integers(len(self.latents), size=batch))
+    def draw(self, how: Draws, step: int) -> _Batch:
+        """Return this process's share of the batch of a step."""
+        rng = numpy_stream(ROOT_SEED, how.stage, step)
+        which = torch.from_numpy(rng.integers(len(self.latents), size=how.batch))
         clean = self.latents[which]
-        if single:
-            frames = torch.from_numpy(rng.integers(clean.shape[2], size=batch))
-            clean = clean[torch.arange(batch), :, frames][:, :, None]
+        if how.single:
+            frames = torch.from_numpy(rng.integers(clean.shape[2], size=how.batch))
+            clean = clean[torch.arange(how.batch), :, frames][:, :, None]
         clean = clean.float()
-        noise = torch.randn(clean.shape, generator=torch_stream(ROOT_SEED, stage, step))
-        timesteps = _draw_timesteps(rng, batch, towards_noise).to(self.schedule.timesteps(2).dtype)
-        dropped = torch.from_numpy(rng.uniform(size=batch) < _EMPTY_PROMPT_SHARE)[:, None]
+        noise = torch.randn(clean.shape, generator=torch_stream(ROOT_SEED, how.stage, step))
+        timesteps = _draw_timesteps(rng, how).to(self.schedule.timesteps(2).dtype)
+        dropped = torch.from_numpy(rng.uniform(size=how.batch) < _EMPTY_PROMPT_SHARE)[:, None]
         own = own_share()
         return _Batch(
             self.schedule.noised(clean, noise, timesteps)[own],
@@ -178,43 +186,34 @@ def train(
     """
     for key, weight in model.named_parameters():
         weight.requires_grad_(not any(part in key for part in model.picture_only))
+    frames = Draws(f"{name}-frames", _PICTURES, single=True)
     fit(
-        f"{name}-frames", model, _error(model, data.true, f"{name}-frames", _PICTURES, single=True), folder,
+        frames.stage, model, _error(model, data.true, frames), folder,
         steps=steps.frames, learning_rate=rates.frames, ema=_AVERAGE,
     )  # fmt: skip
     model.requires_grad_(True)
-    fit(
-        f"{name}-clips", model, _error(model, data.true, f"{name}-clips", _CLIPS, single=False), folder,
-        steps=steps.clips, learning_rate=rates.clips, ema=_AVERAGE,
-    )  # fmt: skip
-    if steps.more_clips:
-        more = f"{name}-more-clips"
-        fit(
-            more, model, _error(model, data.true, more, _CLIPS, single=False), folder,
-            steps=steps.more_clips, learning_rate=rates.clips, ema=_AVERAGE,
-        )  # fmt: skip
+    for stage, count in ((f"{name}-clips", steps.clips), (f"{name}-more-clips", steps.more_clips)):
+        if count:
+            fit(
+                stage, model, _error(model, data.true, Draws(stage)), folder,
+                steps=count, learning_rate=rates.clips, ema=_AVERAGE,
+            )  # fmt: skip
+    words = Draws(f"{name}-words", towards_noise=_WORDS_TOWARDS_NOISE)
     reading = _Reading(model, model.states(data.true.empty).shape[-1])
     fit(
-        f"{name}-words", reading, _reading_error(reading, data.loose, f"{name}-words"), folder,
+        words.stage, reading, _reading_error(reading, data.loose, words), folder,
         steps=steps.words, learning_rate=rates.words, ema=_WORDS_AVERAGE,
     )  # fmt: skip
+    guided = Draws(f"{name}-guidance")
     fit(
-        f"{name}-guidance", model, _guided_error(model, data.loose, f"{name}-guidance", guidance), folder,
+        guided.stage, model, _guided_error(model, data.loose, guided, guidance), folder,
         steps=steps.guidance, learning_rate=rates.guidance, ema=_AVERAGE,
     )  # fmt: skip
 
 
-def _error(
-    model: Denoiser,
-    data: Captioned,
-    stage: str,
-    batch: int,
-    *,
-    single: bool,
-    towards_noise: float = _TOWARDS_NOISE,
-) -> _Loss:
+def _error(model: Denoiser, data: Captioned, how: Draws) -> _Loss:
     def loss(step: int) -> Tensor:
-        drawn = data.draw(stage, step, batch, single=single, towards_noise=towards_noise)
+        drawn = data.draw(how, step)
         return mse_loss(model(drawn.noisy, drawn.timesteps, drawn.tokens), drawn.target)
 
     return loss
@@ -235,16 +234,16 @@ class _Reading(nn.Module):
         return cross_entropy(self.head(self.model.states(tokens).mean(dim=1)), named)
 
 
-def _reading_error(reading: _Reading, data: Captioned, stage: str) -> _Loss:
-    error = _error(reading.model, data, stage, _CLIPS, single=False, towards_noise=_TOWARDS_NOISE_FOR_WORDS)
-    return lambda step: error(step) + _READING * reading.error(*data.read(stage, step))
+def _reading_error(reading: _Reading, data: Captioned, how: Draws) -> _Loss:
+    error = _error(reading.model, data, how)
+    return lambda step: error(step) + _READING * reading.error(*data.read(how.stage, step))
 
 
-def _guided_error(model: Denoiser, data: Captioned, stage: str, guidance: float) -> _Loss:
+def _guided_error(model: Denoiser, data: Captioned, how: Draws, guidance: float) -> _Loss:
     teacher = deepcopy(model).requires_grad_(False)
 
     def loss(step: int) -> Tensor:
-        drawn = data.draw(stage, step, _CLIPS, single=False)
+        drawn = data.draw(how, step)
         empty = data.empty.expand_as(drawn.tokens)
         with torch.no_grad():
             both = teacher(
@@ -260,10 +259,10 @@ def _guided_error(model: Denoiser, data: Captioned, stage: str, guidance: float)
     return loss
 
 
-def _draw_timesteps(rng: np.random.Generator, count: int, towards_noise: float) -> Tensor:
-    """Return timesteps [count] in (0, 1000), one from each stratum, which lowers the gradient's variance.
+def _draw_timesteps(rng: np.random.Generator, how: Draws) -> Tensor:
+    """Return timesteps [batch] in (0, 1000), one from each stratum, which lowers the gradient's variance.
 
     More of them lie where it is noisy, because there it is decided what a video shows.
     """
-    strata = (np.arange(count) + rng.uniform(size=count)) / count
-    return torch.from_numpy(strata**towards_noise * 1000)
+    strata = (np.arange(how.batch) + rng.uniform(size=how.batch)) / how.batch
+    return torch.from_numpy(strata**how.towards_noise * 1000)

@@ -37,7 +37,7 @@ from vader_bench.weights.resolve import write_digests
 __all__ = ["STAGES"]
 
 _TEXT_TO_VIDEO = Steps(frames=2200, clips=1700, words=450, guidance=400)
-_WAN = Steps(frames=2500, clips=2200, words=450, guidance=400, more_clips=2600)
+_WAN = Steps(frames=2500, clips=2200, words=1200, guidance=400, more_clips=2600)
 
 
 def _vae(work: Path, _: Path) -> None:

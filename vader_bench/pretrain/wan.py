@@ -22,7 +22,7 @@ __all__ = ["GUIDANCE", "WIDTH", "WanTextToVideo", "save", "scheduler", "train"]
 WIDTH = 128
 """Channels of the transformer."""
 LAYERS = 6
-GUIDANCE = 2.0
+GUIDANCE = 1.5
 """Scale of the classifier-free guidance that the model learns to do in one call."""
 _HEADS = 4
 _TEXT = 64
