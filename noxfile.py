@@ -25,6 +25,7 @@ LARGEST = 100 * 10**6
 """Most bytes of a file that is published: what the package index takes by default."""
 EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "reproduce-fig7": (("fig7",), "Draw Fig. 7 on the pocket suite: runs, figure, table, report."),
+    "reproduce-fig7-wan": (("fig7-wan",), "Draw the same figure of a flow model, in Wan's architecture."),
     "reproduce-table1": (
         ("table1", "table1-i2v"),
         "Make Table 1: gains on prompts not trained on.",
