@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from vader_bench.config.names import UNTRAINED
 from vader_bench.records.inputs import most_common
 from vader_bench.records.provenance import COMPUTING
 from vader_bench.records.record import Record
@@ -171,4 +172,15 @@ def _of_runs(results: Results) -> list[str]:
     for name, record in results.records.items():
         for note in record.notes:
             runs.setdefault(note, []).append(name)
-    return [f"{', '.join(names)}: {note}." for note, names in runs.items()]
+    return [f"{_who(results, names)}: {note}." for note, names in runs.items()]
+
+
+def _who(results: Results, names: list[str]) -> str:
+    """Return ``names`` of runs, in short where they are all trained runs on a reward."""
+    said = []
+    for reward in dict.fromkeys(record.reward for record in results.records.values()):
+        runs = {name: one for name, one in results.records.items() if one.reward == reward}
+        trained = [name for name, record in runs.items() if record.method not in UNTRAINED]
+        noted = [name for name in names if name in runs]
+        said += [f"all trained runs on {reward}"] if len(noted) > 1 and noted == trained else noted
+    return ", ".join(said)
