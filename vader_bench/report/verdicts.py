@@ -29,6 +29,7 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
     lines = [_comparison(analysis, trained), *(_adapters(analysis, arm.name) for arm in analysis.adapters)]
     lines += [_over_base(arms), _findable(analysis, trained), _threshold(analysis, trained)]
     lines += [_target(analysis, trained), *(_beside(arms, *measure) for measure in _MEASURES)]
+    lines += [_parted(analysis, arm) for arm in arms]
     lines.append(_best_of(analysis, arms))
     missing = [name for name in asked if name not in analysis.panel.methods]
     if missing:
@@ -210,6 +211,20 @@ def _beside(arms: list[ArmSummary], key: str, what: str, sign: str) -> str:
 
 def _change(arm: ArmSummary, key: str) -> str:
     return f"{arm.name} ({estimate_text(arm.statistics[key])})"
+
+
+def _parted(analysis: Analysis, arm: ArmSummary) -> str:
+    """Say where along the budget the truth had risen, of an arm that does not end with a risen truth."""
+    gains = dict(zip(analysis.panel.looks.tolist()[1:], analysis.gold_gains.get(arm.name, []), strict=False))
+    risen = {int(queries): gain for queries, gain in gains.items() if gain.above_zero}
+    if not risen or arm.statistics["gold_gain"].above_zero:
+        return ""
+    most = max(risen, key=lambda queries: risen[queries].value)
+    return (
+        f"Along the budget the truth had risen with {arm.name}, by interval at each look by itself, after "
+        f"{_list(list(map(str, risen)))} queries, by {estimate_text(risen[most])} after {most}; it does not "
+        "end above the base model by interval."
+    )
 
 
 def _best_of(analysis: Analysis, arms: list[ArmSummary]) -> str:

@@ -72,6 +72,8 @@ class Analysis:
     bands: dict[str, Band]
     gold_bands: dict[str, Band]
     """The same of the reward's truth; empty where it was not measured at every look."""
+    gold_gains: dict[str, list[Estimate]]
+    """By method, that truth above the base model's after each look but the first; empty as above."""
     pairs: list[MethodComparison]
     winner: str | None
     best_baseline: str | None
@@ -138,6 +140,7 @@ class _Analyst:
             arms=[*self._untrained(), *methods],
             bands=self._bands(self.curve, self.panel.curve),
             gold_bands=self._gold_bands(),
+            gold_gains=self._gold_gains(),
             pairs=pairs,
             winner=find_winner(trained, gains, len(self.panel.seeds)),
             best_baseline=None if best is None else self.panel.methods[best],
@@ -292,6 +295,16 @@ class _Analyst:
         if gold is None:
             return {}
         return self._bands(self.resampler.seeds_and_prompts(gold, self.panel.prompts), gold)
+
+    def _gold_gains(self) -> dict[str, list[Estimate]]:
+        gold = self.panel.gold_curve
+        if gold is None:
+            return {}
+        curves = self.resampler.seeds_and_prompts(gold, self.panel.prompts)
+        return {
+            name: [(curve[look] - curve[0]).estimate() for look in range(1, len(self.panel.looks))]
+            for name, curve in ((name, curves[index]) for index, name in enumerate(self.panel.methods))
+        }
 
     def _bands(self, curves: Sampled, scores: FloatArray) -> dict[str, Band]:
         """Return the bands of ``curves`` [M, T], made of ``scores`` [M, T, S, P], by method."""

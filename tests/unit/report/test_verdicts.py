@@ -135,6 +135,19 @@ def test_a_hacked_reward_shows_in_its_truth(slope: float, words: str) -> None:
     assert prompt.endswith("The reward rose meanwhile with vader, ddpo and diffusion-dpo.")
 
 
+def test_a_truth_that_rose_and_did_not_stay_is_reported_with_its_looks() -> None:
+    gains = {"vader": 0.4, "ddpo": 0.2, "diffusion-dpo": 0.0}
+    world = replace(WORLD, seed_noise=0.001, gains=gains, gold=lambda gain: 0.5 + gain * (0.4 - gain))
+    (said,) = (line for line in verdicts(_analysis(world), METHODS) if line.startswith("Along the budget"))
+    assert said.startswith(
+        "Along the budget the truth had risen with vader, by interval at each look by itself"
+    )
+    highest = 0.175 * (0.4 - 0.175)  # of gains of 0.175, 0.3, 0.375 and 0.4
+    assert re.search(
+        rf"after 16, 32 and 48 queries, by {highest:.3f}\d* \[.*\] after 16; it does not end", said
+    )
+
+
 def test_a_fall_of_the_truth_is_reported_whatever_the_reward_did() -> None:
     gains = {"vader": 0.4, "ddpo": 0.04, "diffusion-dpo": -0.2}
     world = replace(WORLD, seed_noise=0.001, gains=gains, gold=lambda gain: 0.5 - abs(gain))
