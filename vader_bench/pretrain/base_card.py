@@ -26,6 +26,7 @@ from vader_bench.pretrain.clips import (
 from vader_bench.pretrain.kept import keep_or_measure
 from vader_bench.pretrain.measure import WORDS, Videos, count_known, load_autoencoder, measure_samples
 from vader_bench.pretrain.samples import contact_sheet, sample
+from vader_bench.prompts.pocket import FIRST_SIZES
 from vader_bench.prompts.sets import load_prompts
 
 __all__ = ["PARTS", "SUITES", "measure_base", "section"]
@@ -104,7 +105,7 @@ def _true_clips(work: Path) -> tuple[Videos, list[str]]:
 
 def _prompts() -> list[str]:
     splits = load_prompts("pocket").splits
-    return [*splits["heldout"], *splits["train"]]
+    return [*splits["heldout"][: FIRST_SIZES["pocket"]["heldout"]], *splits["train"]]
 
 
 def _backbone(part: str, out: Path) -> Backbone:
@@ -150,6 +151,7 @@ def section(measured: Mapping[str, object]) -> str:
         frames_psnr=measured["text-to-video_psnr"],
         wan_psnr=measured["wan_psnr"],
         prompts=measured["prompts"],
+        heldout=FIRST_SIZES["pocket"]["heldout"],
         prompts_known=measured["prompts_known"],
         clips=_CLIPS,
         loose=LOOSE_SHARE,
@@ -187,11 +189,11 @@ which name another action than the clip's, then to predict in one call what they
 guidance ({guidance:g} for `text-to-video`, {wan_guidance:g} for `wan`). So they are sampled without guidance,
 `text-to-video` in {steps} steps of DDIM and `wan` in {wan_steps} of Euler.
 
-The oracle judged one video for each of {prompts} prompts, the splits `heldout` and `train` of the prompt set
-`pocket`. What these splits hold out, they hold out from the methods, not from the base models:
-{prompts_known} of the prompts are also captions of clips that these were trained on. Beside the samples stand
-what the oracle says of {clips} held-out clips of the world, and of these clips encoded and decoded: no model
-can be expected to reach more.
+The oracle judged one video for each of {prompts} prompts, the first {heldout} of the split `heldout` and all
+of `train` of the prompt set `pocket`. What is held out there is held out from the methods, not from the base
+models: {prompts_known} of the prompts are also captions of clips that these were trained on. Beside the
+samples stand what the oracle says of {clips} held-out clips of the world, and of these clips encoded and
+decoded: no model can be expected to reach more.
 
 | as asked | true clips | decoded by `text-to-video` | `text-to-video` | decoded by `wan` | `wan` | aim |
 |---|---:|---:|---:|---:|---:|---:|

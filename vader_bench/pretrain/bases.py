@@ -23,6 +23,7 @@ from vader_bench.pretrain import text_to_video, vae, wan
 from vader_bench.pretrain.clips import ROOT_SEED
 from vader_bench.pretrain.pool import as_bytes
 from vader_bench.pretrain.tokenizer import MAX_TOKENS, make_pieces, make_tokenizer
+from vader_bench.prompts.pocket import FIRST_SIZES
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.seeding import numpy_stream, torch_stream
 
@@ -77,12 +78,15 @@ def load_phase(name: BaseName, phase: str, work: Path) -> Backbone:
 
 
 def draw_captions(count: int, *names: str | int, book_share: float = 0.15) -> list[str]:
-    """Return ``count`` sentences that no prompt set holds, drawn from the stream ``names``.
+    """Return ``count`` sentences that no prompt set first held, drawn from the stream ``names``.
 
     In ``book_share`` of them the actor is beside a book; there is no other prop.
     """
     reserved = {
-        prompt for known in _PROMPT_SETS for split in load_prompts(known).splits.values() for prompt in split
+        prompt
+        for known in _PROMPT_SETS
+        for split, prompts in load_prompts(known).splits.items()
+        for prompt in prompts[: FIRST_SIZES.get(known, {}).get(split)]
     }
     rng, found = numpy_stream(ROOT_SEED, "captions", *names), list[str]()
     while len(found) < count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from vader_bench.prompts.sets import PromptSet
 from vader_bench.seeding import numpy_stream
 
 __all__ = [
-    "DOGS", "HELD_OUT_COATS", "HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket", "pocket_books",
-    "pocket_dogs", "pocket_looks",
+    "DOGS", "FIRST_SIZES", "HELD_OUT_COATS", "HELD_OUT_NOUNS", "HELD_OUT_PAIRS", "LOOKS", "pocket",
+    "pocket_books", "pocket_dogs", "pocket_looks",
 ]  # fmt: skip
 
 HELD_OUT_NOUNS = ("maltese", "rocket")
@@ -40,19 +40,42 @@ HELD_OUT_COATS = frozenset((COLOURS[index % len(COLOURS)], action) for index, ac
 
 _ROOT = 20240711
 """Root seed of the packaged sets. Another one would make other sets, and old results would not compare."""
+FIRST_SIZES = {
+    "pocket": {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24},
+    "pocket-looks": {
+        "train": 16, "heldout": 32, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16,
+    },
+}  # fmt: skip
+"""Of the splits that were drawn first. The models that come with the package were made and measured when
+there were no others."""
+_LENGTHENED = {"heldout": 96, "dev_heldout": 48}
+"""Splits that have more prompts since. These are drawn last and come last: all others are what they were, and
+older results are of the first ones."""
+
+_Splits = dict[str, list[Caption]]
 
 
 def pocket() -> PromptSet:
     """Return the prompts of the pocket suite, about all actions."""
-    sizes = {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24}
-    return _draw_set("pocket", ACTIONS, sizes, taken=())
+    return _sentences("pocket", _about_actions()["pocket"])
 
 
 def pocket_looks() -> PromptSet:
     """Return the prompts about actions that show in the look of a frame; none of them is in ``pocket``."""
-    sizes = {"train": 16, "heldout": 32, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
-    taken = [prompt for members in pocket().splits.values() for prompt in members]
-    return _draw_set("pocket-looks", LOOKS, sizes, taken)
+    return _sentences("pocket-looks", _about_actions()["pocket-looks"])
+
+
+def _about_actions() -> dict[str, _Splits]:
+    """Draw ``pocket`` and ``pocket-looks``, which share no sentence, and then what lengthens their splits."""
+    actions = {"pocket": ACTIONS, "pocket-looks": LOOKS}
+    sets = dict[str, _Splits]()
+    for name, sizes in FIRST_SIZES.items():
+        sets[name] = _draw_captions(name, actions[name], sizes, _sentences_of(sets))
+    for name, (split, size) in product(sets, _LENGTHENED.items()):
+        free = _free(NOUNS, actions[name], _belongs, split, _sentences_of(sets))
+        stream = numpy_stream(_ROOT, name, split, "lengthened")
+        sets[name][split] = _draw_balanced(free, size, stream, sets[name][split])
+    return sets
 
 
 def pocket_books() -> PromptSet:
@@ -105,13 +128,12 @@ def _fits(split: str, *, new_noun: bool, composition: bool) -> bool:
     return new_noun == (split == "noun") and composition == (split == "composition")
 
 
-def _draw_set(name: str, actions: Sequence[str], sizes: dict[str, int], taken: Iterable[str]) -> PromptSet:
-    """Draw the splits' sentences; see ``_draw_captions``."""
-    return _sentences(name, _draw_captions(name, actions, sizes, taken))
-
-
 def _sentences(name: str, drawn: Mapping[str, Sequence[Caption]]) -> PromptSet:
     return PromptSet(name, {split: list(map(format_caption, captions)) for split, captions in drawn.items()})
+
+
+def _sentences_of(sets: Mapping[str, _Splits]) -> set[str]:
+    return {format_caption(c) for splits in sets.values() for captions in splits.values() for c in captions}
 
 
 def _draw_captions(
@@ -121,34 +143,47 @@ def _draw_captions(
     taken: Iterable[str],
     nouns: Sequence[str] = NOUNS,
     belongs: Callable[[Caption, str], bool] = _belongs,
-) -> dict[str, list[Caption]]:
+) -> _Splits:
     """Draw the splits one after the other, without a sentence of ``taken`` or of an earlier split."""
     used = set(taken)
-    splits = {}
+    splits: _Splits = {}
     for split, size in sizes.items():
-        captions = [Caption(*words) for words in product(COLOURS, nouns, actions, SCENES)]
-        free = [c for c in captions if belongs(c, split) and format_caption(c) not in used]
+        free = _free(nouns, actions, belongs, split, used)
         splits[split] = _draw_balanced(free, size, numpy_stream(_ROOT, name, split))
         used.update(map(format_caption, splits[split]))
     return splits
 
 
-def _draw_balanced(captions: Sequence[Caption], count: int, stream: np.random.Generator) -> list[Caption]:
-    """Return ``count`` captions, each the one whose words, then pairs of words, were used least so far.
+def _free(
+    nouns: Sequence[str],
+    actions: Sequence[str],
+    belongs: Callable[[Caption, str], bool],
+    split: str,
+    used: Container[str],
+) -> list[Caption]:
+    """Return the captions that may be in ``split`` and whose sentences are not ``used``."""
+    captions = [Caption(*words) for words in product(COLOURS, nouns, actions, SCENES)]
+    return [c for c in captions if belongs(c, split) and format_caption(c) not in used]
+
+
+def _draw_balanced(
+    captions: Sequence[Caption], count: int, stream: np.random.Generator, first: Sequence[Caption] = ()
+) -> list[Caption]:
+    """Return ``first`` and more, ``count`` in all, each the caption whose words, then pairs, were used least.
 
     Every beginning of the list is balanced too, so a look at the first prompts of a split is fair. Ties
     are broken by the order drawn from ``stream``.
     """
     parts = [_parts(caption) for caption in captions]
     free = stream.permutation(len(captions)).tolist()
-    seen: Counter[tuple[str, ...]] = Counter()
+    chosen = list(first)
+    seen = Counter(words for caption in first for group in _parts(caption) for words in group)
 
     def crowding(index: int) -> tuple[int, int]:
         words, pairs = parts[index]
         return sum([seen[word] ** 2 for word in words]), sum([seen[pair] for pair in pairs])
 
-    chosen = []
-    for _ in range(count):
+    while len(chosen) < count:
         index = min(free, key=crowding)
         free.remove(index)
         chosen.append(captions[index])

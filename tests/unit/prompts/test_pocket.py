@@ -30,10 +30,24 @@ def captions(prompts: PromptSet, *splits: str) -> list[Caption]:
 
 def test_sizes() -> None:
     sizes = {name: {k: len(v) for k, v in load_prompts(name).splits.items()} for name in SETS}
-    pocket = {"train": 48, "heldout": 48, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 24}
-    looks = {"train": 16, "heldout": 32, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 16}
+    pocket = {"train": 48, "heldout": 96, "composition": 32, "noun": 32, "dev_train": 24, "dev_heldout": 48}
+    looks = {"train": 16, "heldout": 96, "composition": 20, "noun": 20, "dev_train": 16, "dev_heldout": 48}
     books = {"train": 24, "heldout": 24, "composition": 16, "noun": 16, "dev_train": 16, "dev_heldout": 16}
     assert sizes == {"pocket": pocket, "pocket-books": books, "pocket-looks": looks}
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "digest"),
+    [
+        ("pocket", "heldout", "2286f43dae8ef77e5cd8b86152dae5091acb887267666bcf08fd790f5cbda302"),
+        ("pocket", "dev_heldout", "c06111520d96304df1000245e81eda9002dd7c0ab6163aa267fa54ba7224f23f"),
+        ("pocket-looks", "heldout", "9c545d16c9c14ffcaae375c1d010a1743ffe5c7d764fef1ddf309d07e45792af"),
+        ("pocket-looks", "dev_heldout", "a013aa53ad18b2091c5aedcef950dcf0acb7df70fa8d937d70b229cf144b0ccd"),
+    ],
+)
+def test_splits_that_were_lengthened_begin_with_what_they_were(name: str, split: str, digest: str) -> None:
+    first = load_prompts(name).split(split)[: grammar.FIRST_SIZES[name][split]]
+    assert PromptSet(name, {split: first}).digests()[split] == digest
 
 
 def test_held_out_pairs_are_spread_over_actions_and_nouns() -> None:
