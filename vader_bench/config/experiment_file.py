@@ -18,6 +18,7 @@ __all__ = [
     "experiment_names",
     "experiment_path",
     "read_experiment_file",
+    "searches",
     "with_code",
 ]
 
@@ -30,6 +31,8 @@ _OTHER_KINDS = {
     "study": ("study of preferences", "give it to `vader-bench study build`"),
 }
 """By a key that no experiment has: the kind of file that has it, and what to do with it."""
+_SEVERAL = {"grid", "points"}
+"""Keys of a method in a tuning, which no experiment has either."""
 
 
 def experiments_folder() -> Path:
@@ -100,6 +103,15 @@ def _refuse_other_kinds(path: Path, data: Mapping[str, Any]) -> None:
     for key, (kind, remedy) in _OTHER_KINDS.items():
         if key in data and "experiment" not in data:
             raise UserError(str(path), f"is a {kind}, and no experiment", remedy)
+    if searches(data):
+        raise UserError(str(path), "is a tuning, and no experiment", "give it to `vader-bench tune`")
+
+
+def searches(data: Mapping[str, Any]) -> bool:
+    """Tell whether a file's methods have several settings each to try, as those of tunings have."""
+    methods = data.get("methods")
+    arms = methods.values() if isinstance(methods, dict) else ()
+    return any(isinstance(arm, dict) and not _SEVERAL.isdisjoint(arm) for arm in arms)
 
 
 def _form(data: Mapping[str, Any], folder: Path) -> Form:

@@ -63,6 +63,10 @@ def test_each_form_has_its_faults(tmp_path: Path, experiment_data: Data) -> None
         ("suite: own\nbackbone: {}\n", "a suite, and no experiment"),
         ("splits: {train: [a]}\n", "a prompt set, and no experiment"),
         ("study: own\n", "a study of preferences, and no experiment; give it to `vader-bench study build`"),
+        (
+            "experiment: own\nmethods: {vader: {points: [{k: 1}]}}\n",
+            "a tuning, and no experiment; give it to `vader-bench tune`",
+        ),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str, kind: str) -> None:

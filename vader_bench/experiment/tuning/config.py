@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from vader_bench.config.experiment_file import experiment_path, with_code
+from vader_bench.config.experiment_file import experiment_path, searches, with_code
 from vader_bench.config.paths import RecordedAsWritten, located
 from vader_bench.config.rules import distinct
 from vader_bench.config.schema import BudgetConfig, EvaluationConfig, MethodName, Name, Strict
 from vader_bench.config.yamlfile import Fault, nearest, parse, raise_faults, read_mapping
-from vader_bench.errors import shown
+from vader_bench.errors import UserError, shown
 
 __all__ = ["RungConfig", "SearchConfig", "TuneConfig", "load_tune"]
 
@@ -104,10 +104,13 @@ def load_tune(path: Path) -> TuneConfig:
     """Return the tuning file ``path``, or the one that comes with the package by its name.
 
     Raises:
-        UserError: every fault of the file, one a line; methods have different numbers of settings.
+        UserError: every fault of the file, one a line; methods have different numbers of settings; or it is
+            an experiment.
     """
     path = experiment_path(path)
     data, faults = read_mapping(path)
+    if "seeds" in data and not searches(data):
+        raise UserError(str(path), "is an experiment, and no tuning", "give it to `vader-bench run`")
     if isinstance(suite := data.get("suite"), str):
         data["suite"] = located(suite, path.parent)
     data, written = with_code(data, path.parent)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vader_bench.errors import UserError
-from vader_bench.experiment.tuning.config import SearchConfig, TuneConfig
+from vader_bench.experiment.tuning.config import SearchConfig, TuneConfig, load_tune
 
 Load = Callable[[dict[str, Any]], TuneConfig]
 
@@ -46,6 +47,11 @@ def test_all_faults_of_a_file_are_reported_at_once(load: Load, tune_data: dict[s
     text = str(caught.value)
     assert "sead: is not a known key; did you mean 'seed'?" in text
     assert "seed: is 'one', not a whole number" in text
+
+
+def test_an_experiment_is_named_as_one() -> None:
+    with pytest.raises(UserError, match="is an experiment, and no tuning; give it to `vader-bench run`"):
+        load_tune(Path("fig7"))
 
 
 RUNG = {"reward_queries": 8, "keep": 2}
