@@ -115,6 +115,7 @@ def gold_case(name: str) -> Case:
 
 ALL = {
     **CASES,
+    "action-logarithm": Case({"model": "tiny_videomae", "objective": "log-probability"}, family="action"),
     **{f"pocket-{name}": pocket_case(name) for name in POCKET},
     "gold-aesthetic-hps": gold_case("aesthetic-hps"),
 }

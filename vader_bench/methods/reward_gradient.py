@@ -39,9 +39,9 @@ class RewardGradient(Method):
 
     Metrics beside the common ones:
 
-    ========== ===================================================================
-    objective  mean of what is maximised; the score itself unless that saturates
-    ========== ===================================================================
+    ========== =========================================================================
+    objective  mean of what is maximised; the score itself unless a reward has another
+    ========== =========================================================================
     """
 
     uses_gradient = True

@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
     score: Tensor
     """The reward, one number a video [B]: what is reported, and what DDPO and Diffusion-DPO use."""
     objective: Tensor
-    """What gradient methods raise [B]; equal to ``score`` unless that saturates (a probability: its log)."""
+    """What gradient methods raise [B]: ``score``, unless a reward is asked for another, as its logarithm."""
 
 
 class FramesSeen(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,9 @@ from vader_bench.weights.sizes import read_labels, read_sizes
 if TYPE_CHECKING:
     from transformers import VideoMAEForVideoClassification
 
-__all__ = ["Action", "ClassFinder", "class_log_probability"]
+__all__ = ["Action", "ClassFinder", "Objective", "class_log_probability"]
 
+Objective = Literal["probability", "log-probability"]
 _SHOWN_LABELS = 20
 
 
@@ -96,14 +97,16 @@ def class_log_probability(logits: Tensor, classes: Tensor) -> Tensor:
 class Action(Reward):
     """How sure a video classifier is that the prompt's action happens.
 
-    Score = softmax probability of the prompt's class, 0 to 1. Objective = its logarithm (the negative
-    cross-entropy), because a saturated probability has no gradient. Source: VideoMAE (arXiv:2203.12602);
-    the VADER paper uses MCG-NJU/videomae-base-finetuned-kinetics (CC BY-NC 4.0).
+    Score = softmax probability of the prompt's class, 0 to 1. The objective is the same, or its logarithm,
+    the negative cross-entropy that VADER's authors raise in their code: that has a gradient where the
+    classifier is sure that something else happens, and such videos lead it. Source: VideoMAE
+    (arXiv:2203.12602); the VADER paper uses MCG-NJU/videomae-base-finetuned-kinetics (CC BY-NC 4.0).
 
     Args:
         model: frozen; its config says how many frames a video must have.
         preprocess: turns frames in [0, 1] into what it takes.
         finder: of the classes that the model knows.
+        objective: what gradient methods raise.
         source: where the weights come from.
     """
 
@@ -112,22 +115,35 @@ class Action(Reward):
     value_range = (0.0, 1.0)
 
     def __init__(
-        self, model: VideoMAEForVideoClassification, preprocess: Preprocess, finder: ClassFinder, source: str
+        self,
+        model: VideoMAEForVideoClassification,
+        preprocess: Preprocess,
+        finder: ClassFinder,
+        objective: Objective,
+        source: str,
     ) -> None:
         self._model = model
         self._preprocess = preprocess
         self._finder = finder
+        self._objective = objective
         self.frames = model.config.num_frames
         self.source = source
 
     @classmethod
-    def load(cls, model: WeightsName, keywords: Mapping[str, str] | None = None) -> Action:
+    def load(
+        cls,
+        model: WeightsName,
+        keywords: Mapping[str, str] | None = None,
+        objective: Objective = "probability",
+    ) -> Action:
         """Return the reward of these weights, frozen, on the CPU.
 
         Args:
             model: weights of a transformers ``VideoMAEForVideoClassification`` folder; its config names
                 the classes (``id2label``) and the number of frames that a video must have.
             keywords: see ``ClassFinder``.
+            objective: what gradient methods raise; see the class. Of hundreds of classes the logarithm alone
+                has a gradient to speak of before the first success.
 
         Raises:
             UserError: weights are missing or faulty; a keyword stands for no class.
@@ -140,17 +156,22 @@ class Action(Reward):
         preprocess = read_preprocess(folder, network.config.image_size)
         labels: dict[int, str] = network.config.id2label or {}
         finder = ClassFinder([labels[i] for i in range(len(labels))], keywords)
-        return cls(network, preprocess, finder, f"VideoMAE {model}")
+        return cls(network, preprocess, finder, objective, f"VideoMAE {model}")
 
     @classmethod
-    def skeleton(cls, model: WeightsName, keywords: Mapping[str, str] | None = None) -> Action:
+    def skeleton(
+        cls,
+        model: WeightsName,
+        keywords: Mapping[str, str] | None = None,
+        objective: Objective = "probability",
+    ) -> Action:
         """Return the reward without values; the names of the classes do not matter."""
         from transformers import VideoMAEForVideoClassification
 
         del keywords
         network = bare_network(VideoMAEForVideoClassification, model)
         preprocess = Preprocess(network.config.image_size, *ANY_STATISTICS)
-        return cls(network, preprocess, _FirstClass([""]), f"sizes of {model}")
+        return cls(network, preprocess, _FirstClass([""]), objective, f"sizes of {model}")
 
     @classmethod
     def frames_seen(cls, **settings: Any) -> FramesSeen:
@@ -178,8 +199,9 @@ class Action(Reward):
         check_video(self.name, video, prompts, self.frames)
         classes = torch.tensor([self._finder.find(prompt) for prompt in prompts], device=video.device)
         logits = self._model(self._preprocess(video)).logits
-        objective = class_log_probability(logits, classes)
-        return Judgement(objective.exp(), objective)
+        logarithm = class_log_probability(logits, classes)
+        score = logarithm.exp()
+        return Judgement(score, logarithm if self._objective == "log-probability" else score)
 
     @torch.no_grad()
     def verdicts(self, video: Tensor, prompts: Sequence[str]) -> list[str]:

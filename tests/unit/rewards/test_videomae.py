@@ -92,7 +92,15 @@ def test_action_is_the_probability_of_the_prompts_class(tiny_videomae: Path) -> 
     judgement = Action.load(str(tiny_videomae)).judge(video, ["a cat growing", "a bus moving left"])
     expected = torch.stack([probability[0, 3], probability[1, 1]])
     torch.testing.assert_close(judgement.score, expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(judgement.objective, expected.log(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(judgement.objective, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_logarithm_can_be_what_is_raised(tiny_videomae: Path) -> None:
+    video, prompts = torch.rand(2, 4, 3, 16, 16), ["a cat growing", "a bus moving left"]
+    plain = Action.load(str(tiny_videomae)).judge(video, prompts)
+    found = Action.load(str(tiny_videomae), objective="log-probability").judge(video, prompts)
+    torch.testing.assert_close(found.score, plain.score)
+    torch.testing.assert_close(found.objective, plain.score.log(), rtol=1e-5, atol=1e-6)
 
 
 def test_action_sees_the_order_of_frames(tiny_videomae: Path) -> None:
