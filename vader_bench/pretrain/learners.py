@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ class Learner:
     """What its family is made with, for a folder, as in the suites."""
     books: bool = False
     """Whether it is about books, so that models are trained against it on prompts with one."""
+    raised: Mapping[str, object] = field(default_factory=dict)
+    """Settings of what adversaries raise, where methods raise something else in the suites."""
 
 
 LEARNERS: dict[str, Learner] = {
@@ -54,7 +56,8 @@ LEARNERS: dict[str, Learner] = {
         lambda at: {"clip": at, "head": f"{at}/head.safetensors"},
     ),
     "action": Learner(
-        "videomae", videomae.learn, RoundSteps(2200, 600), "action-verdict", lambda at: {"model": at}
+        "videomae", videomae.learn, RoundSteps(2200, 600), "action-verdict", lambda at: {"model": at},
+        raised={"objective": "log-probability"},
     ),
     "object-removal": Learner(
         "yolos", yolos.learn, RoundSteps(1700, 500), "book-absence",
@@ -72,7 +75,7 @@ def folder_of(work: Path, out: Path, round_: int) -> Path:
 def load_reward(name: str, folder: Path) -> Reward:
     """Return the reward ``name`` from ``folder``, which holds one folder a reward."""
     learner = LEARNERS[name]
-    return make_reward(name, learner.settings(str(folder / learner.part)))
+    return make_reward(name, learner.settings(str(folder / learner.part)) | dict(learner.raised))
 
 
 def load_truth(name: str) -> Reward:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from vader_bench.experiment.load import load_suite
-from vader_bench.pretrain.learners import LEARNERS, ROUNDS, folder_of, load_truth
+from vader_bench.pretrain.learners import LEARNERS, ROUNDS, folder_of, load_reward, load_truth
+from vader_bench.weights.resolve import PACKAGED
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -26,6 +27,11 @@ def test_its_truth_is_a_reward_that_no_method_can_climb(name: str) -> None:
     assert truth.name == LEARNERS[name].truth
     assert not truth.differentiable
     assert truth.modules() == []
+
+
+def test_adversaries_raise_the_logarithm_of_an_action() -> None:
+    """As when the packaged rewards were made: what is built again would not be they otherwise."""
+    assert load_reward("action", PACKAGED)._objective == "log-probability"  # type: ignore[attr-defined]
 
 
 def test_the_last_round_ends_in_the_folder_of_the_weights() -> None:
