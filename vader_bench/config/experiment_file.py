@@ -32,7 +32,7 @@ _OTHER_KINDS = {
 }
 """By a key that no experiment has: the kind of file that has it, and what to do with it."""
 _SEVERAL = {"grid", "points"}
-"""Keys of a method in a tuning, which no experiment has either."""
+"""Keys of a method in a tuning."""
 
 
 def experiments_folder() -> Path:
@@ -103,7 +103,7 @@ def _refuse_other_kinds(path: Path, data: Mapping[str, Any]) -> None:
     for key, (kind, remedy) in _OTHER_KINDS.items():
         if key in data and "experiment" not in data:
             raise UserError(str(path), f"is a {kind}, and no experiment", remedy)
-    if searches(data):
+    if "seeds" not in data and searches(data):  # a method of a user may have a setting of such a name
         raise UserError(str(path), "is a tuning, and no experiment", "give it to `vader-bench tune`")
 
 

@@ -78,6 +78,11 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str, kind: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_an_own_method_may_have_points(tmp_path: Path, experiment_data: Data) -> None:
+    experiment_data["methods"] = {"mine": {"method": "./mine.py:Mine", "points": [1, 2]}}
+    assert read(tmp_path, experiment_data).full.faults == []
+
+
 def test_what_an_evaluation_does_not_say(tmp_path: Path, experiment_data: Data) -> None:
     experiment_data["evaluation"] = {"every": 32}
     found = read(tmp_path, experiment_data).full.config.evaluation
