@@ -15,7 +15,7 @@ from time import monotonic
 from vader_bench.experiment.job import Job
 from vader_bench.launch.display import Display, Failure
 from vader_bench.launch.executor import Executor, Finished, Lost, News, Taken
-from vader_bench.launch.timetable import Timetable
+from vader_bench.launch.timetable import Pace, Timetable
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.locks import in_use
 from vader_bench.training.progress import Progress
@@ -59,7 +59,11 @@ def launch(
 class _AtWork:
     job: Job
     since: float
-    fraction: float = 0.0
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def seconds(self) -> float:
+        return monotonic() - self.since
 
 
 @dataclass
@@ -115,16 +119,15 @@ class _Crew:
     def _hear(self, job: Job, news: News) -> None:
         work = self._running[job.name]
         if isinstance(news, Progress):
-            work.fraction = news.done / news.total
+            work.pace.note(work.seconds, news.done / news.total)
             self.display.progressed(job.name, news)
             return
         self.watch(job.folder)
         del self._running[job.name]
         if isinstance(news, Finished):
-            seconds = monotonic() - work.since
-            self._times.record(job.kind, seconds)
+            self._times.record(job.kind, work.seconds)
             self._done += 1
-            self.display.finished(job.name, seconds)
+            self.display.finished(job.name, work.seconds)
         elif isinstance(news, Failure):
             self._fail(news)
         elif isinstance(news, Lost):
@@ -153,7 +156,6 @@ class _Crew:
         return monotonic() - self._lost_at.get(job.name, -_HELD_SECONDS) < _HELD_SECONDS
 
     def _seconds_left(self) -> float | None:
-        now = monotonic()
-        running = [(work.job.kind, now - work.since, work.fraction) for work in self._running.values()]
+        running = [(work.job.kind, work.seconds, work.pace) for work in self._running.values()]
         waiting = [job.kind for job in self.waiting]
         return self._times.seconds_left(running, waiting, max(1, self.executor.slots))

@@ -6,10 +6,35 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
-__all__ = ["Timetable"]
+__all__ = ["Pace", "Timetable"]
 
 _TRUSTED_FRACTION = 0.05
 """Below this share of a run its speed says too little about its length."""
+
+
+@dataclass
+class Pace:
+    """How fast a run goes.
+
+    It is judged between the first and the last that the run says of itself: before the first, models are
+    loaded and a run that goes on from a checkpoint has a part behind it; after the last, nothing is known.
+    """
+
+    _first: tuple[float, float] | None = None
+    _last: tuple[float, float] = (0.0, 0.0)
+
+    def note(self, seconds: float, fraction: float) -> None:
+        """Note that after ``seconds`` the run says that this ``fraction`` of it, in [0, 1], is finished."""
+        self._last = (seconds, fraction)
+        self._first = self._first or self._last
+
+    def length(self) -> float | None:
+        """Return the seconds that the run takes in all; ``None`` while too little of it was seen."""
+        since, start = self._first or self._last
+        seconds, fraction = self._last
+        if fraction - start < _TRUSTED_FRACTION:
+            return None
+        return seconds + (1.0 - fraction) * (seconds - since) / (fraction - start)
 
 
 @dataclass
@@ -37,19 +62,19 @@ class Timetable:
 
     def seconds_left(
         self,
-        running: Iterable[tuple[Hashable, float, float]],
+        running: Iterable[tuple[Hashable, float, Pace]],
         waiting: Iterable[Hashable],
         workers: int,
     ) -> float | None:
         """Return the expected seconds until all runs are done; ``None`` while nothing is known.
 
         Args:
-            running: kind, seconds so far and finished fraction in [0, 1] of each run at work.
+            running: kind, seconds so far and pace of each run at work.
             waiting: kinds of the runs that have not started.
             workers: runs at work at a time.
         """
         running, waiting = list(running), list(waiting)
-        lengths = [self._length(*run) for run in running]
+        lengths = [pace.length() or self.expected(kind) for kind, _, pace in running]
         known = [length for length in lengths if length is not None]
         known += [length for kind in waiting if (length := self.expected(kind)) is not None]
         if not known:
@@ -61,8 +86,3 @@ class Timetable:
         ]
         rest = sum(typical if (length := self.expected(kind)) is None else length for kind in waiting)
         return max([*left, (sum(left) + rest) / workers])
-
-    def _length(self, kind: Hashable, elapsed: float, fraction: float) -> float | None:
-        if fraction >= _TRUSTED_FRACTION:
-            return elapsed / fraction
-        return self.expected(kind)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from vader_bench.launch.timetable import Timetable
+from vader_bench.launch.timetable import Pace, Timetable
+
+
+def pace(*said: tuple[float, float]) -> Pace:
+    """Return the pace of a run that said these fractions of itself after these seconds."""
+    made = Pace()
+    for seconds, fraction in said:
+        made.note(seconds, fraction)
+    return made
 
 
 def test_the_mean_of_finished_runs_of_a_kind_is_expected() -> None:
@@ -33,15 +41,33 @@ def test_the_longest_kind_goes_first() -> None:
 
 
 def test_time_left_is_unknown_before_any_run_says_how_long_it_takes() -> None:
-    assert Timetable().seconds_left([("a", 1.0, 0.0)], ["a"], 2) is None
+    assert Timetable().seconds_left([("a", 1.0, Pace())], ["a"], 2) is None
 
 
 def test_no_time_is_left_when_nothing_is_left() -> None:
     assert Timetable().seconds_left([], [], 2) == 0
 
 
-def test_a_running_run_is_extrapolated_from_its_finished_fraction() -> None:
-    assert Timetable().seconds_left([("a", 30.0, 0.25)], [], 1) == pytest.approx(90)
+def test_a_running_run_is_extrapolated_from_what_it_says() -> None:
+    said = pace((5.0, 0.0), (30.0, 0.25))
+    assert Timetable().seconds_left([("a", 30.0, said)], [], 1) == pytest.approx(75)
+
+
+def test_less_time_is_left_while_a_run_says_nothing() -> None:
+    said = pace((0.0, 0.0), (30.0, 0.25))
+    assert Timetable().seconds_left([("a", 50.0, said)], [], 1) == pytest.approx(70)
+
+
+def test_the_part_that_an_earlier_command_did_tells_no_speed() -> None:
+    said = pace((10.0, 0.5), (40.0, 0.75))
+    assert Timetable().seconds_left([("a", 40.0, said)], [], 1) == pytest.approx(30)
+
+
+def test_a_run_that_said_one_thing_has_no_speed_yet() -> None:
+    times = Timetable()
+    assert times.seconds_left([("a", 10.0, pace((10.0, 0.5)))], [], 1) is None
+    times.record("a", 100)
+    assert times.seconds_left([("a", 10.0, pace((10.0, 0.5)))], [], 1) == pytest.approx(90)
 
 
 def test_waiting_runs_are_shared_out_among_the_workers() -> None:
@@ -52,7 +78,8 @@ def test_waiting_runs_are_shared_out_among_the_workers() -> None:
 
 def test_time_left_is_at_least_that_of_the_longest_running_run() -> None:
     times = Timetable()
-    left = times.seconds_left([("a", 10.0, 0.1), ("b", 10.0, 0.5)], [], 2)
+    slow, fast = pace((0.0, 0.0), (10.0, 0.1)), pace((0.0, 0.0), (10.0, 0.5))
+    left = times.seconds_left([("a", 10.0, slow), ("b", 10.0, fast)], [], 2)
     assert left == pytest.approx(90)
 
 
@@ -60,10 +87,10 @@ def test_kinds_never_seen_are_taken_to_be_as_long_as_the_others() -> None:
     times = Timetable()
     times.record("a", 10)
     times.record("b", 30)
-    assert times.seconds_left([("a", 0.0, 0.0)], ["c"], 1) == pytest.approx(10 + 20 / 1, abs=10)
+    assert times.seconds_left([("a", 0.0, Pace())], ["c"], 1) == pytest.approx(10 + 20 / 1, abs=10)
 
 
 def test_a_run_longer_than_expected_has_no_negative_time_left() -> None:
     times = Timetable()
     times.record("a", 10)
-    assert times.seconds_left([("a", 50.0, 0.0)], [], 1) == 0
+    assert times.seconds_left([("a", 50.0, Pace())], [], 1) == 0
