@@ -105,6 +105,8 @@ class LoadedExperiment:
     """Whether the suite is another than the file's."""
     path: Path = Path()
     """The file, which other paths in it are relative to."""
+    quick: bool = False
+    """Whether it is the file's smaller form."""
 
 
 def load_experiment(path: str | Path, quick: bool = False, suite: str | None = None) -> LoadedExperiment:
@@ -131,7 +133,7 @@ def load_experiment(path: str | Path, quick: bool = False, suite: str | None = N
     loaded = small if quick else full
     assert loaded is not None
     own = (file.quick if quick else file.full).config
-    return replace(loaded, moved=loaded.config.suite != own.suite, path=path)
+    return replace(loaded, moved=loaded.config.suite != own.suite, path=path, quick=quick)
 
 
 def place(experiment: ExperimentConfig, suite: SuiteConfig) -> LoadedExperiment:

@@ -18,7 +18,7 @@ from vader_bench.experiment.fits import component_faults, fit_faults
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.job import Job
 from vader_bench.experiment.load import LoadedExperiment, load_experiment
-from vader_bench.experiment.tuning.choice import check_tuning, other_weights
+from vader_bench.experiment.tuning.choice import check_tuning, chosen_at, other_weights
 from vader_bench.methods.optimizers import require_optimizer
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import RunFolder
@@ -54,6 +54,8 @@ class ResolvedExperiment:
     """Whether the suite is another than the experiment's own."""
     tuning: tuple[Path, ...] = ()
     """The tuning results that the settings come from."""
+    quick: bool = False
+    """Whether it is the experiment's smaller form."""
 
     def folder(self, results: Path) -> Path:
         """Return the folder of the experiment below the folder of all results."""
@@ -111,7 +113,7 @@ def resolve_loaded(loaded: LoadedExperiment, *, with_weights: bool = True) -> Re
         require_weights(loaded.suite, experiment.needed_rewards)
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
-    return ResolvedExperiment(experiment, loaded.suite, runs, loaded.moved, tuning)
+    return ResolvedExperiment(experiment, loaded.suite, runs, loaded.moved, tuning, loaded.quick)
 
 
 def require_devices(runs: Sequence[RunConfig], devices: int) -> None:
@@ -143,17 +145,20 @@ def scarce_prompts(resolved: ResolvedExperiment) -> dict[str, str]:
 
 
 def tuning_warning(resolved: ResolvedExperiment) -> str:
-    """Return a line that says which weights are not those that the settings were chosen on; empty if none.
+    """Return a line that says with which other weights or budget settings were chosen; empty if with none.
+
+    The smaller form of an experiment spends less, and that is meant.
 
     Raises:
         UserError: see ``other_weights``.
     """
-    names, suite, rewards = resolved.experiment.tuning, resolved.suite, resolved.experiment.rewards
-    told = [
-        f"{name} was chosen with other weights of {', '.join(others)}"
-        for name, path in zip(names, resolved.tuning, strict=True)
-        if (others := other_weights(path, suite, rewards))
-    ]
+    asked, told = resolved.experiment, []
+    for name, path in zip(asked.tuning, resolved.tuning, strict=True):
+        if others := other_weights(path, resolved.suite, asked.rewards):
+            told.append(f"{name} was chosen with other weights of {', '.join(others)}")
+        budget, spent = chosen_at(path), asked.budget.reward_queries
+        if budget not in (None, spent) and not resolved.quick:
+            told.append(f"{name} was chosen with {budget} queries a run, and these spend {spent}")
     return f"warning: {'; '.join(told)}; tune again to have settings for these" if told else ""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.unit.cli.conftest import write_project
+from vader_bench import files
 from vader_bench.errors import UserError
-from vader_bench.experiment.resolve import resolve_experiment
+from vader_bench.experiment.resolve import resolve_experiment, tuning_warning
 from vader_bench.methods import optimizers
 
 
@@ -93,3 +95,25 @@ def test_what_was_tuned_on_pocket_is_not_used_on_another_suite(tmp_path: Path) -
     assert resolved.experiment.tuning == []
     assert {dict(run.settings)["learning_rate"] for run in resolved.runs if run.method == "vader"} == {2e-4}
     assert resolve_experiment(path, "pocket", with_weights=False).experiment.tuning != []
+
+
+def test_a_budget_that_settings_were_not_chosen_at_is_warned_of(tmp_path: Path, tiny_pipeline: Path) -> None:
+    path = write_project(tmp_path, tiny_pipeline)
+    experiment = yaml.safe_load(path.read_text("utf-8"))
+    budget = experiment["budget"]["reward_queries"]
+    quick = {"budget": {"reward_queries": budget // 2}}
+    path.write_text(yaml.safe_dump(experiment | {"tuning": "choice.yaml", "quick": quick}), "utf-8")
+    for chosen_at, warned in (
+        (budget, ""),
+        (8 * budget, f"with {8 * budget} queries a run, and these spend"),
+    ):
+        choice: dict[str, Any] = {
+            "version": 2,
+            "choice": {"red": {arm: {} for arm in experiment["methods"]}},
+            "rungs": [{"reward_queries": 2, "keep": 1}, {"reward_queries": chosen_at}],
+        }
+        choice["sha256"] = files.sha256_text(files.canonical_json(choice))
+        (path.parent / "choice.yaml").write_text(yaml.safe_dump(choice), "utf-8")
+        assert warned in tuning_warning(resolve_experiment(path))
+        assert bool(warned) == bool(tuning_warning(resolve_experiment(path)))
+        assert tuning_warning(resolve_experiment(path, quick=True)) == ""

@@ -18,14 +18,22 @@ from vader_bench.config.paths import is_file
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
 from vader_bench.config.yamlfile import Fault, parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.experiment.tuning.config import TuneConfig
+from vader_bench.experiment.tuning.config import RungConfig, TuneConfig
 from vader_bench.registry import own_code
 from vader_bench.weights.resolve import digest
 
 if TYPE_CHECKING:
     from vader_bench.experiment.tuning.halving import Judged, Tuned  # it takes statistics, `check` does not
 
-__all__ = ["CHOICE_NAME", "TRIALS_NAME", "check_tuning", "other_weights", "told", "write_choice"]
+__all__ = [
+    "CHOICE_NAME",
+    "TRIALS_NAME",
+    "check_tuning",
+    "chosen_at",
+    "other_weights",
+    "told",
+    "write_choice",
+]
 
 CHOICE_NAME = "choice.yaml"
 TRIALS_NAME = "trials.csv"
@@ -37,6 +45,10 @@ class _Choice(BaseModel):
     version: Literal[1, 2]
     choice: dict[str, dict[str, dict[str, Any]]]
     """The chosen settings by reward and method."""
+    shared: dict[str, dict[str, Any]] = {}
+    """Settings by method that all of its trials had; version 1 does not have them."""
+    rungs: list[RungConfig] = []
+    """Version 1 does not have them."""
     weights: dict[str, str] = {}
     """SHA-256 of the weights of backbone and rewards by name; version 1 does not have them."""
 
@@ -59,6 +71,7 @@ def write_choice(config: TuneConfig, suite: SuiteConfig, tuned: Tuned, folder: P
         "effort": {reward: _effort(config, searches.count, tuned, reward) for reward in config.rewards},
         "weights": _tuned_on(config, suite, tuned),
         "trials_sha256": files.sha256_text(table),
+        "shared": {name: search.settings for name, search in config.methods.items() if search.settings},
         "choice": _nested({arm: one.trial.candidate.varied for arm, one in tuned.chosen.items()}),
         "extended": tuned.extended,
         "open": _nested(tuned.left_open),
@@ -94,23 +107,40 @@ def check_tuning(experiment: ExperimentConfig, paths: Sequence[Path], runs: Sequ
     Raises:
         UserError: a result is missing or was changed by hand, or every setting that differs, one a line.
     """
-    choices = [_load_choice(path).choice for path in paths]
+    choices = [_load_choice(path) for path in paths]
     faults = []
     arms = {(run.label, run.reward): run for run in reversed(runs) if run.method not in UNTRAINED}
     for (arm, reward), run in reversed(arms.items()):
         method = run.label if own_code(run.method) else run.method
-        wanted = next((found[reward][method] for found in choices if method in found.get(reward, {})), None)
-        if wanted is None:
+        found = next((one for one in choices if method in one.choice.get(reward, {})), None)
+        if found is None:
             wrong = f"on {reward}: {method} was not tuned in {' or '.join(map(str, paths))}"
             faults.append(Fault(f"methods.{arm}", wrong, "tune it, or take `tuning` out"))
             continue
         asked = run.settings.model_dump(mode="json")
-        for name, value in wanted.items():
+        chosen = found.choice[reward][method]
+        for name, value in (found.shared.get(method, {}) | chosen).items():
             if name not in experiment.compares and asked.get(name) != value:
                 key = f"methods.{arm}.by_reward.{reward}.{name}"
-                wrong = f"is {asked.get(name)!r}, and {value!r} was chosen"
+                how = "chosen" if name in chosen else "tuned with"
+                wrong = f"is {asked.get(name)!r}, and {value!r} was {how}"
                 faults.append(Fault(key, wrong, f"write {value!r}"))
     raise_faults(f"experiment {experiment.experiment}", faults)
+
+
+def chosen_at(path: Path) -> int | None:
+    """Return with how many reward queries a run the last choice of a tuning result was made.
+
+    ``None`` where it does not say so, as version 1.
+
+    Args:
+        path: that result's ``choice.yaml``.
+
+    Raises:
+        UserError: the result is missing or was changed by hand.
+    """
+    rungs = _load_choice(path).rungs
+    return rungs[-1].reward_queries if rungs else None
 
 
 def other_weights(path: Path, suite: SuiteConfig, rewards: Sequence[str]) -> list[str]:

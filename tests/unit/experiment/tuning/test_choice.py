@@ -19,6 +19,7 @@ from vader_bench.experiment.tuning.choice import (
     CHOICE_NAME,
     TRIALS_NAME,
     check_tuning,
+    chosen_at,
     other_weights,
     told,
     write_choice,
@@ -59,6 +60,7 @@ def test_the_choice_says_how_it_was_made(choice: Path) -> None:
         {"reward_queries": 8, "seeds": 1, "keep": 2},
         {"reward_queries": 16, "seeds": 2},
     ]
+    assert stored["shared"] == {"vader": {"batch_size": 4}, "ddpo": {"prompts_per_round": 2}}
     assert stored["effort"] == {"red": {"settings_per_method": 4, "queries_per_method": 96}}
     assert stored["weights"] == {"nowhere/tiny": DIGEST}
     assert stored["extended"] == {}
@@ -125,7 +127,7 @@ def experiment() -> ExperimentConfig:
 
 
 def chosen_run(**settings: Any) -> RunConfig:
-    return run_config(settings={"k": 1, "learning_rate": 0.01, "lora_rank": 16} | settings)
+    return run_config(settings={"k": 1, "learning_rate": 0.01, "lora_rank": 16, "batch_size": 4} | settings)
 
 
 def test_an_experiment_with_the_chosen_settings_passes(choice: Path) -> None:
@@ -140,6 +142,15 @@ def test_every_setting_that_was_not_chosen_is_reported(choice: Path) -> None:
         "experiment fig: methods.vader.by_reward.red.k: is 2, and 1 was chosen; write 1",
         "experiment fig: methods.vader.by_reward.red.learning_rate: is 0.1, and 0.01 was chosen; write 0.01",
     ]
+
+
+def test_a_setting_that_all_trials_shared_is_held_to(choice: Path) -> None:
+    with pytest.raises(UserError, match=r"red.batch_size: is 2, and 4 was tuned with; write 4"):
+        check_tuning(experiment(), [choice], [chosen_run(batch_size=2)])
+
+
+def test_the_budget_that_it_was_chosen_at_is_that_of_the_last_rung(choice: Path) -> None:
+    assert chosen_at(choice) == 16
 
 
 def test_a_method_that_was_not_tuned_is_reported(choice: Path) -> None:
@@ -177,6 +188,7 @@ def test_a_choice_of_version_1_is_read_and_names_no_weights(tmp_path: Path, suit
     path.write_text(yaml.safe_dump(data, sort_keys=False), "utf-8")
     check_tuning(experiment(), [path], [chosen_run()])
     assert other_weights(path, suite, ["red"]) == []
+    assert chosen_at(path) is None
 
 
 def test_methods_may_be_tuned_in_different_results(choice: Path, tmp_path: Path) -> None:
