@@ -38,6 +38,7 @@ def command(
     from vader_bench.experiment.tuning.choice import TRIALS_NAME, told, write_choice
     from vader_bench.experiment.tuning.config import load_tune
     from vader_bench.experiment.tuning.halving import halve, planned
+    from vader_bench.experiment.tuning.shown import write_shown
 
     where = Where(executor, workers, storage)
     config = load_tune(tuning)
@@ -62,5 +63,6 @@ def command(
     choice = write_choice(config, chosen, tuned, folder)
     for line in told(tuned):
         typer.echo(line)
-    typer.echo(f"{len(tuned.judged)} trials: {folder / TRIALS_NAME}")
+    shown = write_shown(config, chosen.suite, tuned, folder)
+    typer.echo(f"{len(tuned.judged)} trials: {folder / TRIALS_NAME}; for reading: {shown}")
     typer.echo(f"written to {choice}; copy its settings into the experiments that name it")

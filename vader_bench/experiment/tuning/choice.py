@@ -197,7 +197,8 @@ def _trials_csv(tuned: Tuned) -> str:
     writer.writerow(
         [
             "suite", "reward", "method", "trial", "settings", "rung", "queries", "seeds", "mean_over_looks",
-            "end", "base", "seeds_below_base", "device_seconds", "went_on", "chosen",
+            "end", "base", "truth_gain", "prompt_share_gain", "seeds_below_base", "device_seconds", "went_on",
+            "chosen",
         ]
     )  # fmt: skip
     chosen = set(map(id, tuned.chosen.values()))
@@ -208,7 +209,8 @@ def _trials_csv(tuned: Tuned) -> str:
 
 def _row(one: Judged) -> list[Any]:
     trial, found, (reward, method) = one.trial, one.outcome, one.trial.candidate.arm
-    numbers = [f"{value:.6g}" for value in (found.score, found.end, found.base)]
+    truth = None if found.truth_gains is None else found.truth_gains[-1]
+    numbers = [found.score, found.end, found.base, truth, found.share_gain]
     return [
         trial.runs[0].suite.suite,
         reward,
@@ -218,7 +220,7 @@ def _row(one: Judged) -> list[Any]:
         trial.rung,
         trial.queries,
         " ".join(map(str, trial.seeds)),
-        *numbers,
+        *("" if value is None else f"{value:.6g}" for value in numbers),
         " ".join(map(str, found.below)),
         f"{found.device_seconds:.6g}",
     ]

@@ -20,6 +20,7 @@ from vader_bench.experiment.tuning.candidates import Arm, Candidate, Trial
 from vader_bench.experiment.tuning.config import TuneConfig
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.inputs import require_same_inputs
+from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Resampler
 from vader_bench.stats.panel import build_panel
 
@@ -42,6 +43,14 @@ class TrialOutcome:
     """The first look, at the untrained model."""
     below: tuple[int, ...]
     """Seeds that end below the untrained model by a 95 % interval over prompts."""
+    looks: tuple[int, ...]
+    """Reward queries at each look."""
+    gains: tuple[float, ...]
+    """At each look, mean over seeds and prompts of the reward minus that of the untrained model."""
+    truth_gains: tuple[float, ...] | None
+    """The same of the truth of the reward; ``None`` where it was not measured. Nothing is chosen by it."""
+    share_gain: float | None
+    """The same of the share of the prompt, at the last look alone. Nothing is chosen by it."""
     device_seconds: float
     """Of all seeds."""
     inputs: dict[str, str]
@@ -137,14 +146,24 @@ def judge(trial: Trial, folder: Path) -> TrialOutcome:
     curve, resampler = panel.curve[0], Resampler(panel.seeds)
     gains = resampler.prompts(curve[-1] - curve[0], panel.prompts)
     _, high = gains.bounds()
+    share = panel.splits[HELDOUT].prompt_share
     return TrialOutcome(
         score=float(curve[1:].mean()),
         end=float(curve[-1].mean()),
         base=float(curve[0].mean()),
         below=tuple(seed for seed, limit in zip(panel.seeds, high.tolist(), strict=True) if limit < 0),
+        looks=tuple(map(int, panel.looks)),
+        gains=_gains(curve),
+        truth_gains=None if panel.gold_curve is None else _gains(panel.gold_curve[0]),
+        share_gain=None if share is None else float((share[0, 1] - share[0, 0]).mean()),
         device_seconds=sum(float(record.ledger["device_seconds"]) for record in records),
         inputs={name: digest for name, digest in records[0].digests.items() if name != "code"},
     )
+
+
+def _gains(curve: FloatArray) -> tuple[float, ...]:
+    """Return what each look of ``curve`` [T, S, P] has on average above the first."""
+    return tuple((curve - curve[0]).mean(axis=(1, 2)).tolist())
 
 
 def _bracket(

@@ -92,6 +92,8 @@ def test_all_trials_of_all_rungs_are_stored(choice: Path) -> None:
         "mean_over_looks": "5",
         "end": "5",
         "base": "1",
+        "truth_gain": "-0.4",
+        "prompt_share_gain": "0",
         "seeds_below_base": "",
         "device_seconds": "3",
         "went_on": "",

@@ -1,0 +1,132 @@
+"""All trials of a tuning for reading: a page of tables and a figure of their courses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from vader_bench import files
+from vader_bench.experiment.tuning.candidates import Arm
+from vader_bench.experiment.tuning.choice import told
+from vader_bench.experiment.tuning.config import TuneConfig
+from vader_bench.experiment.tuning.halving import Judged, Tuned
+from vader_bench.report.style import GREY, drawing, rendered, style_of
+from vader_bench.report.tables import Table, markdown
+
+__all__ = ["FIGURE_NAME", "SUMMARY_NAME", "write_shown"]
+
+SUMMARY_NAME = "summary.md"
+FIGURE_NAME = "trials"
+"""Its files are called that, before the dot."""
+_HEAD = ["reached", "seeds", "mean over looks", "gain at the end", "truth gain", "gain, share of the prompt"]
+_NOTES = """\
+* A row is a setting at the last rung that it reached. Those that reached the same rung stand in the order of
+  the mean over looks, by which settings go on and are chosen. Numbers are means over seeds and held-out
+  development prompts; gains are over the base model.
+* Nothing is chosen by the truth of a reward or by the share of the prompt. They show what a choice by the
+  reward costs.
+* The best of several settings looks better than it is, because luck is part of why it is the best. What a
+  setting is worth is measured by the experiment that uses it, with other seeds and other prompts.
+"""
+
+
+def write_shown(config: TuneConfig, suite: str, tuned: Tuned, folder: Path) -> Path:
+    """Write ``summary.md`` and the figure of all trials to ``folder`` and return the path of the former.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    for kind, data in _figure(config, tuned).items():
+        files.write_bytes(folder / f"{FIGURE_NAME}.{kind}", data)
+    files.write_text(folder / SUMMARY_NAME, _summary(config, suite, tuned))
+    return folder / SUMMARY_NAME
+
+
+def _summary(config: TuneConfig, suite: str, tuned: Tuned) -> str:
+    lines = [f"# {config.experiment} on {suite}", "", config.question, ""]
+    lines += [f"![The courses of all settings]({FIGURE_NAME}.png)", "", "## What was chosen", ""]
+    lines += [f"* {line}" if not line.startswith(" ") else f"  * {line.strip()}" for line in told(tuned)]
+    for reward in config.rewards:
+        for method in config.methods:
+            table = _table((reward, method), tuned)
+            lines += ["", f"## {table.title}", "", *markdown(table)]
+    return "\n".join([*lines, "", "## How to read this", "", _NOTES])
+
+
+def _table(arm: Arm, tuned: Tuned) -> Table:
+    rows = [
+        [
+            f"{one.trial.candidate.number}{', **chosen**' if one is tuned.chosen[arm] else ''}",
+            *map(str, one.trial.candidate.varied.values()),
+            f"{one.trial.queries} queries",
+            str(len(one.trial.seeds)),
+            f"{one.outcome.score:.4g}",
+            *map(_gain, (one.outcome.gains[-1], _truth(one), one.outcome.share_gain)),
+        ]
+        for one in sorted(_farthest(arm, tuned), key=lambda one: (-one.trial.rung, -one.outcome.score))
+    ]
+    varied = next(one.trial.candidate.varied for one in tuned.judged if one.trial.candidate.arm == arm)
+    return Table(", ".join(arm), ["trial", *varied, *_HEAD], rows)
+
+
+def _truth(one: Judged) -> float | None:
+    return None if one.outcome.truth_gains is None else one.outcome.truth_gains[-1]
+
+
+def _gain(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:+.2g}"
+
+
+def _farthest(arm: Arm, tuned: Tuned) -> list[Judged]:
+    """Return each setting of ``arm`` at the last rung that it reached."""
+    return list(
+        {one.trial.candidate.number: one for one in tuned.judged if one.trial.candidate.arm == arm}.values()
+    )
+
+
+def _figure(config: TuneConfig, tuned: Tuned) -> dict[str, bytes]:
+    """Return the figure as ``png`` and ``svg``: a column a reward, a row a method, gains against queries.
+
+    A line is a setting, its seeds put together; it ends where the setting was given up. What was chosen is
+    thick and has marks, and its truth beside it is dashed.
+    """
+    methods, rewards = list(config.methods), config.rewards
+    with drawing():
+        size = (2.9 * len(rewards) + 0.6, 1.7 * len(methods) + 0.7)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(methods), len(rewards), squeeze=False, sharex="col")
+        for column, reward in enumerate(rewards):
+            axes[0, column].set_title(reward, fontweight="bold")
+            axes[-1, column].set_xlabel("reward queries")
+            for ax, method in zip(axes[:, column], methods, strict=True):
+                _draw(ax, (reward, method), tuned, style_of(method, methods))
+        for ax, method in zip(axes[:, 0], methods, strict=True):
+            ax.set_ylabel(f"gain with {method}")
+        figure.align_ylabels()
+        handles = [
+            Line2D([], [], color=GREY, marker="o", markersize=4.0, linewidth=1.8, label="chosen"),
+            Line2D([], [], color=GREY, linestyle="--", linewidth=1.4, label="its truth"),
+            Line2D([], [], color=GREY, linewidth=0.7, label="other settings"),
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+        return rendered(figure, f"{config.experiment}: the courses of all settings", ("png", "svg"))
+
+
+def _draw(ax: Axes, arm: Arm, tuned: Tuned, style: tuple[str, str]) -> None:
+    colour, marker = style
+    for one in _farthest(arm, tuned):
+        found = one.outcome
+        if one is not tuned.chosen[arm]:
+            ax.plot(found.looks, found.gains, color=colour, linewidth=0.7, alpha=0.6)
+            continue
+        ax.plot(
+            found.looks, found.gains, color=colour, marker=marker, markersize=4.0, linewidth=1.8, zorder=3
+        )
+        if found.truth_gains is not None:
+            ax.plot(found.looks, found.truth_gains, color=colour, linestyle="--", linewidth=1.4, zorder=3)
+    ax.axhline(0, color=GREY, linestyle=":", linewidth=1.0)
+    ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    ax.locator_params(axis="y", nbins=5)
