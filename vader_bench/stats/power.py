@@ -249,14 +249,14 @@ def plan_design(
         design = Design(10 * tens, per_prompt, raters)
         return simulate_power(design, share, variation, alpha=alpha, root=root)
 
+    most = MOST_PROMPTS // 10  # a larger study may not fit into memory
     low = max(1, -(-raters // (10 * per_prompt)))
-    high = max(low, -(-independent // (10 * per_prompt)))
-    found = 0.0
-    while 10 * high <= MOST_PROMPTS and (found := reached(high)) < power:
-        low, high = high + 1, 2 * high
-    if 10 * high > MOST_PROMPTS:  # before it is simulated: a study of that size may not fit into memory
-        wrong = f"a power of {power} is not reached with {raters} raters and {MOST_PROMPTS} prompts"
-        raise UserError(f"share {share}", wrong, "plan more raters or a larger share")
+    high = min(most, max(low, -(-independent // (10 * per_prompt))))
+    while (found := reached(high)) < power:
+        if high == most:
+            wrong = f"a power of {power} is not reached with {raters} raters and {MOST_PROMPTS} prompts"
+            raise UserError(f"share {share}", wrong, "plan more raters or a larger share")
+        low, high = high + 1, min(most, 2 * high)
     while low < high:
         middle = (low + high) // 2
         if (here := reached(middle)) >= power:

@@ -119,6 +119,14 @@ def test_a_plan_is_the_smallest_that_reaches_its_power() -> None:
     assert SampleSize(Design(20, 5, 30), 0.65, 0.05, 0.8, 97).too_few_prompts
 
 
+def test_the_largest_study_is_tried_before_a_power_is_called_out_of_reach() -> None:
+    # 630 prompts are too few, and twice as many are more than a study may have
+    assert simulate_power(Design(630, 2, 200), 0.54, Variation()) < 0.8
+    plan = plan_design(0.54, Variation(), raters=200)
+    assert plan.power >= 0.8
+    assert 630 < plan.design.prompts <= 1000
+
+
 def test_more_responses_do_not_make_up_for_few_raters_who_differ() -> None:
     with pytest.raises(UserError, match="not reached with 8 raters"):
         plan_design(0.6, Variation(rater=2.0), raters=8)
