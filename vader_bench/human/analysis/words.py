@@ -74,16 +74,22 @@ def warnings(analysis: StudyAnalysis) -> list[str]:
 
 
 def rules(plan: StudyPlan) -> list[str]:
-    """Return the rules by which blocks and answers were left out, as they stand in the plan."""
+    """Return what blocks were left out for, as it stands in the plan."""
     limits = plan.exclusion
     return [
+        "no question answered",
         f"fewer than {limits.gold_right:.0%} of the questions on gold pairs answered right",
         f"less than {limits.watched:.0%} of a video played",
-        f"fewer than {limits.repeats_same:.0%} of the repeated questions answered as before",
+        (
+            f"fewer than {limits.repeats_same:.0%} of the repeated questions answered as before, "
+            f"of {limits.repeats_answers} or more that one person answered"
+        ),
         f"one side taken with p below {limits.one_sided_p:g} in {limits.one_sided_items} answers or more",
         f"a pair done in less than the {plan.video.seconds:.3g} s of a video, by the median",
         f"more than {plan.blocks.per_rater} blocks by one person, the later ones",
-        f"a block sent before, or {REJECTED}",
+        "the same person having sent it before",
+        "another person having answered it before, whose answers are used",
+        f"being {REJECTED}",
     ]
 
 

@@ -146,6 +146,18 @@ def test_the_page_says_what_was_asked_and_found_and_escapes_it(real: dict[str, b
     assert f"{BUILT.key.seed}" not in (page[: page.index("<svg")] + page[page.index("</svg>") :]).split()
 
 
+def test_the_rules_say_their_limits_and_every_reason_to_leave_a_block_out() -> None:
+    limits = BUILT.plan.exclusion.model_copy(update={"repeats_same": 0.4, "repeats_answers": 7})
+    told = rules(BUILT.plan.model_copy(update={"exclusion": limits}))
+    assert {
+        "no question answered",
+        "fewer than 40% of the repeated questions answered as before, of 7 or more that one person answered",
+        "the same person having sent it before",
+        "another person having answered it before, whose answers are used",
+        "being rejected on the platform",
+    } < set(told)
+
+
 def test_the_json_holds_every_number_without_nan(real: dict[str, bytes]) -> None:
     found = json.loads(real["analysis.json"])
     analysis = analyse_study(ingest(BUILT, ANSWERS), BUILT)
