@@ -55,8 +55,7 @@ class Consistency:
     """How often a rater who sees an item again prefers the same arm, with Wilson's intervals."""
 
     repeats: int
-    unmatched: int
-    """Repeats whose first answer is not there (excluded, say); they are counted nowhere else."""
+    """Those whose first answer is there."""
     same: Estimate
     same_when_swapped: Estimate
     """Where the arms had changed sides: below ``same_when_not`` it shows a habit of one side."""
@@ -164,7 +163,6 @@ def measure_consistency(responses: Sequence[Response]) -> Consistency:
     kept = [(first, again) for first, again in pairs if first.left == again.left]
     return Consistency(
         repeats=len(pairs),
-        unmatched=sum(response.repeat for response in responses) - len(pairs),
         same=_same(pairs),
         same_when_swapped=_same(swapped),
         same_when_not=_same(kept),

@@ -197,7 +197,8 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
     """Return the answers in ``submissions`` that count, in their order.
 
     A person may meet a prompt again in another block: of the answers to a question on a prompt and pair of
-    arms only the first counts. A repeat goes with the answer that it repeats.
+    arms only the first counts. A repeat goes with the answer that it repeats: where that does not count, nor
+    does the repeat, and it stands in the way of no later answer.
 
     Raises:
         UserError: a block or a pair is none of the study.
@@ -207,22 +208,20 @@ def collect(built: Built, submissions: Iterable[Submission]) -> Collected:
     counted: set[tuple[str, str, str]] = set()
     later = unanswered = 0
     for submission in submissions:
-        dropped: set[tuple[str, str]] = set()
         for item, given in given_items(built, submission):
             for question in built.plan.questions if item.role != "gold" else ():
                 choice = given.answers.get(question.id)
-                again = item.role == "repeat"
                 place = _place(submission, question.id, item)
-                if again and (item.repeats, question.id) in dropped:
-                    continue
-                if not again and place in seen:
-                    dropped.add((item.id, question.id))
+                if item.role == "repeat":
+                    if choice is not None and (submission.source, item.repeats, question.id) in counted:
+                        responses.append(_response(submission.rater, question.id, item, choice))
+                elif place in seen:
                     later += choice is not None
                 elif choice is None:
-                    unanswered += not again
+                    unanswered += 1
                 else:
                     seen.add(place)
-                    counted |= set() if again else {(submission.source, item.id, question.id)}
+                    counted.add((submission.source, item.id, question.id))
                     responses.append(_response(submission.rater, question.id, item, choice))
     return Collected(responses, counted, later, unanswered)
 

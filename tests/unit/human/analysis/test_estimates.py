@@ -74,6 +74,33 @@ def test_an_open_question_is_counted_and_nothing_else() -> None:
     assert sum(not r.repeat for r in found.responses) == sum(not r.repeat for r in whole.responses) - 1
 
 
+def test_a_repeat_of_a_pair_that_did_not_play_counts_nowhere_and_is_in_no_answers_way() -> None:
+    blocks = BUILT.key.blocks
+    again = {name: next(item for item in items if item.role == "repeat") for name, items in blocks.items()}
+    first, second, met_again = next(
+        (one, other, item)
+        for one in ANSWERS
+        for other in ANSWERS
+        for item in blocks[other.block]
+        if one is not other and item.role == "main" and item.prompt == again[one.block].prompt
+    )
+    unseen = first.model_copy(
+        update={
+            "rater": "a",
+            "items": [
+                given.model_copy(update={"answers": dict.fromkeys(QUESTIONS)})
+                if given.id == again[first.block].repeats
+                else given
+                for given in first.items
+            ],
+        }
+    )
+    found = collect(BUILT, [unseen, second.model_copy(update={"rater": "a"})])
+    assert {(second.source, met_again.id, question) for question in QUESTIONS} < found.counted
+    assert found.unanswered == 2
+    assert not any(response.repeat for response in collect(BUILT, [unseen]).responses)
+
+
 def test_numbers_are_those_of_the_statistics() -> None:
     found = analyse_study(ingest(BUILT, ANSWERS), BUILT)
     assert [one.question for one in found.outcomes] == QUESTIONS
