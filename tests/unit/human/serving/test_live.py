@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,35 @@ def test_who_opens_the_study_on_prolific_twice_loses_no_answers(running: Running
     person.get(ids(13))
     assert person.begin() == block
     assert person.post(block, fields, token=False).place == COMPLETE
+
+
+def test_a_server_without_the_completion_code_thanks_people_from_prolific(
+    environment: Path, tmp_path: Path
+) -> None:
+    built = build(tmp_path, 6)
+    offer = Offer(port=0, prolific=CODE, environment=environment)
+    person, late = Visitor(""), Visitor("")
+    with serving(built, offer, lambda _: None) as running:
+        person.address = late.address = running.address
+        person.get(ids(1))
+        block = person.begin()
+        late.get(ids(2))
+        missed = late.begin()
+        fields = late.fields(missed)
+        assert late.post(missed + "return/", {}).place == "/"
+        other = Visitor(running.address)
+        other.get(ids(3))
+        assert other.begin().split("/")[2] == missed.split("/")[2]
+    with serving(built, replace(offer, prolific=None), lambda _: None) as running:
+        person.address = late.address = running.address
+        for answer in (person.send(block), person.get(block), person.get("/")):
+            assert answer.status == 200
+            assert "Your answers were saved. This page cannot lead you back to Prolific now" in answer.text
+        assert "came too late to be used" in late.post(missed, fields).text
+        assert len(rows(running)) == 1
+    with serving(built, offer, lambda _: None) as running:
+        person.address = running.address
+        assert person.get(block).place == person.get("/").place == COMPLETE
 
 
 def test_many_people_at_once_are_let_in(running: Running) -> None:

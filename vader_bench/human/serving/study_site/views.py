@@ -47,7 +47,7 @@ def index(request: Any) -> Any:
         }
         return render(request, "study/progress.html", context)
     if _session_done(request):
-        return _completed()
+        return _completed(request)
     context = {
         "title": settings.STUDY["title"],
         "batch": batch,
@@ -67,7 +67,7 @@ def accept(request: Any, batch_id: int) -> Any:
     if request.user.is_staff:
         return _message(request, "The requester is no rater: log in as one.", 403)
     if _session_done(request):
-        return _completed()
+        return _completed(request)
     begun = _begun(batch, request.user)
     if begun is not None:
         return redirect("task_assignment", begun.task_id, begun.id)
@@ -93,7 +93,7 @@ def block(request: Any, task_id: int, task_assignment_id: int) -> Any:
         return _late(request, task_id, task_assignment_id)
     found = _own(request, task_id, task_assignment_id)
     if found.completed:
-        return _completed() if _session_done(request) else redirect("index")
+        return _completed(request) if _session_done(request) else redirect("index")
     if request.method != "POST":
         return turkle.task_assignment(request, task_id, task_assignment_id)
     if not is_answer(dict(request.POST.lists()), found.task.input_csv_fields["block_id"]):
@@ -107,7 +107,7 @@ def _kept(request: Any, assignment: Any) -> Any:
     if "prolific" not in request.session:
         return redirect("index")
     _note_session(request, assignment)
-    return _completed()
+    return _completed(request)
 
 
 def _taken_back(request: Any, task_assignment_id: int) -> bool:
@@ -132,8 +132,8 @@ def _late(request: Any, task_id: int, task_assignment_id: int) -> Any:
     block = task.input_csv_fields["block_id"]
     sys.stderr.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {request.user.username}: {LATE}{block}\n")
     _note(request.user, task_assignment_id, f"{LATE}{block}")
-    if "prolific" in request.session:
-        return _completed()
+    if "prolific" in request.session and settings.STUDY["prolific"] is not None:
+        return _completed(request)
     words = "Thank you. Your answers came too late to be used: someone else has the block by now. "
     return _message(request, words + "The makers of the study see that you sent them.", 410)
 
@@ -307,8 +307,13 @@ def _session_done(request: Any) -> bool:
     return bool(LogEntry.objects.filter(user=request.user, change_message=_words(request)).exists())
 
 
-def _completed() -> Any:
-    return HttpResponseRedirect(COMPLETE + settings.STUDY["prolific"])
+def _completed(request: Any) -> Any:
+    """Lead back to Prolific, unless the server was started again without the completion code."""
+    code = settings.STUDY["prolific"]
+    if code is None:
+        words = "Thank you. Your answers were saved. This page cannot lead you back to Prolific now: "
+        return _message(request, words + "please open it again later.", 200)
+    return HttpResponseRedirect(COMPLETE + code)
 
 
 def _message(request: Any, message: str, status: int) -> Any:
