@@ -108,6 +108,10 @@ class BlockConfig(Strict):
     per_rater: int = Field(default=1, ge=1)
     """Most blocks that one person may answer. The power of a study depends on how many people take part."""
 
+    def fewest_people(self, blocks: int) -> int:
+        """Return how many people answer ``blocks`` if each takes as many as they may."""
+        return -(-blocks // self.per_rater)
+
 
 class PayConfig(Strict):
     """What a rater gets for a block, in one currency."""

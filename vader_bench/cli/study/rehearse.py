@@ -48,14 +48,13 @@ def command(
     from vader_bench.human.plan import load_built
     from vader_bench.human.rehearsal.browser import rehearse
     from vader_bench.human.rehearsal.raters import Raters
-    from vader_bench.human.rehearsal.simulate import fewest_people
     from vader_bench.human.responses import simulated_account
     from vader_bench.human.serving.server import Offer, serving
 
     built = load_built(folder)
     habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)
     population = planted(built, habits, prefer, shares)
-    people = raters or max(FEWEST, fewest_people(built))
+    people = raters or max(FEWEST, built.plan.blocks.fewest_people(len(built.key.blocks)))
     names = [simulated_account(number) for number in range(1, people + 1)]
     offer = Offer(port=0, simulated=people, environment=environment)
     with serving(built, offer, typer.echo) as running, Progress(console=Console(stderr=True)) as progress:

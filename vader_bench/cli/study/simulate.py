@@ -47,13 +47,13 @@ def command(
     """Write the answers of simulated raters, to try a study before anyone is asked."""
     from vader_bench.human.plan import load_built
     from vader_bench.human.rehearsal.raters import Raters
-    from vader_bench.human.rehearsal.simulate import fewest_people, write_simulated
+    from vader_bench.human.rehearsal.simulate import write_simulated
 
     built = load_built(folder)
     habits = Raters(seed, {}, side_bias=side_bias, lapse=lapse, careless=careless, ties=ties, broken=broken)
     population = planted(built, habits, prefer, shares)
     path = out or folder / "SIMULATED.csv"
-    people = raters or max(FEWEST, fewest_people(built))
+    people = raters or max(FEWEST, built.plan.blocks.fewest_people(len(built.key.blocks)))
     blocks = write_simulated(path, built, population, people)
     typer.echo(
         f"SIMULATED: {blocks} blocks by {min(people, blocks)} raters who prefer {liking(prefer, shares)}"

@@ -17,7 +17,7 @@ from vader_bench.seeding import numpy_stream
 from vader_bench.stats.power import FEW_PROMPTS, MOST_OF_ONE, POWER, Variation, power_of_assignment
 from vader_bench.stats.preference import ALPHA, MIN_CLUSTERS, exact_p_value
 
-__all__ = ["SOUGHT", "answers_lost", "doubts", "fewest_people", "outlook", "power_with"]
+__all__ = ["SOUGHT", "answers_lost", "doubts", "outlook", "power_with"]
 
 SOUGHT: Final = 0.6
 """The preference of which the build says how likely it is to be found."""
@@ -25,11 +25,6 @@ SOUGHT: Final = 0.6
 MOST_LOST: Final = 0.05
 """Share of the answers that may be paid for nothing without a word."""
 _NEW_SEED: Final = 'python3 -c "import secrets; print(secrets.randbits(128))"'
-
-
-def fewest_people(blocks: int, per_rater: int) -> int:
-    """Return how many people answer ``blocks`` if each takes as many as they may."""
-    return -(-blocks // per_rater)
 
 
 def power_with(study: StudyConfig, design: StudyDesign, people: int, share: float = SOUGHT) -> float:
@@ -62,7 +57,7 @@ def power_with(study: StudyConfig, design: StudyDesign, people: int, share: floa
 def outlook(study: StudyConfig, design: StudyDesign) -> Iterator[str]:
     """Yield what the study can find, with the fewest and with the most people, and which rules are idle."""
     blocks = len(design.blocks)
-    fewest = fewest_people(blocks, study.blocks.per_rater)
+    fewest = study.blocks.fewest_people(blocks)
     prompts = len({item.prompt for block in design.blocks for item in block.items if item.role == "main"})
     for people in dict.fromkeys((fewest, blocks)):
         which = "" if fewest == blocks else " (the fewest)" if people == fewest else " (one block each)"

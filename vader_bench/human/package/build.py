@@ -15,7 +15,7 @@ from vader_bench.errors import UserError
 from vader_bench.human.analysis.method import analysis_plan
 from vader_bench.human.config import StudyConfig, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
-from vader_bench.human.package.advice import doubts, fewest_people, outlook
+from vader_bench.human.package.advice import doubts, outlook
 from vader_bench.human.package.contact_sheet import CONTACT_SHEET, contact_sheet, thumbnail_of
 from vader_bench.human.package.design import Item, StudyDesign, StudyVideo, draw_design, opaque
 from vader_bench.human.package.encode import common_shape, encode_alike
@@ -251,7 +251,7 @@ def _built(
         blocks=blocks,
         answers=study.responses_wanted * len(study.pairs),
         videos=len(design.clips),
-        raters=fewest_people(blocks, study.blocks.per_rater),
+        raters=study.blocks.fewest_people(blocks),
         hourly=hourly,
         cost=blocks * study.pay.reward,
         outlook=list(outlook(study, design)),

@@ -19,7 +19,7 @@ from vader_bench.human.rehearsal.raters import Manner, Raters
 from vader_bench.human.responses import Choice, Consent, ItemAnswers, Submission, simulated_account
 from vader_bench.seeding import numpy_stream
 
-__all__ = ["COLUMNS", "fewest_people", "results_csv", "simulate", "write_simulated"]
+__all__ = ["COLUMNS", "results_csv", "simulate", "write_simulated"]
 
 COLUMNS: Final = (
     "HITId", "HITTypeId", "Title", "CreationTime", "MaxAssignments", "AssignmentDurationInSeconds",
@@ -36,11 +36,6 @@ DOES_NOT_PLAY: Final = 4
 """A browser's code for a video that it cannot decode (MEDIA_ERR_SRC_NOT_SUPPORTED)."""
 
 
-def fewest_people(built: Built) -> int:
-    """Return how many people answer all blocks if each takes as many as they may."""
-    return -(-len(built.key.blocks) // built.plan.blocks.per_rater)
-
-
 def simulate(built: Built, raters: Raters, people: int) -> list[Submission]:
     """Return one answer to every block, blocks dealt to ``people`` in turn, in the order of time.
 
@@ -50,9 +45,9 @@ def simulate(built: Built, raters: Raters, people: int) -> list[Submission]:
         UserError: too few people for the blocks that each may answer, or ties where there is no such choice.
     """
     blocks, most = built.key.blocks, built.plan.blocks.per_rater
-    if people * most < len(blocks):
+    if people < (fewest := built.plan.blocks.fewest_people(len(blocks))):
         wrong = f"are too few for {len(blocks)} blocks, as each may answer {most}"
-        raise UserError(f"{people} raters", wrong, f"take at least {fewest_people(built)}")
+        raise UserError(f"{people} raters", wrong, f"take at least {fewest}")
     if raters.ties and not built.plan.ties:
         raise UserError(f"ties {raters.ties}", "are no choice in this study", "leave them at 0")
     found = []
