@@ -93,11 +93,6 @@ class SampleSize:
     independent: int
     """Responses that would do if they were all independent: what clustering costs is the difference."""
 
-    @property
-    def too_few_prompts(self) -> bool:
-        """Whether there are so few prompts that the result would hardly speak of others."""
-        return self.design.prompts < FEW_PROMPTS
-
 
 def exact_power(share: float, responses: int, *, alpha: float = ALPHA) -> float:
     """Return the power of the exact two-sided binomial test of one half, for independent responses."""

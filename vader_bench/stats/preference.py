@@ -38,7 +38,6 @@ __all__ = [
     "first_answers",
     "side_bias",
     "sign_p_value",
-    "two_way_variance",
     "wilson",
 ]
 
@@ -175,27 +174,22 @@ def exact_p_value(wins: int, losses: int) -> float:
     return float(stats.binomtest(wins, wins + losses).pvalue)
 
 
-def two_way_variance(influence: FloatArray, prompts: IntArray, raters: IntArray) -> FloatArray:
-    """Return the variance of a mean whose answers share prompts and share raters: [..., n] to [...].
-
-    V_prompt + V_rater - V_both (Cameron, Gelbach and Miller 2011), each with the factor G / (G - 1) for
-    its G clusters, and at least the larger of the two one-way variances, since the sum can even be
-    negative. V_both is over the clusters that a rater and a prompt have in common.
-
-    Args:
-        influence: what each answer adds to the deviation of the estimate, for a mean (y - mean) / n.
-        prompts: number of the prompt of each answer, from 0 without gaps, [n].
-        raters: the same of the rater, [n].
-    """
-    return clustered_spread(influence, prompts, raters)[0]
-
-
 def clustered_spread(
     influence: FloatArray, prompts: IntArray, raters: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return variance and degrees of freedom, [...] each; arguments as for ``two_way_variance``.
+    """Return variance and degrees of freedom of an estimate whose answers share prompts and raters.
 
-    Without spread the variance is zero, and the degrees of freedom mean nothing.
+    The variance is V_prompt + V_rater - V_both (Cameron, Gelbach and Miller 2011), each with the factor
+    G / (G - 1) for its G clusters, and at least the larger of the two one-way variances, since the sum can
+    even be negative. V_both is over the clusters that a rater and a prompt have in common.
+
+    Args:
+        influence: what each answer adds to the deviation of the estimate, [..., n]; of a mean (y - mean) / n.
+        prompts: number of the prompt of each answer, from 0 without gaps, [n].
+        raters: the same of the rater, [n].
+
+    Returns:
+        Both [...]. Without spread the variance is zero, and the degrees of freedom mean nothing.
     """
     both = prompts * (int(raters.max()) + 1) + raters
     by_prompt, by_rater, by_both = (_one_way(influence, codes) for codes in (prompts, raters, both))
@@ -215,7 +209,7 @@ def degrees_of_freedom(
     min(P, R) - 1: where the variance comes from prompts alone, few raters take nothing from what is known.
 
     Args:
-        variance: V, of ``two_way_variance``, above zero, [...].
+        variance: V, of ``clustered_spread``, above zero, [...].
         one_way: V_prompt and V_rater, [...] each.
         prompts: P, their number, 2 or more.
         raters: R, the same of raters.

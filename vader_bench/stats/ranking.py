@@ -146,7 +146,7 @@ def rank_arms(
     """Return the ranking of ``arms`` on ``question``; repeats are passed over.
 
     The intervals come from a bootstrap of raters and prompts whose variance is that of the two-way
-    cluster-robust interval (``preference.two_way_variance``): deviations from resampled prompts and from
+    cluster-robust interval (``preference.clustered_spread``): deviations from resampled prompts and from
     resampled raters are added, and scaled so that their variance, summed over the arms, is V_prompt +
     V_rater - V_both, and no less than the larger of the first two. Drawing raters and prompts at once
     would count the noise of the answers three times. As there, each part has the factor G / (G - 1) and

@@ -14,12 +14,12 @@ from vader_bench.stats.compare import holm
 from vader_bench.stats.preference import (
     Preference,
     Response,
+    clustered_spread,
     compare_preferences,
     degrees_of_freedom,
     encode,
     exact_p_value,
     side_bias,
-    two_way_variance,
     wilson,
 )
 
@@ -95,15 +95,16 @@ def test_two_way_variance_by_hand() -> None:
     # by both: 4 / 3 * (3 * .0625^2 + .1875^2) = 4 / 3 * .046875 = .0625; .0625 + .0625 - .0625
     prompts, raters = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     influence = np.array([0.25, 0.25, 0.25, -0.75]) / 4
-    assert two_way_variance(influence, prompts, raters) == pytest.approx(0.0625)
+    variance, _ = clustered_spread(influence, prompts, raters)
+    assert variance == pytest.approx(0.0625)
 
 
 def test_two_way_variance_is_at_least_the_larger_one_way_variance() -> None:
     # answers 1 1 / 0 0: by prompt 2 * (.25^2 + .25^2) = .25, by rater 0, by both 4 / 3 * 4 * .125^2 = 1 / 12
     prompts, raters = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     influence = np.array([[0.5, 0.5, -0.5, -0.5], [0.0, 0.0, 0.0, 0.0]]) / 4
-    np.testing.assert_allclose(two_way_variance(influence, prompts, raters), [0.25, 0.0])
-    np.testing.assert_allclose(two_way_variance(influence, raters, prompts), [0.25, 0.0])
+    np.testing.assert_allclose(clustered_spread(influence, prompts, raters)[0], [0.25, 0.0])
+    np.testing.assert_allclose(clustered_spread(influence, raters, prompts)[0], [0.25, 0.0])
 
 
 def test_without_shared_raters_or_prompts_the_test_is_students() -> None:
@@ -194,7 +195,7 @@ def test_the_interval_is_students_with_satterthwaites_degrees() -> None:
     scores = np.array([response.score("vader") for response in responses])
     prompts, raters = encode([r.prompt for r in responses]), encode([r.rater for r in responses])
     influence = (scores - scores.mean()) / len(scores)
-    variance = float(two_way_variance(influence, prompts, raters))
+    variance = float(clustered_spread(influence, prompts, raters)[0])
     parts = []
     for codes in (prompts, raters):
         count = len(set(codes.tolist()))
