@@ -12,7 +12,7 @@ import yaml
 from vader_bench.cli._options import Devices, Out, Quick, Suite
 
 if TYPE_CHECKING:
-    from vader_bench.config.schema import SuiteConfig
+    from vader_bench.config.schema import ComponentConfig, SuiteConfig
     from vader_bench.cost.gpus import Gpu
     from vader_bench.cost.hours import Hours
     from vader_bench.cost.whatif import Planned
@@ -140,10 +140,15 @@ def _disk(
 
 
 def _uncounted(planned: Sequence[Planned]) -> Iterator[str]:
-    """Yield a line where the cost of a reward is not known."""
+    """Yield a line where the cost of a reward, of its gold or of a judge is not known."""
     from vader_bench.rewards.base import counted
 
-    rewards = {one.run.reward: one.run.suite.rewards[one.run.reward] for one in planned}
+    rewards: dict[str, ComponentConfig] = {}
+    for run in (one.run for one in planned):
+        asked = (run.reward, *run.evaluation.measure.judges)
+        rewards |= {name: run.suite.rewards[name] for name in asked}
+        if (gold := run.suite.gold_for(run.reward)) is not None:
+            rewards[f"the gold of {run.reward}"] = gold
     names = [name for name, reward in rewards.items() if not counted(reward.family, reward.settings)]
     if names:
         yield f"not counted, because only a run can measure it: what {' and '.join(names)} costs"

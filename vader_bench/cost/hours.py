@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vader_bench.cost.estimate import UTILISATION
 from vader_bench.cost.gpus import Gpu
-from vader_bench.cost.looks import flops_of_video, videos_of_base, videos_of_looks
+from vader_bench.cost.looks import flops_of_base, flops_of_looks
 from vader_bench.cost.measured import Utilisation
 from vader_bench.cost.whatif import Planned
 
@@ -30,12 +30,14 @@ class Hours:
 
     def looks(self, one: Planned) -> float:
         """Return the hours that measuring the adapters of one run takes."""
-        return videos_of_looks(one.run) * self._video(one)
+        return self._at_looks(one, flops_of_looks(one.run, one.networks.of(one.run)))
 
     def base(self) -> float:
         """Return the hours that all looks at the base model take, which runs on a reward share."""
         first = {one.run.reward: one for one in reversed(self._planned)}
-        return sum(videos_of_base(one.run) * self._video(one) for one in first.values())
+        return sum(
+            self._at_looks(one, flops_of_base(one.run, one.networks.of(one.run))) for one in first.values()
+        )
 
     @property
     def measured(self) -> bool:
@@ -56,7 +58,6 @@ class Hours:
     def _look_share(self, one: Planned) -> float:
         return self._shares.looks(one.run.suite.suite, one.precision) or UTILISATION
 
-    def _video(self, one: Planned) -> float:
-        """Return the hours of a video at a look."""
-        flops = flops_of_video(one.run, one.networks.of(one.run))
+    def _at_looks(self, one: Planned, flops: int) -> float:
+        """Return the hours of so many FLOPs at the rate of looks."""
         return flops / (self._card.rate(one.precision) * self._look_share(one)) / _SECONDS

@@ -109,13 +109,13 @@ class _Judges:
 
     def __init__(self, suite: SuiteConfig, rewards: Sequence[str]) -> None:
         components = {name: suite.rewards[name] for name in rewards}
+        self.measures: dict[str, list[str]] = {}
+        for name in rewards:
+            beside = {f"{name}, measure {i}": one for i, one in enumerate(suite.measures_for(name), start=1)}
+            self.measures[name] = list(beside)
+            components |= beside
         self.rewards = {name: reward_skeleton(c.family, c.settings) for name, c in components.items()}
-        self.measures = {
-            name: [reward_skeleton(c.family, c.settings) for c in suite.measures_for(name)]
-            for name in rewards
-        }
-        """What is measured beside each reward, by its name."""
-        for reward in (*self.rewards.values(), *(each for found in self.measures.values() for each in found)):
+        for reward in self.rewards.values():
             for module in reward.modules():
                 module.to("meta")  # a user's own may be real
         self.costs: dict[tuple[Call, str, tuple[int, int]], Cost] = {}
@@ -144,6 +144,9 @@ class Skeletons:
         self._states = 0.5 if suite.memory.optimizer == "adamw8bit" else 2.0
         self._judges: _Judges = _Judges(suite, rewards) if like is None else like._judges  # noqa: SLF001 - its own kind
         self.rewards = self._judges.rewards
+        """By name: the rewards, and what is measured beside each."""
+        self.measures = self._judges.measures
+        """By the name of a reward, the names of what is measured beside it: its gold, the prompt's share."""
         with torch.device("meta"):
             self.lora = Lora(self.backbone.denoiser, self.backbone.lora_targets, rank, torch.Generator())
         self.merged = self.lora.merged_bytes
@@ -163,7 +166,7 @@ class Skeletons:
 
     def modules(self, reward: str) -> list[nn.Module]:
         """Return all networks of a run on ``reward``, with the adapters in the denoiser."""
-        judges = [self.rewards[reward], *self._judges.measures[reward]]
+        judges = [self.rewards[name] for name in (reward, *self.measures[reward])]
         return [*self.backbone.modules(), *(module for judge in judges for module in judge.modules())]
 
     def cost(self, call: Call, reward: str) -> Cost:

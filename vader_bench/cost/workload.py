@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 from vader_bench.config.names import BASE, HELDOUT, UNTRAINED
 from vader_bench.config.schema import RunConfig, SuiteConfig
-from vader_bench.cost.looks import flops_of_denoising, flops_of_judging, flops_of_sampling
+from vader_bench.cost.looks import flops_of_base, flops_of_looks, flops_of_sampling
 from vader_bench.cost.skeletons import Skeletons
 from vader_bench.cost.whatif import Changes, Planned, plan_arms
-from vader_bench.evaluation.looks import looks, scaled_looks, video_count
-from vader_bench.evaluation.measurements import KL_PROMPTS
 from vader_bench.experiment.resolve import ResolvedExperiment
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import RunFolder
@@ -39,7 +37,7 @@ class Work:
     trainings: Mapping[str, float]
     """FLOPs of the trainings of runs that are not trained, by their keys."""
     measuring: float
-    """FLOPs of the looks of runs that are not finished."""
+    """FLOPs of all that is measured of runs that are not finished."""
 
 
 class Step(NamedTuple):
@@ -55,8 +53,7 @@ class Step(NamedTuple):
 def work_of(path: Path, resolved: ResolvedExperiment, results: Path, device: str) -> Work:
     """Return what is left to do of the experiment in the file ``path``.
 
-    Trainings cost what ``plan`` says. A video of a look costs its sampling, decoding and judging; looks
-    before training are the base model's, and counted once.
+    Trainings and looks cost what ``plan`` says. Looks before training are the base model's, and counted once.
 
     Args:
         path: the experiment's file.
@@ -75,7 +72,10 @@ def work_of(path: Path, resolved: ResolvedExperiment, results: Path, device: str
         if job.config.method not in UNTRAINED and not RunFolder(job.folder).trained:
             key = training_key(training_depends_on(job.config, device))
             trainings[key] = float(planned[job.config.label, job.config.reward].estimate.flops)
-    measuring = sum(_measuring(job.config, like[job.config.reward]) for job in left)
+    measuring = sum(
+        _measuring(job.config, planned.get((job.config.label, job.config.reward), like[job.config.reward]))
+        for job in left
+    )
     return Work(
         resolved.experiment.experiment,
         path,
@@ -123,20 +123,7 @@ def _step(work: Work, there: Collection[str]) -> Step:
     return Step(work, sum(own.values()) + work.measuring, len(own))
 
 
-def _measuring(run: RunConfig, like: Planned) -> float:
-    """Return the FLOPs of all that is measured of ``run`` beside its training."""
-    networks, prompts = like.networks.of(like.run), load_prompts(run.prompts).splits
-    taken = looks(run) if run.method in UNTRAINED else [look for look in looks(run) if look.queries]
-    asked = [*taken, *scaled_looks(run)]
-    videos = sum(video_count(look, len(prompts[look.split])) for look in asked)
-    judges = 1 + len(run.evaluation.measure.judges)
-    flops = videos * (flops_of_sampling(run.suite, networks) + judges * flops_of_judging(run, networks))
-    if run.evaluation.measure.path_kl and run.method != BASE:
-        paths = sum(min(look.prompts, KL_PROMPTS) for look in asked if look.split == HELDOUT)
-        flops += (
-            2 * paths * flops_of_denoising(run.suite, networks)
-        )  # the trained model's means, and the base model's
-    if run.evaluation.measure.chunks > 1:
-        longer = min(run.evaluation.final_prompts, len(prompts[HELDOUT])) * run.evaluation.measure.chunks
-        flops += longer * (flops_of_sampling(run.suite, networks) + flops_of_judging(run, networks))
-    return flops
+def _measuring(run: RunConfig, like: Planned) -> int:
+    """Return the FLOPs of all that is measured of ``run`` beside its training; ``like`` is on its reward."""
+    networks = like.networks.of(like.run)
+    return flops_of_base(like.run, networks) if run.method == BASE else flops_of_looks(run, networks)

@@ -108,6 +108,12 @@ def test_a_plugin_is_counted_as_nothing_and_that_is_said(capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "not counted, because only a run can measure it: what mine costs\n" in said
     assert sum(line.split()[1:2] == ["mine"] for line in said.splitlines()) == 2
+    suite["gold"] = {"family": "plugin", "settings": suite["rewards"]["mine"]["settings"]}
+    Path("tiny.yaml").write_text(yaml.safe_dump(suite), "utf-8")
+    evaluation = experiment["evaluation"] | {"measure": {"judges": ["mine"]}}
+    Path("small.yaml").write_text(yaml.safe_dump(experiment | {"evaluation": evaluation}), "utf-8")
+    assert main(["plan", "small.yaml"]) == 0
+    assert "what mine and the gold of red costs\n" in capsys.readouterr().out
 
 
 def test_hours_are_the_sum_of_training_looks_and_the_base_model(capsys: pytest.CaptureFixture[str]) -> None:

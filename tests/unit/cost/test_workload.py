@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.configs import tiny_run
 from tests.support.networks import made_once
+from vader_bench.config.names import BASE
 from vader_bench.config.schema import ExperimentConfig, RunConfig
+from vader_bench.config.settings import Settings
 from vader_bench.cost import whatif
+from vader_bench.cost.estimate import UTILISATION
+from vader_bench.cost.gpus import Gpu
+from vader_bench.cost.hours import Hours
+from vader_bench.cost.measured import Utilisation
+from vader_bench.cost.whatif import Changes, plan_arms
 from vader_bench.cost.workload import Work, in_order, measured_rate, work_of
 from vader_bench.experiment.resolve import ResolvedExperiment
 from vader_bench.training.model import load_suite_model
@@ -69,11 +77,26 @@ def test_looks_cost_what_their_videos_do(
     model = load_suite_model(run.suite, "cpu")
     with FlopCounterMode(display=False) as counter:
         model.sample(["a red cat", "a blue cat"])
-    looks = 2  # after 4 and 8 queries; redness, a formula, costs nothing
-    assert found.measuring == pytest.approx(looks * counter.get_total_flops(), rel=0.05)
+    looks, shown = 2, 2  # twice two videos, after 4 and 8 queries; redness, a formula, costs nothing
+    assert found.measuring == pytest.approx((looks + shown) * counter.get_total_flops(), rel=0.05)
     with_path = evaluation.measure.model_copy(update={"path_kl": True, "lora_scales": [0.5]})
     more = run.model_copy(update={"evaluation": evaluation.model_copy(update={"measure": with_path})})
     assert work_of(Path("tiny.yaml"), resolved(more), tmp_path, "cpu").measuring > 2 * found.measuring
+
+
+def test_it_is_what_plan_says(tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whatif, "Skeletons", made_once)
+    run = tiny_run(tiny_pipeline)
+    measure = run.evaluation.measure.model_copy(update={"path_kl": True, "judges": ["red"]})
+    run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"measure": measure})})
+    base = run.model_copy(update={"method": BASE, "settings": Settings(), "reward_queries": 0})
+    both = replace(resolved(run), runs=[base, run])
+    found = work_of(Path("tiny.yaml"), both, tmp_path, "cpu")
+    card = Gpu(1, 1, 1, 1)
+    hours = Hours(plan_arms(both.runs, Changes()), card, Utilisation([], card))
+    one = plan_arms(both.runs, Changes())[0]
+    seconds = found.measuring / (card.rate("fp32") * UTILISATION)
+    assert (hours.looks(one) + hours.base()) * 3600 == pytest.approx(seconds)
 
 
 def test_a_rate_is_measured(tiny_pipeline: Path) -> None:
