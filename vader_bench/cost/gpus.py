@@ -70,21 +70,25 @@ def find_gpu(name: str) -> Gpu:
 
 
 _DEVICES = {
-    "t4": "T4",
-    "v100-16": "V100.*-16GB",
-    "rtx-4080": "RTX 4080",
-    "rtx-4090": "RTX 4090",
+    "t4": "(Tesla )?T4",
+    "v100-16": "(Tesla )?V100-SXM2-16GB",
+    "rtx-4080": "GeForce RTX 4080",
+    "rtx-4090": "GeForce RTX 4090",
     "l4": "L4",
     "a6000": "RTX A6000",
     "l40s": "L40S",
-    "a100-40": "A100.*-40GB",
-    "a100-80": "A100.*[- ]80GB",
+    "a100-40": "A100-(SXM4?|PCIE)-40GB",
+    "a100-80": "A100-(SXM4?|PCIE)-80GB|A100 80GB PCIe",
     "h100": "H100 80GB HBM3",
     "h200": "H200",
 }
-"""What a driver calls each card. Those of the same name with other rates, as with PCIe, are left out."""
+"""What a driver calls each card, after the maker's name, which older drivers leave out. The whole
+name counts: what is a ``SUPER``, ``Laptop GPU``, ``D``, ``NVL`` or a part of a card (``MIG``) has
+other rates, and so have V100 and H100 with PCIe. An A100 has the same in both forms."""
 
 
 def card_of(device: str) -> str | None:
     """Return the name in the table of the card that a driver calls ``device``; ``None`` if it has none."""
-    return next((name for name, said in _DEVICES.items() if re.search(rf"\b{said}\b", device)), None)
+    return next(
+        (name for name, said in _DEVICES.items() if re.fullmatch(f"(NVIDIA )?({said})", device)), None
+    )
