@@ -57,9 +57,9 @@ def component_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
 def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
     """Return what an experiment without ``component_faults`` would fail on while it runs.
 
-    Tried are sizes and frames of videos, steps of the sampler, settings of arms beside their sampler and
-    reward, functions of plug-ins, pictures, and every prompt, by tokenizer and names of classes. Of weights
-    that are not here, only the sizes of released models are known.
+    Tried are sizes, frames and chunks of videos, steps of the sampler, settings of arms beside their sampler
+    and reward, functions of plug-ins, pictures, and every prompt, by tokenizer and names of classes. Of
+    weights that are not here, only the sizes of released models are known.
     """
     suite, config = experiment.suite, experiment.config
     if not _all_known(suite):
@@ -69,6 +69,7 @@ def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
     if outline is not None:
         faults += _size_faults(suite, outline, experiment.arms)
     faults += _sde_faults(suite)
+    faults += _chunk_faults(suite, config.evaluation.measure.chunks)
     faults += _frame_faults(suite, config.needed_rewards, None if outline is None else outline.frames)
     for arm in experiment.arms:
         faults += _arm_faults(arm, config.rewards)
@@ -264,6 +265,14 @@ def _sde_faults(suite: SuiteConfig) -> Iterator[Fault]:
     if suite.sampler.sde != usual and not BACKBONES.get(family).flow:
         wrong = f"is {suite.sampler.sde!r}, and models of the family {family!r} are no flow models"
         yield Fault(f"sampler.sde of suite {suite.suite}", wrong, "leave it out")
+
+
+def _chunk_faults(suite: SuiteConfig, chunks: int) -> Iterator[Fault]:
+    """Yield longer videos that are asked for of a model that starts from no picture."""
+    family = suite.backbone.family
+    if chunks > 1 and type(BACKBONES.get(family)).picture_reader is BackboneFactory.picture_reader:
+        wrong = f"is {chunks}, and {family} of suite {suite.suite} makes videos of texts alone"
+        yield Fault("evaluation.measure.chunks", wrong, "leave it out, or use an image-to-video suite")
 
 
 def _arm_faults(arm: ArmConfig, rewards: Sequence[str]) -> Iterator[Fault]:

@@ -128,6 +128,19 @@ def test_a_stochastic_equation_for_a_model_that_is_no_flow(project: Project) -> 
     assert project.told() == []
 
 
+def test_longer_videos_of_a_model_that_starts_from_no_picture(project: Project) -> None:
+    project.experiment["evaluation"]["measure"] = {"chunks": 3}
+    wrong = "is 3, and modelscope of suite tiny makes videos of texts alone; leave it out, or use an image-to"
+    assert project.told() == [f"{project.path}: evaluation.measure.chunks: {wrong}-video suite"]
+    project.experiment["evaluation"]["measure"] = {"chunks": 1}
+    assert project.told() == []
+
+
+def test_longer_videos_of_models_that_start_from_a_picture_are_no_fault() -> None:
+    for suite in ("pocket-i2v", "svd"):
+        assert "chunks" not in str(fit_faults(load_experiment("fig9", suite=suite)))
+
+
 def test_the_suites_of_flow_models_take_either_equation(tmp_path: Path) -> None:
     """Whether their weights are here or not."""
     experiment = yaml.safe_load(FIG7.read_text("utf-8")) | {"suite": "./flow.yaml", "tuning": []}
