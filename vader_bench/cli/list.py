@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vader_bench.backbones import BACKBONES
-from vader_bench.config.experiment_file import experiment_names, experiment_path
+from vader_bench.config.experiment_file import experiment_names, experiment_path, searches
 from vader_bench.config.schema import SuiteConfig
 from vader_bench.config.yamlfile import read_mapping
 from vader_bench.errors import UserError
@@ -41,11 +41,11 @@ def command() -> None:
 
 
 def _experiments() -> Iterator[Row]:
-    """Yield what ``run`` and ``tune`` know by name, with its suite and question; a tuning has one seed."""
+    """Yield what ``run`` and ``tune`` know by name, with its suite and question."""
     for name in experiment_names():
         data, _ = read_mapping(experiment_path(name))
         question = " ".join(str(data["question"]).split())
-        yield "tuning" if "seed" in data else "experiment", name, f"suite {data['suite']}; {question}"
+        yield "tuning" if searches(data) else "experiment", name, f"suite {data['suite']}; {question}"
 
 
 def _registered() -> Iterator[Row]:

@@ -67,11 +67,11 @@ def command(
 
 def _packaged() -> list[Path]:
     """Return the names of the experiments that come with the package, without the tunings."""
-    from vader_bench.config.experiment_file import experiment_names, experiment_path
+    from vader_bench.config.experiment_file import experiment_names, experiment_path, searches
     from vader_bench.config.yamlfile import read_mapping
 
     names = experiment_names()
-    return [Path(name) for name in names if "rungs" not in read_mapping(experiment_path(name))[0]]
+    return [Path(name) for name in names if not searches(read_mapping(experiment_path(name))[0])]
 
 
 def _left(step: Step) -> bool:

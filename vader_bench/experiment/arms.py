@@ -16,7 +16,7 @@ from vader_bench.errors import UserError
 from vader_bench.experiment import registered
 from vader_bench.weights.adapter_files import adapter_digest
 
-__all__ = ["ArmConfig", "SettingsReader", "read_arms", "read_settings"]
+__all__ = ["ArmConfig", "SettingsReader", "read_arms", "read_settings", "unknown_rewards"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_arms(
         reader: remembers what was read.
     """
     arms, asked = [], _rewards(experiment)
-    faults = [_unknown_reward(name, suite) for name in asked if name not in suite.rewards]
+    faults = unknown_rewards("rewards", asked, suite)
     known = [name for name in asked if name in suite.rewards]
     for name, entry in _entries(experiment).items():
         with suppress(AtFaultError):
@@ -86,9 +86,13 @@ def read_settings(
     return settings
 
 
-def _unknown_reward(name: str, suite: SuiteConfig) -> Fault:
-    wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
-    return Fault("rewards", wrong, nearest(name, suite.rewards))
+def unknown_rewards(key: str, names: Sequence[str], suite: SuiteConfig) -> list[Fault]:
+    """Return a fault of the ``key`` for each of ``names`` that is no reward of ``suite``."""
+    return [
+        Fault(key, f"names {name!r}, which is no reward of suite {suite.suite}", nearest(name, suite.rewards))
+        for name in names
+        if name not in suite.rewards
+    ]
 
 
 def _rewards(experiment: ExperimentConfig) -> list[str]:

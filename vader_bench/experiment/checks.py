@@ -11,6 +11,7 @@ from vader_bench.config.schema import METHOD, ComponentConfig, ExperimentConfig,
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse
 from vader_bench.errors import UserError, shown
 from vader_bench.experiment import registered
+from vader_bench.experiment.arms import unknown_rewards
 from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.registry import Registry, own_code
 from vader_bench.rewards import REWARDS
@@ -123,10 +124,7 @@ def _usable(names: Sequence[str], configs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _judge_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[Fault]:
-    for name in experiment.evaluation.measure.judges:
-        if name not in suite.rewards:
-            wrong = f"names {name!r}, which is no reward of suite {suite.suite}"
-            yield Fault("evaluation.measure.judges", wrong, nearest(name, suite.rewards))
+    yield from unknown_rewards("evaluation.measure.judges", experiment.evaluation.measure.judges, suite)
 
 
 def _baseline_faults(experiment: ExperimentConfig) -> Iterator[Fault]:

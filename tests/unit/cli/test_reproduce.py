@@ -11,6 +11,7 @@ import yaml
 from tests.support.networks import made_once
 from tests.unit.cli.conftest import call, experiment_data, write_yaml
 from vader_bench.cli import main, reproduce
+from vader_bench.config import experiment_file
 from vader_bench.cost import whatif
 
 
@@ -45,6 +46,19 @@ def test_of_all_experiments_those_without_weights_are_left_out(
     assert f"left out, for it needs weights that are not here: {paths[0]}" in said.err
     assert [line.split()[0] for line in said.out.splitlines()] == ["experiment", "small", "in"]
     assert main(["reproduce", str(paths[0]), "--only-plan"]) == 3, "what is named is not left out"
+
+
+def test_a_tuning_is_none_of_all_experiments_whatever_its_rungs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = {name: {"grid": {"k": [1, 2]}} for name in ("vader", "refl")}
+    tuning = {key: experiment_data()[key] for key in ("question", "suite", "rewards", "evaluation")}
+    tuning |= {"experiment": "tune", "seed": 7, "methods": searched}
+    write_yaml(tmp_path / "halving.yaml", tuning | {"rungs": [{"reward_queries": 8}]})
+    write_yaml(tmp_path / "one-rung.yaml", tuning | {"budget": {"reward_queries": 8}})
+    write_yaml(tmp_path / "small.yaml", experiment_data())
+    monkeypatch.setattr(experiment_file, "experiments_folder", lambda: tmp_path)
+    assert reproduce._packaged() == [Path("small")]
 
 
 @pytest.mark.slow

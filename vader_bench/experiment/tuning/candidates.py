@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vader_bench.config.schema import RunConfig, SuiteConfig
-from vader_bench.config.yamlfile import Fault, raise_faults
+from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import UserError
-from vader_bench.experiment.arms import read_settings
+from vader_bench.experiment.arms import read_settings, unknown_rewards
 from vader_bench.experiment.checks import suite_faults
 from vader_bench.experiment.fairness import SHARED_SETTINGS
 from vader_bench.experiment.job import Job
+from vader_bench.experiment.rounds import cut_rounds
 from vader_bench.experiment.tuning.config import RungConfig, TuneConfig
 from vader_bench.methods.code import run_plugins
 from vader_bench.prompts.sets import DEVELOPMENT
@@ -90,14 +91,15 @@ def find_candidates(config: TuneConfig, suite: SuiteConfig) -> list[Candidate]:
     if config.paths:
         suite = suite.with_written({**suite.paths, **config.paths})
     given = f"tuning {config.experiment}"
-    raise_faults(given, [*suite_faults(suite), *_unknown(config, suite)])
+    raise_faults(given, [*suite_faults(suite), *unknown_rewards("rewards", config.rewards, suite)])
     found = [
         candidate
         for reward in config.rewards
         for name in config.methods
         for candidate in _of_method(config, suite, name, reward)
     ]
-    raise_faults(given, _cut_rounds(found))
+    rounds = [(one.config.label, one.config.reward, one.config.settings.round_queries) for one in found]
+    raise_faults(given, cut_rounds(config.evaluation.every, rounds))
     for name in SHARED_SETTINGS:
         values = {getattr(candidate.config.settings, name, None) for candidate in found}
         if len(values) > 1:
@@ -129,24 +131,3 @@ def _run(config: TuneConfig, suite: SuiteConfig, name: str, reward: str, varied:
         evaluation=config.evaluation,
     )
     return run.model_copy(update={"code": run_plugins(run)})
-
-
-def _unknown(config: TuneConfig, suite: SuiteConfig) -> Iterator[Fault]:
-    for reward in config.rewards:
-        if reward not in suite.rewards:
-            known = ", ".join(suite.rewards)
-            wrong = f"names {reward!r}, which is not in {suite.suite}"
-            yield Fault("rewards", wrong, f"choose one of: {known}")
-
-
-def _cut_rounds(candidates: Sequence[Candidate]) -> Iterator[Fault]:
-    """Yield a fault for each method and size of rounds that looks would cut.
-
-    Budgets are multiples of ``evaluation.every``, which is checked elsewhere.
-    """
-    rounds = {(found.config.label, found.config.settings.round_queries) for found in candidates}
-    for method, queries in sorted(rounds):
-        every = candidates[0].config.evaluation.every
-        if every % queries:
-            wrong = f"is {every}, which cuts rounds of {queries} queries of {method}"
-            yield Fault("evaluation.every", wrong, f"choose a multiple of {queries}")

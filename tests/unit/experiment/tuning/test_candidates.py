@@ -45,7 +45,10 @@ def test_a_trial_has_a_run_for_each_seed_of_its_rung(config: TuneConfig, suite: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rewards": ["blue"]}, "names 'blue', which is not in tiny; choose one of: red"),
+        (
+            {"rewards": ["blue"]},
+            "rewards: names 'blue', which is no reward of suite tiny; choose one of: red",
+        ),
         ({"methods": {"vader": {"grid": {"kay": [1, 2, 3]}}}}, "kay"),
         (
             {"methods": {"vader": {"grid": {"lora_rank": [2, 4, 8]}}}},
@@ -53,7 +56,7 @@ def test_a_trial_has_a_run_for_each_seed_of_its_rung(config: TuneConfig, suite: 
         ),
         (
             {"methods": {"vader": {"settings": {"batch_size": 6}, "grid": {"k": [1, 2, 3]}}}},
-            "evaluation.every: is 8, which cuts rounds of 6 queries of vader; choose a multiple of 6",
+            "every: is 8, which cuts rounds of 6 queries of vader on red; choose a multiple of 6",
         ),
     ],
 )
