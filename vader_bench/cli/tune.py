@@ -34,17 +34,20 @@ def command(
     from vader_bench.cli._work import Where, command_line, unfinished, work
     from vader_bench.experiment.load import load_suite
     from vader_bench.experiment.resolve import claim, require_weights
-    from vader_bench.experiment.tuning.candidates import find_candidates
+    from vader_bench.experiment.tuning.candidates import check_candidates, find_candidates
     from vader_bench.experiment.tuning.choice import TRIALS_NAME, told, write_choice
     from vader_bench.experiment.tuning.config import load_tune
     from vader_bench.experiment.tuning.halving import halve, planned
     from vader_bench.experiment.tuning.shown import write_shown
+    from vader_bench.methods.optimizers import require_optimizer
 
     where = Where(executor, workers, storage)
     config = load_tune(tuning)
     chosen = load_suite(suite or config.suite)
     candidates = find_candidates(config, chosen)
-    require_weights(chosen, config.rewards)
+    check_candidates(config, candidates)
+    require_weights(chosen, config.needed_rewards)
+    require_optimizer(chosen.memory.optimizer)
     folder = out / config.experiment / chosen.suite
     given = command_line("tune", tuning, {"--suite": suite, "--out": out, "--workers": workers})
     for line in planned(config, chosen):

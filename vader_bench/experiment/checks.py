@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from vader_bench.backbones import BACKBONES
-from vader_bench.config.schema import METHOD, ComponentConfig, ExperimentConfig, SuiteChanges, SuiteConfig
+from vader_bench.config.schema import (
+    METHOD,
+    ComponentConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    SuiteChanges,
+    SuiteConfig,
+)
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse
 from vader_bench.errors import UserError, shown
 from vader_bench.experiment import registered
@@ -16,7 +23,7 @@ from vader_bench.prompts.sets import PromptSet, load_prompts
 from vader_bench.registry import Registry, own_code
 from vader_bench.rewards import REWARDS
 
-__all__ = ["experiment_faults", "suite_faults"]
+__all__ = ["experiment_faults", "prompt_set_faults", "suite_faults"]
 
 _SPENDS_NOTHING, _TRAINED_ARM = "adapters that spend nothing", "name an arm that is trained"
 
@@ -161,8 +168,20 @@ def _budget_faults(experiment: ExperimentConfig) -> Iterator[Fault]:
 
 
 def _prompt_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator[Fault | UserError]:
-    rewards = [reward for reward in experiment.rewards if reward in suite.rewards]
-    for name in dict.fromkeys(suite.prompts_for(reward) for reward in rewards):
+    names = [suite.prompts_for(reward) for reward in experiment.rewards if reward in suite.rewards]
+    yield from prompt_set_faults(names, lambda: experiment.evaluation)
+
+
+def prompt_set_faults(
+    names: Iterable[str], evaluation: Callable[[], EvaluationConfig]
+) -> Iterator[Fault | UserError]:
+    """Yield what is wrong with the prompt sets ``names``: some are not there, or lack splits.
+
+    Args:
+        names: as ``load_prompts`` takes them.
+        evaluation: returns what names the splits; one that is at fault names none.
+    """
+    for name in dict.fromkeys(names):
         try:
             prompts = load_prompts(name)
         except UserError as error:
@@ -172,8 +191,8 @@ def _prompt_faults(experiment: ExperimentConfig, suite: SuiteConfig) -> Iterator
             yield Fault(
                 "suite", f"has the prompt set {shown(name)} without a split 'train'", "add that split"
             )
-        yield from _split_faults("splits", lambda: experiment.evaluation.splits, prompts)
-        yield from _split_faults("final_splits", lambda: experiment.evaluation.final_splits, prompts)
+        yield from _split_faults("splits", lambda: evaluation().splits, prompts)
+        yield from _split_faults("final_splits", lambda: evaluation().final_splits, prompts)
 
 
 def _split_faults(key: str, splits: Callable[[], Sequence[str]], prompts: PromptSet) -> Iterator[Fault]:

@@ -1,8 +1,8 @@
-"""What the runs of an experiment will meet, tried on models without weights before any of them starts."""
+"""What the runs of an experiment or a tuning will meet, tried on models without weights before any starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from vader_bench.backbones import BACKBONES
@@ -12,12 +12,11 @@ from vader_bench.backbones.reading import outline_of, picture_reader_of, reader_
 from vader_bench.config.arguments import argument_faults
 from vader_bench.config.names import ADAPTER
 from vader_bench.config.paths import weight_names
-from vader_bench.config.schema import ComponentConfig, SamplerConfig, SuiteConfig
+from vader_bench.config.schema import ComponentConfig, EvaluationConfig, SamplerConfig, SuiteConfig
 from vader_bench.config.settings import AdapterSettings
 from vader_bench.config.yamlfile import Fault
 from vader_bench.errors import ExitCode, UserError, shown
 from vader_bench.experiment.arms import ArmConfig
-from vader_bench.experiment.load import LoadedExperiment
 from vader_bench.methods import METHODS
 from vader_bench.prompts.lines import PromptDetails
 from vader_bench.prompts.sets import PromptReader, load_prompts
@@ -39,44 +38,50 @@ __all__ = ["component_faults", "fit_faults", "prompt_faults"]
 T = TypeVar("T")
 
 
-def component_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
-    """Return which settings its backbone and rewards do not take, before anything else reads them."""
-    suite = experiment.suite
+def component_faults(suite: SuiteConfig, rewards: Sequence[str]) -> list[Fault | UserError]:
+    """Return which settings the backbone and ``rewards`` do not take, before anything else reads them."""
     if not _all_known(suite):
         return []  # the suite's own faults tell of it
     faults: list[Fault | UserError] = []
     if (named := _attempt(suite.backbone_weights, faults)) is not None:
         load = BACKBONES.get(suite.backbone.family).load
         faults += (_in_suite(suite, "backbone", fault) for fault in argument_faults(load, named[1]))
-    for key, component in _judges(suite, experiment.config.needed_rewards).items():
+    for key, component in _judges(suite, rewards).items():
         wrong = setting_faults(component.family, component.settings)
         faults += (_in_suite(suite, key, fault) for fault in wrong)
     return [suite.reworded(fault) if isinstance(fault, UserError) else fault for fault in faults]
 
 
-def fit_faults(experiment: LoadedExperiment) -> list[Fault | UserError]:
-    """Return what an experiment without ``component_faults`` would fail on while it runs.
+def fit_faults(
+    suite: SuiteConfig, arms: Sequence[ArmConfig], prompts: Mapping[str, str], evaluation: EvaluationConfig
+) -> list[Fault | UserError]:
+    """Return what runs without ``component_faults`` would fail on.
 
     Tried are sizes, frames and chunks of videos, steps of the sampler, settings of arms beside their sampler
     and reward, functions of plug-ins, pictures, and every prompt, by tokenizer and names of classes. Of
     weights that are not here, only the sizes of released models are known.
+
+    Args:
+        suite: whose models and rewards they have.
+        arms: what is trained, with settings for the rewards that it is trained on.
+        prompts: the set by reward that is trained on.
+        evaluation: how all are looked at.
     """
-    suite, config = experiment.suite, experiment.config
+    judges = evaluation.measure.judges
     if not _all_known(suite):
         return []  # the suite's own faults tell of it
     faults: list[Fault | UserError] = []
     outline = _attempt(lambda: _outline(suite), faults)
     if outline is not None:
-        faults += _size_faults(suite, outline, experiment.arms)
+        faults += _size_faults(suite, outline, arms)
     faults += _sde_faults(suite)
-    faults += _chunk_faults(suite, config.evaluation.measure.chunks)
-    faults += _frame_faults(suite, config.needed_rewards, None if outline is None else outline.frames)
-    for arm in experiment.arms:
-        faults += _arm_faults(arm, config.rewards)
-    splits = ["train", *config.evaluation.splits, *config.evaluation.final_splits]
-    for name in dict.fromkeys(suite.prompts_for(reward) for reward in config.rewards):
-        rewards = [reward for reward in config.rewards if suite.prompts_for(reward) == name]
-        judges = config.evaluation.measure.judges
+    faults += _chunk_faults(suite, evaluation.measure.chunks)
+    faults += _frame_faults(suite, [*prompts, *judges], None if outline is None else outline.frames)
+    for arm in arms:
+        faults += _arm_faults(arm, [*prompts])
+    splits = ["train", *evaluation.splits, *evaluation.final_splits]
+    for name in dict.fromkeys(prompts.values()):
+        rewards = [reward for reward, its in prompts.items() if its == name]
         faults += prompt_faults(suite, [*rewards, *judges], name, splits)
     return [suite.reworded(fault) if isinstance(fault, UserError) else fault for fault in faults]
 
@@ -281,7 +286,7 @@ def _arm_faults(arm: ArmConfig, rewards: Sequence[str]) -> Iterator[Fault]:
         yield from _adapter_faults(arm)
         return
     kind = METHODS.get(arm.method)
-    for name in rewards:
+    for name in (name for name in rewards if name in arm.settings):
         reward = arm.suite.rewards[name]
         gradient = yields_gradient(reward.family, reward.settings)
         steps = arm.suite.sampler.steps

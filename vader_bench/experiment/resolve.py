@@ -103,17 +103,19 @@ def resolve_loaded(loaded: LoadedExperiment, *, with_weights: bool = True) -> Re
     Raises:
         UserError: as ``resolve_experiment``, but for faults of the file.
     """
-    raise_faults(str(loaded.path), component_faults(loaded))
-    experiment, runs = loaded.config, expand(loaded)
-    raise_faults(str(loaded.path), fit_faults(loaded))
+    experiment, suite = loaded.config, loaded.suite
+    raise_faults(str(loaded.path), component_faults(suite, experiment.needed_rewards))
+    runs = expand(loaded)
+    prompts = {reward: suite.prompts_for(reward) for reward in experiment.rewards}
+    raise_faults(str(loaded.path), fit_faults(suite, loaded.arms, prompts, experiment.evaluation))
     tuning = tuple(loaded.path.parent / name for name in experiment.tuning)
     if tuning:
         check_tuning(experiment, tuning, runs)
     if with_weights:
-        require_weights(loaded.suite, experiment.needed_rewards)
+        require_weights(suite, experiment.needed_rewards)
         for name in {run.suite.memory.optimizer for run in runs}:
             require_optimizer(name)
-    return ResolvedExperiment(experiment, loaded.suite, runs, loaded.moved, tuning, loaded.quick)
+    return ResolvedExperiment(experiment, suite, runs, loaded.moved, tuning, loaded.quick)
 
 
 def require_devices(runs: Sequence[RunConfig], devices: int) -> None:

@@ -13,10 +13,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
+from vader_bench.cli import main
+from vader_bench.config.yamlfile import Fault
 from vader_bench.errors import UserError
 from vader_bench.experiment.fits import fit_faults
-from vader_bench.experiment.load import load_experiment, load_suite
+from vader_bench.experiment.load import LoadedExperiment, load_experiment, load_suite
 from vader_bench.experiment.resolve import resolve_experiment
+from vader_bench.experiment.tuning.candidates import check_candidates, find_candidates
+from vader_bench.experiment.tuning.config import load_tune
+from vader_bench.methods import optimizers
 
 ROOT = Path(__file__).parents[3]
 LAYER = "transformer_in.transformer_blocks.0.attn1.to_q"
@@ -46,6 +51,11 @@ class Project:
         """Give the suite a prompt set of its own."""
         write_yaml(self.folder / "mine.yaml", {"splits": splits})
         self.suite["prompts"] = {"default": "mine.yaml"}
+
+
+def faults_of(loaded: LoadedExperiment) -> list[Fault | UserError]:
+    prompts = {reward: loaded.suite.prompts_for(reward) for reward in loaded.config.rewards}
+    return fit_faults(loaded.suite, loaded.arms, prompts, loaded.config.evaluation)
 
 
 @pytest.fixture
@@ -138,7 +148,7 @@ def test_longer_videos_of_a_model_that_starts_from_no_picture(project: Project) 
 
 def test_longer_videos_of_models_that_start_from_a_picture_are_no_fault() -> None:
     for suite in ("pocket-i2v", "svd"):
-        assert "chunks" not in str(fit_faults(load_experiment("fig9", suite=suite)))
+        assert "chunks" not in str(faults_of(load_experiment("fig9", suite=suite)))
 
 
 def test_the_suites_of_flow_models_take_either_equation(tmp_path: Path) -> None:
@@ -151,7 +161,7 @@ def test_the_suites_of_flow_models_take_either_equation(tmp_path: Path) -> None:
         write_yaml(tmp_path / "flow.yaml", suite | {"extends": name})
         loaded = load_experiment(tmp_path / "mine.yaml")
         assert loaded.suite.sampler.sde == "dance-grpo"
-        assert "sde" not in str(fit_faults(loaded))
+        assert "sde" not in str(faults_of(loaded))
 
 
 def test_settings_that_a_family_does_not_know(project: Project) -> None:
@@ -448,3 +458,71 @@ def test_the_weights_of_a_backbone_have_a_slash_too(project: Project) -> None:
     assert any(
         "backbone.settings: tokenizer: is 'tokenizer', and names of" in line for line in project.told()
     )
+
+
+def tuning_of(project: Project, **changes: Any) -> Path:
+    """Write a tuning of two methods on the project's suite, with ``changes``."""
+    keys = ("question", "suite", "rewards", "evaluation", "budget")
+    tuning = {key: project.experiment[key] for key in keys} | {"experiment": "tune", "seed": 7}
+    shared = {"batch_size": 2, "lora_rank": 2, "learning_rate": 0.1}
+    tuning["methods"] = {
+        "vader": {"settings": shared, "grid": {"k": [1, 2]}},
+        "refl": {"settings": shared, "grid": {"max_grad_norm": [0.1, 1.0]}},
+    }
+    write_yaml(project.folder / "tiny.yaml", project.suite)
+    return write_yaml(project.folder / "tune.yaml", tuning | changes)
+
+
+def told_of(tuning: Path) -> list[str]:
+    """Return what is wrong with the candidates of ``tuning``, by line."""
+    config = load_tune(tuning)
+    try:
+        check_candidates(config, find_candidates(config, load_suite(config.suite)))
+    except UserError as error:
+        return str(error).split("\n")
+    return []
+
+
+def test_candidates_of_a_tuning_are_tried_before_any_of_them_runs(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told_of(tuning_of(project)) == []
+    shared = {"batch_size": 2, "lora_rank": 2}
+    rates = {"learning_rate": [0.1, 0.01]}
+    methods = {
+        "vader": {"settings": shared, "grid": {"k": [1, 50], **rates}},
+        "refl": {"settings": shared, "grid": {"max_grad_norm": [0.1, 1.0], **rates}},
+    }
+    out = project.folder / "results"
+    assert main(["tune", str(tuning_of(project, methods=methods)), "--out", str(out)]) == 2
+    [line] = capsys.readouterr().err.splitlines()  # two settings have it
+    assert line.startswith("error: tuning tune: methods.vader.k: is 50 on red: ")
+    assert not out.exists()
+
+
+def test_what_a_tuning_shares_is_checked_as_in_an_experiment(project: Project) -> None:
+    evaluation = project.experiment["evaluation"]
+    for measure, wrong in (
+        (
+            {"chunks": 2},
+            "evaluation.measure.chunks: is 2, and modelscope of suite tiny makes videos of texts",
+        ),
+        ({"judges": ["blue"]}, "evaluation.measure.judges: names 'blue', which is no reward of suite tiny"),
+    ):
+        [line] = told_of(tuning_of(project, evaluation=evaluation | {"measure": measure}))
+        assert line.startswith(f"tuning tune: {wrong}")
+    [line] = told_of(tuning_of(project, evaluation=evaluation | {"splits": ["heldout", "noun"]}))
+    assert line.startswith("tuning tune: evaluation.splits: names 'noun', which is no split of prompt set")
+    project.suite["backbone"]["settings"]["frams"] = 4
+    assert "backbone.settings: frams: is not a known key" in told_of(tuning_of(project))[0]
+
+
+def test_a_tuning_needs_the_package_of_its_optimiser(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(optimizers, "find_spec", lambda name: None)
+    project.suite["memory"] = {"optimizer": "adamw8bit"}
+    out = project.folder / "results"
+    assert main(["tune", str(tuning_of(project)), "--out", str(out)]) == 3
+    assert "needs bitsandbytes" in capsys.readouterr().err
+    assert not out.exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,17 @@ from typing import Any
 from vader_bench.config.schema import RunConfig, SuiteConfig
 from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import UserError
-from vader_bench.experiment.arms import read_settings, unknown_rewards
-from vader_bench.experiment.checks import suite_faults
+from vader_bench.experiment.arms import ArmConfig, read_settings, unknown_rewards
+from vader_bench.experiment.checks import prompt_set_faults, suite_faults
 from vader_bench.experiment.fairness import SHARED_SETTINGS
+from vader_bench.experiment.fits import component_faults, fit_faults
 from vader_bench.experiment.job import Job
 from vader_bench.experiment.rounds import cut_rounds
 from vader_bench.experiment.tuning.config import RungConfig, TuneConfig
 from vader_bench.methods.code import run_plugins
 from vader_bench.prompts.sets import DEVELOPMENT
 
-__all__ = ["Arm", "Candidate", "Trial", "find_candidates"]
+__all__ = ["Arm", "Candidate", "Trial", "check_candidates", "find_candidates"]
 
 Arm = tuple[str, str]
 """A reward, and a method or what its search is called."""
@@ -85,13 +86,18 @@ def find_candidates(config: TuneConfig, suite: SuiteConfig) -> list[Candidate]:
     They train on the development prompts of the suite's sets and are judged on other ones of them.
 
     Raises:
-        UserError: unknown reward or method, or settings that do not fit; looks cut a method's rounds;
-            methods differ in a setting that they have to share.
+        UserError: unknown reward, prompt set or method, or settings that do not fit; looks cut a method's
+            rounds; methods differ in a setting that they have to share.
     """
     if config.paths:
         suite = suite.with_written({**suite.paths, **config.paths})
     given = f"tuning {config.experiment}"
-    raise_faults(given, [*suite_faults(suite), *unknown_rewards("rewards", config.rewards, suite)])
+    unknown = unknown_rewards("rewards", config.rewards, suite)
+    unknown += unknown_rewards("evaluation.measure.judges", config.evaluation.measure.judges, suite)
+    raise_faults(given, [*suite_faults(suite), *unknown])
+    sets = [suite.prompts_for(reward) + DEVELOPMENT for reward in config.rewards]
+    missing = prompt_set_faults(sets, lambda: config.evaluation)
+    raise_faults(given, [*component_faults(suite, config.needed_rewards), *missing])
     found = [
         candidate
         for reward in config.rewards
@@ -105,6 +111,18 @@ def find_candidates(config: TuneConfig, suite: SuiteConfig) -> list[Candidate]:
         if len(values) > 1:
             raise UserError(given, f"tries several values of {name}", "give every method the same value")
     return found
+
+
+def check_candidates(config: TuneConfig, candidates: Sequence[Candidate]) -> None:
+    """Refuse a tuning of which some runs would fail; see ``fit_faults``.
+
+    Raises:
+        UserError: all that does not fit, one a line.
+    """
+    runs = [candidate.config for candidate in candidates]
+    arms = [ArmConfig(run.label, run.method, {run.reward: run.settings}, run.suite) for run in runs]
+    prompts = {run.reward: run.prompts for run in runs}
+    raise_faults(f"tuning {config.experiment}", fit_faults(runs[0].suite, arms, prompts, config.evaluation))
 
 
 def _of_method(config: TuneConfig, suite: SuiteConfig, name: str, reward: str) -> Iterator[Candidate]:

@@ -83,6 +83,11 @@ class TuneConfig(RecordedAsWritten, Strict):
     """What is tried of each method, by its name or that of the search."""
 
     @property
+    def needed_rewards(self) -> list[str]:
+        """Return the rewards that runs train on or are judged by."""
+        return list(dict.fromkeys([*self.rewards, *self.evaluation.measure.judges]))
+
+    @property
     def ladder(self) -> list[RungConfig]:
         """Return the rungs; a ``budget`` is a single one."""
         return [RungConfig(reward_queries=self.budget.reward_queries)] if self.budget else self.rungs
