@@ -39,8 +39,14 @@ def command(
 
     model = load_model(run, device or worker_devices(1)[0], prompts)
     texts = load_prompts(str(prompts)).split("train") if prompts else suite_prompts(model.suite, _SHOWN)
-    folder = out or Path("samples") / Path(run).stem
+    folder = out or Path("samples") / _called(run)
     videos = len(texts) * samples * (1 if model.lora is None else 2)
     with bar("sampling", videos) as sampled:
         page = sample_pair(model, texts, samples, scale, folder, sampled)
     typer.echo(f"{videos} videos of {len(texts)} prompts: {page}")
+
+
+def _called(run: str) -> str:
+    """Return the name of a run's folder, or of a suite; there may be dots in both."""
+    path = Path(run).resolve()
+    return path.stem if path.suffix in {".yaml", ".yml"} else path.name

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.unit.cli.conftest import call
-
-pytestmark = pytest.mark.slow
+from vader_bench.cli import main
+from vader_bench.interface import comparison, models
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,7 @@ def sampled(finished: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.mark.slow
 def test_both_models_are_on_the_page(sampled: Path) -> None:
     folder = sampled / "samples" / "vader-red-seed1"
     assert sorted(path.name for path in folder.iterdir()) == ["base", "index.html", "trained"]
@@ -31,6 +34,7 @@ def test_both_models_are_on_the_page(sampled: Path) -> None:
     assert listing["prompt"].tolist() == ["ab", "ab", "cd", "cd"]
 
 
+@pytest.mark.slow
 def test_what_was_sampled_can_be_scored(sampled: Path) -> None:
     arguments = ("samples/vader-red-seed1/base", "--reward", "red", "--suite", "tiny.yaml")
     done = call("score", *arguments, cwd=sampled)
@@ -44,6 +48,7 @@ def test_what_was_sampled_can_be_scored(sampled: Path) -> None:
     assert (sampled / "scores.csv").read_text("utf-8") == done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
@@ -60,3 +65,29 @@ def test_wrong_input_is_one_line(arguments: tuple[str, ...], code: int, line: st
     done = call(*arguments, cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
     assert done.stderr.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("wan2.1", "wan2.1"), ("suites/wan2.1-240p.yaml", "wan2.1-240p"), ("tiny.yml", "tiny"),
+        ("runs/lr-0.1-hps-seed1", "lr-0.1-hps-seed1"), ("runs/lr-0.1-hps-seed2/", "lr-0.1-hps-seed2"),
+        (".", "vader.2-red-seed1"),
+    ],
+)  # fmt: skip
+def test_videos_go_to_a_folder_of_the_whole_name(
+    run: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+
+    def sample_pair(model: Any, texts: Any, samples: int, scale: float, folder: Path, sampled: Any) -> Path:
+        folders.append(folder)
+        return folder / "index.html"
+
+    (tmp_path / "vader.2-red-seed1").mkdir()
+    monkeypatch.chdir(tmp_path / "vader.2-red-seed1")
+    monkeypatch.setattr(models, "load_model", lambda *_: SimpleNamespace(suite=None, lora=None))
+    monkeypatch.setattr(comparison, "suite_prompts", lambda *_: ["a cat"])
+    monkeypatch.setattr(comparison, "sample_pair", sample_pair)
+    assert main(["sample", run]) == 0
+    assert folders == [Path("samples") / name]
