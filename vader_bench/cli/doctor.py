@@ -24,7 +24,7 @@ def command(
 
     Nothing stays behind or is downloaded. The exit code is 3 if runs would fail.
     """
-    from vader_bench.launch.doctor import examine
+    from vader_bench.cli._machine import examine
 
     missing = 0
     for finding in examine(suite, out, tracking):

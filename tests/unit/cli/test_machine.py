@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from vader_bench.cli import _machine
+from vader_bench.cli._machine import Finding, examine
 from vader_bench.errors import UserError
 from vader_bench.human.rehearsal import browser
-from vader_bench.launch import doctor
-from vader_bench.launch.doctor import Finding, examine
 from vader_bench.methods import optimizers
 
 
@@ -43,7 +43,7 @@ def test_every_package_that_is_too_old_or_missing_is_named(
             raise metadata.PackageNotFoundError(name)
         return "0.24.0" if name == "trl" else there(name)
 
-    monkeypatch.setattr(doctor, "version", pretended)
+    monkeypatch.setattr(_machine, "version", pretended)
     findings = {one.what: one for one in examine("pocket", tmp_path, None) if one.verdict == "missing"}
     assert set(findings) == {"peft", "trl"}
     assert findings["trl"] == Finding("trl", "0.24.0", "pip install 'trl==0.23.1'")
@@ -106,7 +106,7 @@ def test_a_checkout_that_is_not_installed_is_no_traceback(
     def unknown(name: str) -> object:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(doctor, "metadata", unknown)
+    monkeypatch.setattr(_machine, "metadata", unknown)
     (one,) = found("packages", tmp_path)
     assert (one.verdict, one.found) == ("note", "vader-bench is not installed")
 
