@@ -141,27 +141,19 @@ class SuiteConfig(RecordedAsWritten, Strict):
         """Read files and records of 0.1.0, which have one gold for all rewards, or ``null``."""
         return rules.gold_by_reward(suite)
 
-    @field_validator("gold")
+    @field_validator("gold", "prompts")
     @classmethod
-    def _of_rewards(
-        cls, gold: dict[str, ComponentConfig], info: ValidationInfo
-    ) -> dict[str, ComponentConfig]:
-        rewards = info.data.get("rewards")
-        for name in gold:
+    def _of_rewards(cls, by_reward: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        rewards = info.data.get("rewards")  # None: at fault itself, and told as such
+        for name in by_reward:
             if rewards is not None and name != "default" and name not in rewards:
                 raise rule(f"names {name!r}, which is no reward", nearest(name, ["default", *rewards]))
-        return gold
+        return by_reward
 
     @field_validator("prompts")
     @classmethod
     def _covers_rewards(cls, prompts: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        rewards = info.data.get("rewards")
-        if rewards is None:  # at fault itself, and told as such
-            return prompts
-        for name in prompts:
-            if name != "default" and name not in rewards:
-                raise rule(f"names {name!r}, which is no reward", nearest(name, ["default", *rewards]))
-        bare = [name for name in rewards if name not in prompts]
+        bare = [name for name in info.data.get("rewards", ()) if name not in prompts]
         if bare and "default" not in prompts:
             raise rule(f"names no prompt set for the reward {bare[0]!r}", "add the key `default`")
         return prompts
@@ -378,6 +370,11 @@ class RunConfig(Strict):
     def label(self) -> str:
         """Return what the run's row and curve are called: its arm, or its method."""
         return self.arm or self.method
+
+    @property
+    def other_judges(self) -> list[str]:
+        """Return the rewards that score its videos beside its own, which may be listed among them."""
+        return [name for name in self.evaluation.measure.judges if name != self.reward]
 
     @property
     def written_method(self) -> str:

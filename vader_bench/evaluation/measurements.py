@@ -221,9 +221,8 @@ def _model(config: RunConfig, digests: Mapping[str, str], device: str) -> dict[s
 
 def _judges(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Any]:
     """Return what decides the scores of a video."""
-    suite, reward = config.suite, config.reward
+    suite, reward, others = config.suite, config.reward, config.other_judges
     said = suite.model_dump(mode="json")  # paths as its file writes them
-    others = [name for name in config.evaluation.measure.judges if name != reward]
     gold = said["gold"].get(reward, said["gold"].get("default"))
     judges = {"reward": said["rewards"][reward], "gold": gold, "share": said["prompt_share"]}
     judges |= {f"judge {name}": said["rewards"][name] for name in others}

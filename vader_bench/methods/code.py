@@ -1,4 +1,7 @@
-"""The code of others that a run works with: of installed packages and of a user's files."""
+"""The code of others that a run works with: of installed packages and of a user's files.
+
+It stands with the methods, the highest that it looks at, for experiments and trainings alike.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,6 @@ def _training(config: RunConfig) -> Iterator[tuple[str, str]]:
 def _measuring(config: RunConfig) -> Iterator[tuple[str, str]]:
     for number, one in enumerate(config.suite.measures_for(config.reward), start=1):
         yield f"measure {number}", reward_code(one.family, one.settings)
-    for name in config.evaluation.measure.judges:
+    for name in config.other_judges:
         judge = config.suite.rewards[name]
         yield f"judge {name}", reward_code(judge.family, judge.settings)

@@ -99,9 +99,8 @@ def make_origin(
 
 def input_digests(config: RunConfig) -> dict[str, str]:
     """Return the SHA-256 of all that a run reads: ``weights/<name>``, ``prompts/<split>``, ``adapter``."""
-    judges = [name for name in config.evaluation.measure.judges if name != config.reward]
     suite = config.suite
-    names = suite.weights(config.reward, *judges)
+    names = suite.weights(config.reward, *config.other_judges)
     digests = {f"weights/{suite.written(name)}": digest(name) for name in names}
     if isinstance(config.settings, AdapterSettings):
         digests["adapter"] = config.settings.sha256

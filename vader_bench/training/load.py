@@ -46,7 +46,7 @@ def load_components(config: RunConfig, device: str, *, to_train: bool = False) -
     """
     suite = config.suite
     prompts = load_prompts(config.prompts)
-    judges = [name for name in config.evaluation.measure.judges if name != config.reward and not to_train]
+    judges = [] if to_train else config.other_judges
     gold, share = (None, None) if to_train else (suite.gold_for(config.reward), suite.prompt_share)
     return Components(
         backbone=load_backbone(suite, device, prompts.details),

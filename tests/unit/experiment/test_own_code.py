@@ -122,6 +122,12 @@ def test_the_projects_own_code_is_not_counted_again(own: Own) -> None:
     assert next(run for run in runs if run.label == "vader").code.keys() == {"reward", "backbone"}
 
 
+def test_the_code_of_a_judge_is_counted_and_that_of_the_reward_not_twice(own: Own) -> None:
+    own.suite["rewards"]["azure"] = {"family": "code/blue.py:Blueness"}
+    own.experiment["evaluation"]["measure"] = {"judges": ["blue", "azure"]}
+    assert own.run().code.keys() == {"method", "reward", "backbone", "judge azure"}
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
