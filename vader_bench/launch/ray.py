@@ -26,7 +26,7 @@ from vader_bench.launch.start import start_context
 from vader_bench.launch.storage import RunCopy, Storage
 from vader_bench.launch.worker import Worker
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.locks import FolderInUseError, FolderLock
+from vader_bench.records.locks import PROBED_SECONDS, FolderInUseError, FolderLock
 from vader_bench.training.progress import Progress
 from vader_bench.weights.hub import HUB_PREFIX
 
@@ -181,7 +181,7 @@ class RayExecutor:
     def _packed(self, job: Job, storage: Storage) -> Taken | Failure | None:
         """Take the run here, and send what it took from another one, if it did; return what is in the way."""
         try:
-            lock = FolderLock(job.folder)
+            lock = FolderLock(job.folder, patience=PROBED_SECONDS)
         except FolderInUseError:
             return Taken()
         try:

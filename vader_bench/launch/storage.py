@@ -20,7 +20,7 @@ __all__ = ["PAUSES", "RunCopy", "Storage"]
 
 _CHECKPOINT = "checkpoint"
 _HEADS = (_CHECKPOINT, "training.json", "record.json")
-"""Each says that all the rest is there: read first and written last, in this order."""
+"""Each says that all the rest is there: read before it, and written after it in this order."""
 PAUSES = (2.0, 10.0, 30.0)
 """Seconds before a store that did not do what it was asked is asked again."""
 _WRITING = ".uploading"
@@ -140,18 +140,30 @@ class RunCopy:
             self._sent[name] = new[name]
 
     def fetch(self, *, checkpoint: bool = True) -> None:
-        """Bring the folder up to date with what the store has; what it has not stays as it is here."""
+        """Bring the folder up to date with what the store has; what it has not stays as it is here.
+
+        Another machine may still send to the store meanwhile.
+        """
+        heads: dict[str, bytes] = {}
+        self._store.invalidate_cache()
+        for name in reversed(_HEADS if checkpoint else _HEADS[1:]):  # a record is never without the others
+            with suppress(FileNotFoundError):
+                heads[name] = self._store.cat_file(posixpath.join(self._root, name))
         self._store.invalidate_cache()
         paths = {posixpath.relpath(path, self._root): path for path in self._store.find(self._root)}
-        names = [name for name in paths if not name.endswith(_WRITING)]
-        for name in sorted(names, key=lambda name: _HEADS.index(name) if name in _HEADS else -1):
-            if checkpoint or name != _CHECKPOINT:
-                files.write_bytes(self._folder / name, self._store.cat_file(paths[name]))
-                self._sent[name] = self._stamp(name) or (0, 0)
+        for name in sorted(paths.keys() - set(_HEADS)):
+            if not name.endswith(_WRITING):
+                self._arrived(name, self._store.cat_file(paths[name]))
+        for name in reversed(heads):
+            self._arrived(name, heads[name])
 
     def delete(self) -> None:
         """Delete the run in the store."""
         self._store.rm(self._root, recursive=True)
+
+    def _arrived(self, name: str, data: bytes) -> None:
+        files.write_bytes(self._folder / name, data)
+        self._sent[name] = self._stamp(name) or (0, 0)
 
     def _names(self) -> set[str]:
         paths = (path for path in self._folder.rglob("*") if path.is_file())

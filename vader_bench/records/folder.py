@@ -20,7 +20,7 @@ from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.records.columns import by_columns
-from vader_bench.records.locks import LOCK_NAME, FolderLock, in_use
+from vader_bench.records.locks import LOCK_NAME, PROBED_SECONDS, FolderLock, in_use
 from vader_bench.records.metrics import RESTORE, read_metrics
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
@@ -31,9 +31,6 @@ __all__ = [
 ]  # fmt: skip
 
 TRAINING_NAME = "training.json"
-_PROBED_SECONDS = 0.3
-"""Longer than another process looks whether the folder is in use, which takes its lock for a moment."""
-
 LOG_NAME = "log.txt"
 """What a worker prints while it does the run; it may be there before the run is."""
 
@@ -270,7 +267,7 @@ class RunFolder:
     def _take_lock(self) -> None:
         if self._lock is not None:
             raise RuntimeError(f"{self.path} is open already")
-        self._lock = FolderLock(self.path, patience=_PROBED_SECONDS)
+        self._lock = FolderLock(self.path, patience=PROBED_SECONDS)
 
     def _claim(self, config: RunConfig) -> None:
         """Write ``config.json``, or refuse a folder that is not this run's."""

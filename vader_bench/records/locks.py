@@ -15,10 +15,12 @@ from typing import Self
 from vader_bench import files
 from vader_bench.errors import UserError
 
-__all__ = ["LOCK_NAME", "FolderInUseError", "FolderLock", "in_use"]
+__all__ = ["LOCK_NAME", "PROBED_SECONDS", "FolderInUseError", "FolderLock", "in_use"]
 
 LOCK_NAME = ".lock"
 """The file that stands for its folder: NFS and Lustre keep locks of folders from other machines."""
+PROBED_SECONDS = 0.3
+"""Longer than another process looks whether a folder is in use, which takes its lock for a moment."""
 
 _POLL_SECONDS = 0.1
 

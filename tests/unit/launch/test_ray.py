@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import sys
@@ -9,18 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.configs import tiny_run
+from tests.support.configs import run_config, tiny_run
 from tests.unit.launch.test_local import Notes
 from vader_bench.config.schema import RunConfig
 from vader_bench.experiment.job import Job
+from vader_bench.launch import ray
 from vader_bench.launch.crew import launch
 from vader_bench.launch.ray import Needs, RayExecutor, needs_of
 from vader_bench.launch.storage import Storage
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.locks import LOCK_NAME
 from vader_bench.training import session
 from vader_bench.training.progress import Progress
 from vader_bench.training.session import execute
@@ -34,6 +38,25 @@ def test_a_run_gets_a_card_where_there_are_any_and_a_core_elsewhere() -> None:
     assert needs_of([{"CPU": 64.0}, {"CPU": 16.0, "GPU": 4.0}], released=False) == Needs(gpus=1, cpus=4)
     assert needs_of([{"CPU": 2.0, "GPU": 8.0}], released=False) == Needs(gpus=1, cpus=1)
     assert needs_of([{"CPU": 64.0}], released=True) == Needs(gpus=1, cpus=1)
+
+
+def test_a_run_is_not_taken_because_somebody_looks_whether_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "_joined", lambda: SimpleNamespace(nodes=list))
+    storage = Storage(f"file://{tmp_path}/store", tmp_path)
+    executor = RayExecutor(slowly, [], None, storage, lambda _: None)
+    job = Job(run_config(), tmp_path / "run")
+    RunFolder(job.folder).open(job.config).close()
+    with (job.folder / LOCK_NAME).open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as ``in_use`` has it
+        end = threading.Timer(0.05, fcntl.flock, (looking, fcntl.LOCK_UN))
+        end.start()
+        refused = executor._packed(job, storage)
+        end.join()
+    assert refused is None
+    assert RunFolder(job.folder).in_use
+    executor._held[job.name].release()
 
 
 def slowly(config: RunConfig, folder: Path, device: str, report: Callable[[Progress], None]) -> None:

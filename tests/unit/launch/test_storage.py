@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.support.configs import run_config
+from vader_bench import files
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.launch.storage import PAUSES, Storage
 from vader_bench.records.folder import RunFolder
@@ -99,6 +102,45 @@ def test_a_checkpoint_never_arrives_before_its_metrics(
             payload = run.resume()
             lines = [line["queries"] for line in run.metrics()]
             assert lines == ([] if payload is None else list(range(2, int(payload) + 1, 2)))
+
+
+def before_call(number: int, call: Callable[..., Any], change: Callable[[], None]) -> Callable[..., Any]:
+    """Return ``call``, with ``change`` called just before the call of that ``number``, from 0."""
+    numbers = itertools.count()
+
+    def calling(*arguments: Any) -> Any:
+        if next(numbers) == number:
+            change()
+        return call(*arguments)
+
+    return calling
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_what_is_fetched_while_another_machine_sends_can_be_gone_on_with(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """The run's next state arrives in the store just before a file is read, each of them in turn."""
+    with RunFolder(tmp_path / "from").open(run_config()) as run:
+        sender = storage.copy(PLACE, run.path)
+
+        def train(queries: int) -> None:
+            run.append_metrics({"kind": "step", "queries": queries})
+            files.write_bytes(run.adapter_path(queries, 8), b"adapters")
+            run.save_checkpoint(f"{queries}".encode())
+            sender.send()
+
+        train(2)
+        copy = storage.copy(PLACE, tmp_path / "to")
+        with monkeypatch.context() as changed:
+            reading = before_call(moment, copy._store.cat_file, lambda: train(4))
+            changed.setattr(copy._store, "cat_file", reading)
+            storage.fetch(copy)
+    with RunFolder(tmp_path / "to").open(run_config()) as run:
+        queries = int(run.resume() or b"0")
+        assert queries in {2, 4}
+        assert [line["queries"] for line in run.metrics()] == list(range(2, queries + 1, 2))
+        assert run.adapter_path(queries, 8).exists()
 
 
 def test_a_store_that_is_away_is_asked_again(
