@@ -14,7 +14,7 @@ from vader_bench.registry import own_code
 
 __all__ = [
     "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_address", "is_file", "is_folder",
-    "located", "names_file", "replaced", "weight_names",
+    "is_there", "located", "names_file", "replaced", "weight_names",
 ]  # fmt: skip
 
 FILE_ENDINGS = (".txt", ".jsonl", ".yaml", ".yml")
@@ -38,6 +38,13 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder; unlike ``Path.is_dir``, also of a name that no disk takes."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: str) -> bool:
+    """Return whether ``path``, or the file of ``FILE.py:NAME``, is a file or a folder."""
+    own = own_code(path)
+    place = Path(path) if own is None else own.file
+    return is_file(place) or is_folder(place)
 
 
 class WrittenPaths:
@@ -90,6 +97,18 @@ class RecordedAsWritten(BaseModel):
     def paths(self) -> Mapping[str, str]:
         """How the file writes each path."""
         return self._written
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The paths by what the file writes, where that does not say it itself and stands for one alone."""
+        found: dict[str, list[str]] = {}
+        for path, written in self._written.items():
+            found.setdefault(written, []).append(path)
+        return {
+            written: path
+            for written, (path, *others) in found.items()
+            if path != written and not others and not written.startswith("~/")
+        }
 
     def written(self, name: str) -> str:
         """Return how the file writes ``name``, a path or a packaged name."""

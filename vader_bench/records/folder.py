@@ -22,6 +22,7 @@ from vader_bench.errors import UserError
 from vader_bench.records.columns import by_columns
 from vader_bench.records.locks import LOCK_NAME, PROBED_SECONDS, FolderLock, in_use
 from vader_bench.records.metrics import RESTORE, read_metrics
+from vader_bench.records.places import note_places
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
 from vader_bench.records.upgrade import RECORD_VERSION
@@ -55,7 +56,8 @@ class _Head(BaseModel):
 class RunFolder:
     """One run's folder. What it holds is whole at every moment, or distinguished from what is not.
 
-    ``config.json`` is what was asked; ``origin.json`` what was in force when training began;
+    ``config.json`` is what was asked; ``paths.json`` where this machine has the files that the suite names,
+    for what is made of the run later; ``origin.json`` what was in force when training began;
     ``metrics.jsonl`` grows by a line at a time; ``checkpoint`` is the last state to continue from, and says
     how much of ``metrics.jsonl`` belongs to it; ``training.json`` means that the run is trained, its adapters
     beside it; ``record.json`` comes last, when all is measured, and means that the run is finished. Use it as
@@ -113,6 +115,7 @@ class RunFolder:
             refused.callback(self.close)
             files.remove_temporaries(self.path)
             self._claim(config)
+            note_places(self.path, config.suite)
             # a read-only disk refuses even to delete what is not there
             if (self.trained or self.finished) and self._checkpoint_path.exists():
                 self._checkpoint_path.unlink()

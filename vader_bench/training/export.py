@@ -19,7 +19,8 @@ from vader_bench.config.schema import SuiteConfig
 from vader_bench.diffusion.lora import AdapterFile, read_adapter
 from vader_bench.errors import UserError
 from vader_bench.records.folder import ADAPTER_NAME
-from vader_bench.training.model import read_run, run_suite
+from vader_bench.records.places import run_suite
+from vader_bench.training.model import read_run
 from vader_bench.weights.networks import read_weights
 from vader_bench.weights.resolve import resolve
 
@@ -69,7 +70,7 @@ def export_adapter(run: Path, form: AdapterForm, out: Path) -> list[str]:
         raise UserError(str(run), "is a run of the base model, without adapters", "give a trained run")
     if out.exists() and any(out.iterdir()):
         raise UserError(str(out), "is not empty", "give another --out, or empty it")
-    return write_adapter(read_adapter(run / ADAPTER_NAME), run_suite(record), form, out)
+    return write_adapter(read_adapter(run / ADAPTER_NAME), run_suite(run, record), form, out)
 
 
 def write_adapter(adapter: AdapterFile, suite: SuiteConfig, form: AdapterForm, out: Path) -> list[str]:

@@ -10,8 +10,9 @@ from vader_bench import files
 from vader_bench.config.names import BASE
 from vader_bench.config.schema import SuiteConfig
 from vader_bench.records.folder import ADAPTER_NAME
+from vader_bench.records.places import run_suite
 from vader_bench.records.record import Record
-from vader_bench.training.model import load_run_model, read_run, run_suite
+from vader_bench.training.model import load_run_model, read_run
 from vader_bench.videos import encode_mp4
 from vader_bench.weights.resolve import digest
 
@@ -49,7 +50,7 @@ def film(
         UserError: the run is not finished, its adapters are not there, or its weights are others by now.
     """
     record = read_run(run)
-    suite = run_suite(record)
+    suite = run_suite(run, record)
     _begin(out, _made_from(run, record, suite, prompts, samples))
     size = suite.evaluation_batch  # as at the looks, to the last bit; whole batches are kept
     batches = [
@@ -89,7 +90,7 @@ def _made_from(
     adapter = run / ADAPTER_NAME
     return {
         "version": 1,
-        "weights": {name: digest(name) for name in suite.weights()},
+        "weights": {suite.written(name): digest(name) for name in suite.weights()},
         "suite": record.config["suite"],
         "adapter_sha256": None if record.method == BASE else files.sha256_file(adapter),
         "prompts": list(prompts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vader_bench.backbones import Backbone
 from vader_bench.config.names import BASE
+from vader_bench.config.paths import is_there, names_file
 from vader_bench.config.schema import SuiteConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.errors import ExitCode, UserError
@@ -18,12 +19,15 @@ from vader_bench.evaluation.generator import PromptSample, VideoGenerator
 from vader_bench.evaluation.measurements import at_scale
 from vader_bench.prompts.lines import PromptDetails
 from vader_bench.records.folder import ADAPTER_NAME, read_record
+from vader_bench.records.places import run_suite
 from vader_bench.records.record import Record
+from vader_bench.registry import own_code
 from vader_bench.training.load import load_backbone, suite_details
 from vader_bench.training.settle import settle_torch
-from vader_bench.weights.resolve import digest
+from vader_bench.weights.hub import HUB_PREFIX
+from vader_bench.weights.resolve import digest, is_packaged
 
-__all__ = ["Model", "load_run_model", "load_suite_model", "read_run", "run_suite"]
+__all__ = ["Model", "load_run_model", "load_suite_model", "read_run"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,10 @@ def load_run_model(run: Path, device: str, details: Mapping[str, PromptDetails] 
         UserError: the run is not finished, its adapters are missing, or its weights are others by now.
     """
     record = read_run(run)
-    model = load_suite_model(run_suite(record), device, details)
+    suite = run_suite(run, record)
+    if details is None:
+        _require_here(run, suite.prompts.values())
+    model = load_suite_model(suite, device, details)
     if record.method == BASE:
         return model
     return replace(model, lora=Lora.from_file(model.backbone.denoiser, run / ADAPTER_NAME))
@@ -123,10 +130,13 @@ def read_run(run: Path) -> Record:
         UserError: as ``load_run_model``.
     """
     record = read_record(run / "record.json")
-    for name in run_suite(record).weights():
-        if digest(name) != record.digests.get(f"weights/{name}"):
+    suite = run_suite(run, record)
+    _require_here(run, [suite.backbone.family, *suite.weights()])
+    for name in suite.weights():
+        written = suite.written(name)
+        if digest(name) != record.digests.get(f"weights/{written}"):
             remedy = "restore the weights that the run was made with, or run it again"
-            raise UserError(str(run), f"was made with other weights {name!r} than are here", remedy)
+            raise UserError(str(run), f"was made with other weights {written!r} than are here", remedy)
     adapter = run / ADAPTER_NAME
     if record.method != BASE and not adapter.is_file():
         raise UserError(
@@ -138,6 +148,18 @@ def read_run(run: Path) -> Record:
     return record
 
 
-def run_suite(record: Record) -> SuiteConfig:
-    """Return the suite that a run was made with."""
-    return SuiteConfig.model_validate(record.config["suite"])
+def _require_here(run: Path, names: Iterable[str]) -> None:
+    """Refuse a run of which a file is neither where it was nor where its name leads from the current folder.
+
+    Raises:
+        UserError: the first of ``names`` that is a path, and leads nowhere.
+    """
+    for name in names:
+        elsewhere = name.startswith(HUB_PREFIX) or is_packaged(name)
+        if (names_file(name) or own_code(name)) and not elsewhere and not is_there(name):
+            wrong = f"was made with {name!r}, which is neither where it was nor where that leads from here"
+            remedy = (
+                "give this command in the folder of the file that names it, "
+                "or that of the experiment again, which notes where it is now"
+            )
+            raise UserError(str(run), wrong, remedy, exit_code=ExitCode.MISSING)

@@ -16,6 +16,7 @@ from vader_bench import files
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.launch.storage import PAUSES, Storage
 from vader_bench.records.folder import RunFolder
+from vader_bench.records.places import PLACES_NAME
 from vader_bench.records.trained import Training
 
 
@@ -65,6 +66,19 @@ def test_a_run_goes_on_elsewhere_from_its_last_checkpoint(storage: Storage, tmp_
     nothing = storage.copy(PLACE, tmp_path / "third")
     storage.fetch(nothing)
     assert not (tmp_path / "third").exists()
+
+
+def test_the_places_of_its_files_are_those_of_the_machine_that_gave_the_command(
+    storage: Storage, tmp_path: Path
+) -> None:
+    config = run_config()
+    suite = config.suite.with_written({"/at/home/model": "./model"})
+    config = config.model_copy(update={"suite": suite})
+    with RunFolder(tmp_path / "scratch").open(config) as run:  # in a worker, elsewhere
+        storage.send(storage.copy(PLACE, run.path))
+    storage.gather(storage.copy(PLACE, tmp_path / "results" / PLACE), finished=True)
+    places = files.read_json(tmp_path / "results" / PLACE / PLACES_NAME)
+    assert places == {"./model": "/at/home/model"}
 
 
 def limited(write: Callable[[str, bytes], None], allowed: int) -> Callable[[str, bytes], None]:
