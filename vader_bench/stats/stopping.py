@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from scipy import stats
 
+from vader_bench.config.schema import EvaluationConfig
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray, ratio
 from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
@@ -34,7 +35,7 @@ class Moment:
     at: float
     """Reward queries spent, or the scale of the adapters."""
     second: FloatArray | None
-    """Held-out score by a second reward, [P]."""
+    """Held-out score by the second reward, [P]: the first of ``judges`` that the run does not train on."""
     path_kl: float | None
     diversity: float | None
 
@@ -124,16 +125,22 @@ def _trail(
     prompts, gold = scores_by_prompt(looks, lambda score: score.gold, videos)
     if gold is None:
         return None
-    judge = next(iter(looks[0].scores[0].others), None)
+    second = _second_reward(record)
     seconds = None
-    if judge is not None:
-        seconds = scores_by_prompt(looks, lambda score: score.others.get(judge), videos)[1]
+    if second is not None:
+        seconds = scores_by_prompt(looks, lambda score: score.others.get(second), videos)[1]
     states = tuple(
         Moment(place, None if seconds is None else seconds[index], look.path_kl, look.diversity)
         for index, (place, look) in enumerate(zip(at, looks, strict=True))
     )
     trained = at.index(1.0) if kind == "scale" and 1.0 in at else len(states) - 1
     return Trail(record.reward, record.method, arm, record.seed, states, prompts, gold - gold[0], trained)
+
+
+def _second_reward(record: Record) -> str | None:
+    """Return the first judge of the experiment that ``record`` does not train on; files sort their scores."""
+    judges = EvaluationConfig.model_validate(record.config["evaluation"]).measure.judges
+    return next((name for name in judges if name != record.reward), None)
 
 
 def _last(trail: Trail, _: float) -> int:

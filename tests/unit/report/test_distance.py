@@ -53,7 +53,9 @@ def moved(record: Record) -> Record:
     frontier = [
         FrontierPoint(scale=scale, look=ends[at]) for scale, at in ((0.0, 0), (0.5, LOOKS // 2), (1.0, LOOKS))
     ]
-    return record.model_copy(update={"evaluations": looks, "frontier": frontier})
+    asked = {**record.config["evaluation"], "measure": {"judges": ["sharp"]}}
+    config = {**record.config, "evaluation": asked}
+    return record.model_copy(update={"evaluations": looks, "frontier": frontier, "config": config})
 
 
 def changed(results: Results, change: Callable[[Record], Record]) -> Results:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.results import Invented, make_record
+from vader_bench.records.columns import by_columns
 from vader_bench.records.record import Evaluation, FrontierPoint, Record, VideoScore
 from vader_bench.stats.stopping import RULES, Choice, Kind, Moment, Rule, Trail, choose, judge, trails
 
@@ -153,8 +154,12 @@ def look(queries: int, gold: float | None, others: dict[str, float], **fields: A
     return Evaluation(split="heldout", queries=queries, flops=0, device_seconds=0, scores=scores, **fields)
 
 
-def record(**fields: Any) -> Record:
-    return make_record(Invented(seeds=(3,)), "vader", "red", 3).model_copy(update=fields)
+def record(judges: tuple[str, ...] = (), **fields: Any) -> Record:
+    """Return a run on red of an experiment that asks for ``judges``, read from a file as it was written."""
+    made = make_record(Invented(seeds=(3,)), "vader", "red", 3).model_copy(update=fields)
+    data = by_columns(made.model_dump(mode="json"))
+    data["config"]["evaluation"]["measure"] = {"judges": list(judges)}
+    return Record.model_validate(data)
 
 
 def test_trails_are_read_off_records() -> None:
@@ -162,7 +167,7 @@ def test_trails_are_read_off_records() -> None:
         look(0, 0.5, {"blue": 0.1, "green": 9.0}, path_kl=0.0, diversity=0.3),
         look(8, 0.9, {"blue": 0.4, "green": 9.0}, path_kl=4.0, diversity=0.2),
     ]
-    run = record(evaluations=looks, frontier=[
+    run = record(("blue",), evaluations=looks, frontier=[
         FrontierPoint(scale=1.0, look=looks[1]), FrontierPoint(scale=0.0, look=looks[0]),
     ])  # fmt: skip
     expected: dict[Kind, list[float]] = {"queries": [0.0, 8.0], "scale": [0.0, 1.0]}
@@ -176,6 +181,26 @@ def test_trails_are_read_off_records() -> None:
         assert seconds == [[0.1] * 4, [0.4] * 4]
         np.testing.assert_allclose(found.gold, [[0.0] * 4, [0.4] * 4])
         assert found.best == 1
+
+
+@pytest.mark.parametrize(
+    ("judges", "second"),
+    [(("hps", "aesthetic"), 0.1), (("red", "hps", "aesthetic"), 0.1), (("aesthetic", "hps"), 9.0)],
+)
+def test_the_second_reward_is_the_first_judge_that_is_not_trained_on(
+    judges: tuple[str, ...], second: float
+) -> None:
+    looks = [look(queries, 0.5, {"hps": 0.1, "aesthetic": 9.0}) for queries in (0, 8)]
+    [found] = trails({"mine": [record(judges, evaluations=looks)]}, "queries")
+    seen = [None if state.second is None else state.second.tolist() for state in found.states]
+    assert seen == [[second] * 4] * 2
+
+
+@pytest.mark.parametrize("judges", [(), ("red",)])
+def test_without_another_judge_there_is_no_second_reward(judges: tuple[str, ...]) -> None:
+    looks = [look(queries, 0.5, {"hps": 0.1}) for queries in (0, 8)]
+    [found] = trails({"mine": [record(judges, evaluations=looks)]}, "queries")
+    assert [state.second for state in found.states] == [None, None]
 
 
 def test_scales_without_the_base_model_and_runs_without_a_truth_are_left_out() -> None:
