@@ -71,6 +71,8 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
     points = [point for found in frontiers.values() for point in found]
     rows = [row for row in _ROWS if any(not row.pick(state).absent for state in states)]
     trades = [trade for trade in _TRADES if any(not trade.pick(point).absent for point in points)]
+    if not rows:  # no seed is complete
+        return None
     styles = _styles(results)
     with drawing():
         size = (2.9 * len(rewards) + 0.6, 1.6 * (len(rows) + len(trades)))

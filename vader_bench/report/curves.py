@@ -20,7 +20,8 @@ def curves_frame(results: Results) -> pd.DataFrame:
 
     ``flops`` and ``device_seconds`` are what the run had spent by then; ``reward_mean`` is the mean score
     by the training reward over the held-out videos judged at every look. Rows are ordered by reward and
-    method as in the experiment, then by seed and queries.
+    method as in the experiment, then by seed and queries. Runs with seeds that are not complete, which
+    tables and figures leave out, are there too.
     """
     rows = [
         (record.suite, reward, method, record.seed, look.queries, look.flops, look.device_seconds, mean)

@@ -100,7 +100,7 @@ def read_distances(results: Results, analyses: dict[str, Analysis]) -> Distances
 
 def _laws(results: Results, reward: str) -> Iterator[tuple[str, Law]]:
     for method, arms in results.families().items():
-        records = {arm: found for arm in arms if (found := results.of(reward, arm))}
+        records = {arm: found for arm in arms if (found := results.counted(reward, arm))}
         points = cloud(records) if records else None
         if points is not None:
             yield method, fit_law(points)

@@ -15,7 +15,7 @@ from vader_bench.records.folder import read_record
 from vader_bench.records.inputs import require_same_inputs
 from vader_bench.records.record import Record
 from vader_bench.records.upgrade import EXPERIMENT_VERSION
-from vader_bench.stats import Analysis, Target, analyse, beside, build_panel
+from vader_bench.stats import Analysis, Target, analyse, beside, build_panel, complete_seeds
 
 __all__ = ["Results", "load_results"]
 
@@ -53,13 +53,26 @@ class Results:
         """Return the seeds of an arm's runs: the first one of the base model and of adapters from a file."""
         return _seeds(self.experiment, arm)
 
-    def compared(self, reward: str, arm: str) -> list[Record]:
-        """Return the records of an arm in order of seeds, each with the looks of a training; see ``beside``.
+    def complete(self, reward: str) -> list[int]:
+        """Return the seeds that all numbers on ``reward`` are of; see ``complete_seeds``."""
+        return complete_seeds(self.of(reward), self.methods, self.experiment.seeds)
 
-        Adapters from a file have none where no training on ``reward`` is there.
+    def counted(self, reward: str, arm: str) -> list[Record]:
+        """Return the records of an arm that its numbers come from, in order of seeds.
+
+        Those of complete seeds; all, that is one, of what is not trained.
         """
-        found = sorted(self.of(reward, arm), key=lambda record: record.seed)
-        trained = [record for record in self.of(reward) if record.method not in UNTRAINED]
+        seeds = self.complete(reward)
+        found = [r for r in self.of(reward, arm) if r.method in UNTRAINED or r.seed in seeds]
+        return sorted(found, key=lambda record: record.seed)
+
+    def compared(self, reward: str, arm: str) -> list[Record]:
+        """Return the ``counted`` records of an arm, each with the looks of a training; see ``beside``.
+
+        Adapters from a file have none where no training on ``reward`` is complete.
+        """
+        found, seeds = self.counted(reward, arm), self.complete(reward)
+        trained = [r for r in self.of(reward) if r.method not in UNTRAINED and r.seed in seeds]
         if not any(record.method == ADAPTER for record in found):
             return found
         return [beside(record, trained[0]) for record in found] if trained else []

@@ -193,7 +193,7 @@ def _spending(results: Results) -> Table:
     rows = []
     for reward in results.experiment.rewards:
         for method in results.methods:
-            ledgers = [record.ledger for record in results.of(reward, method)]
+            ledgers = [record.ledger for record in results.counted(reward, method)]
             if not ledgers:
                 continue
             mean = {key: sum(ledger[key] for ledger in ledgers) / len(ledgers) for key in ledgers[0]}

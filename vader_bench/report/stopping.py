@@ -103,7 +103,7 @@ def read_stopping(results: Results) -> Stopping | None:
         runs = [
             trail
             for reward in results.experiment.rewards
-            for trail in trails({arm: results.of(reward, arm) for arm in arms}, kind)
+            for trail in trails({arm: results.counted(reward, arm) for arm in arms}, kind)
         ]
         for rule in RULES:
             for reward, chosen in _by_reward(choose(rule, runs)).items():

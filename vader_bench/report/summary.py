@@ -90,8 +90,11 @@ def statistic(analysis: Analysis | None, name: str, key: str) -> Estimate | None
 
 
 def spending(results: Results, reward: str, name: str) -> dict[str, str]:
-    """Return what a run of the method spends, its seeds put together as everywhere; empty if untrained."""
-    ledgers = [record.ledger for record in results.of(reward, name)] if name in results.methods else []
+    """Return what a run of the method spends, its seeds put together as everywhere; empty if untrained.
+
+    It is empty too where no seed is complete.
+    """
+    ledgers = [record.ledger for record in results.counted(reward, name)] if name in results.methods else []
     keys = ("reward_queries", "gradient_queries", "flops", "device_seconds")
     if not ledgers:
         return dict.fromkeys(keys, "")

@@ -9,7 +9,7 @@ from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winn
 from vader_bench.stats.headline import Analysis, ArmSummary, Band, Target, analyse
 from vader_bench.stats.measures import Course, Drift, FrontierRow, course, drift, frontier, transfer
 from vader_bench.stats.overoptimisation import BestOf, Fit, Law, best_of_points, cloud, fit_law
-from vader_bench.stats.panel import AXES, Panel, build_panel, run_curve
+from vader_bench.stats.panel import AXES, Panel, build_panel, complete_seeds, run_curve
 from vader_bench.stats.power import (
     Design,
     SampleSize,
@@ -63,6 +63,7 @@ __all__ = [
     "cloud",
     "compare_pairs",
     "compare_preferences",
+    "complete_seeds",
     "course",
     "drift",
     "find_winner",

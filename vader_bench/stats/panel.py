@@ -15,7 +15,9 @@ from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.adapters import beside
 from vader_bench.stats.aggregate import FloatArray
 
-__all__ = ["AXES", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "run_curve"]
+__all__ = [
+    "AXES", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "complete_seeds", "run_curve",
+]  # fmt: skip
 
 AXES = ("queries", "flops", "device_seconds")
 """What a run can spend."""
@@ -95,6 +97,17 @@ class Panel:
         return self.spent["queries"][0, :, 0]
 
 
+def complete_seeds(records: Sequence[Record], methods: Sequence[str], seeds: Sequence[int]) -> list[int]:
+    """Return the seeds that numbers on one reward are of, in the order of ``seeds``.
+
+    A seed counts only where every method that has any record has finished it, so that methods stay paired.
+    What is not trained has no seeds of its own.
+    """
+    runs = {(record.label, record.seed) for record in records if record.method not in UNTRAINED}
+    trained = [m for m in methods if any((m, seed) in runs for seed in seeds)]
+    return [seed for seed in seeds if trained and all((m, seed) in runs for m in trained)]
+
+
 def build_panel(
     records: Sequence[Record],
     methods: Sequence[str],
@@ -103,19 +116,19 @@ def build_panel(
 ) -> Panel | None:
     """Return the panel of ``records``, all of one reward; ``None`` where no seed is complete.
 
-    A seed counts only where every method that has any record has finished it, so that methods stay
-    paired; a method without any record is left out. Adapters that were not trained here have one record
-    for all seeds; see ``beside``. With no ``baselines`` named, records say which they are.
+    Its seeds are the ``complete_seeds``; a method without any record is left out. Adapters that were not
+    trained here have one record for all seeds; see ``beside``. With no ``baselines`` named, records say which
+    they are.
 
     Raises:
         UserError: two records were looked at after different queries, or on other prompts.
     """
     fixed = {record.label: record for record in records if record.method == ADAPTER}
     runs = {(record.label, record.seed): record for record in records if record.method not in UNTRAINED}
-    trained = [m for m in methods if any((m, seed) in runs for seed in seeds)]
-    complete = [seed for seed in seeds if trained and all((m, seed) in runs for m in trained)]
+    complete = complete_seeds(records, methods, seeds)
     if not complete:
         return None
+    trained = [m for m in methods if (m, complete[0]) in runs]
     present = [m for m in methods if m in fixed or m in trained]
     like = runs[trained[0], complete[0]]
     grid = [

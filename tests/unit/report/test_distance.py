@@ -14,11 +14,14 @@ from tests.support.results import Invented, write_results
 from vader_bench.config.schema import ArmEntry
 from vader_bench.records.record import FrontierPoint, Record
 from vader_bench.report.build import build_report
+from vader_bench.report.course_figure import draw_course
 from vader_bench.report.distance import read_distances
 from vader_bench.report.distance_figure import draw_distances
 from vader_bench.report.load import Results, load_results
+from vader_bench.report.measures import findings, measure_tables
 from vader_bench.report.stopping import read_stopping
 from vader_bench.report.style import lines_of
+from vader_bench.report.summary import spending
 from vader_bench.stats import Analysis
 
 LOOKS = 8
@@ -167,6 +170,41 @@ def test_files_have_every_point_fit_and_rule(found: tuple[Results, dict[str, Ana
     assert set(rules["chooses"]) == {"queries", "scale"}
     one = points[(points["arm"] == "vader") & (points["seed"] == "1") & (points["queries"] == "64")].iloc[0]
     assert float(one["distance"]) == pytest.approx(1.2 * 4 * 1.02)
+
+
+def test_a_partial_report_is_of_one_set_of_seeds(found: tuple[Results, dict[str, Analysis]]) -> None:
+    """Whether a seed lacks one run or all of them, every number is of the other seeds."""
+    timed = changed(
+        found[0], lambda run: run.model_copy(update={"ledger": spent_by(run), "peak_bytes": 2**20})
+    )
+
+    def without(*names: str) -> list[object]:
+        results = replace(timed, records={n: r for n, r in timed.records.items() if n not in names})
+        analyses = results.analyses()
+        distances, stopping = read_distances(results, analyses), read_stopping(results)
+        assert distances is not None
+        assert stopping is not None
+        spent = [spending(results, "red", arm) for arm in results.methods]
+        tables = [*measure_tables(results, "red"), *distances.tables("red"), *stopping.tables("red")]
+        said = findings(results, "red") + distances.findings("red") + stopping.findings("red")
+        return [analyses["red"].panel.seeds, spent, tables, said]
+
+    partial = without("ddpo-red-seed1")
+    assert partial[0] == (0, 2)
+    assert partial == without("ddpo-red-seed1", "vader-red-seed1")
+    assert partial[1:] != without()[1:]
+
+
+def spent_by(run: Record) -> dict[str, float]:
+    return {**run.ledger, "device_seconds": 10.0 + run.seed}
+
+
+def test_without_a_complete_seed_there_is_nothing_of_it(found: tuple[Results, dict[str, Analysis]]) -> None:
+    names = ("base-red-seed0", "vader-red-seed0", "ddpo-red-seed1")
+    apart = replace(found[0], records={name: found[0].records[name] for name in names})
+    assert draw_course(apart, {}) is None
+    assert read_distances(apart, {}) is None
+    assert read_stopping(apart) is None
 
 
 @pytest.mark.slow

@@ -117,6 +117,27 @@ def test_a_reward_without_a_complete_seed_has_no_analysis(tmp_path: Path) -> Non
     assert list(results.analyses()) == ["red"]
 
 
+def test_numbers_are_of_complete_seeds(tmp_path: Path) -> None:
+    world = Invented(
+        rewards=("red", "blue"),
+        methods=("vader", "published", "ddpo"),
+        adapters=("published",),
+        seeds=(3, 4, 5),
+    )
+    skip = ["ddpo-red-seed3", *(f"vader-blue-seed{seed}" for seed in (3, 4)), "ddpo-blue-seed5"]
+    results = load_results(write_results(tmp_path, world, skip=skip), allow_missing=True)
+    assert results.complete("red") == [4, 5]
+    assert [record.seed for record in results.of("red", "vader")] == [3, 4, 5]
+    assert [record.seed for record in results.counted("red", "vader")] == [4, 5]
+    assert [record.seed for record in results.counted("red", "published")] == [3]
+    assert [record.seed for record in results.compared("red", "vader")] == [4, 5]
+    [published] = results.compared("red", "published")
+    assert published.seed == 4  # of the run that it stands beside
+    assert results.complete("blue") == []
+    assert results.compared("blue", "ddpo") == []
+    assert results.compared("blue", "published") == []
+
+
 def _with(path: Path, **changes: dict[str, str]) -> None:
     """Change values in tables of a record."""
     data = json.loads(path.read_text())
