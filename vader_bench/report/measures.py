@@ -11,7 +11,7 @@ from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text, quantity
 from vader_bench.stats import course, drift, frontier, transfer
-from vader_bench.stats.aggregate import spent
+from vader_bench.stats.aggregate import over_seeds, spent
 
 __all__ = ["findings", "measure_tables"]
 
@@ -134,7 +134,7 @@ def _cost(results: Results, reward: str) -> Table:
         arm: (
             spent([record.ledger for record in records], "device_seconds"),
             spent([record.ledger for record in records], "flops"),
-            float(np.mean([record.peak_bytes or 0 for record in records])),
+            float(over_seeds(np.asarray([record.peak_bytes or 0 for record in records], dtype=np.float64))),
         )
         for arm, records in arms
     }

@@ -20,6 +20,7 @@ from vader_bench.report.summary import overview_table
 from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text, quantity
 from vader_bench.stats import Analysis
+from vader_bench.stats.aggregate import spent
 
 __all__ = ["TEMPLATES", "Cell", "page_html", "video_rows"]
 
@@ -181,7 +182,7 @@ def _settings(results: Results) -> Table:
 
 
 def _spending(results: Results) -> Table:
-    """Return what a run of each method spends, its ledger averaged over seeds."""
+    """Return what a run of each method spends, its seeds put together as everywhere."""
     head = [
         "", "reward queries", "of them with gradient", "frames scored", "denoiser forwards",
         "denoiser backwards", "frames decoded", "FLOPs", "device time",
@@ -196,7 +197,7 @@ def _spending(results: Results) -> Table:
             ledgers = [record.ledger for record in results.counted(reward, method)]
             if not ledgers:
                 continue
-            mean = {key: sum(ledger[key] for ledger in ledgers) / len(ledgers) for key in ledgers[0]}
-            measured = [quantity(mean["flops"], "flops"), quantity(mean["device_seconds"], "seconds")]
-            rows.append([f"{method}, {reward}", *(f"{mean[key]:.0f}" for key in counts), *measured])
+            flops, seconds = spent(ledgers, "flops"), spent(ledgers, "device_seconds")
+            measured = [quantity(flops, "flops"), quantity(seconds, "seconds")]
+            rows.append([f"{method}, {reward}", *(f"{spent(ledgers, key):.0f}" for key in counts), *measured])
     return Table("Spent by a run", head, rows)

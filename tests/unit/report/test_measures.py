@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.results import Invented, write_results
 from vader_bench.records.record import Extension, FrontierPoint, Record
 from vader_bench.report.course_figure import draw_course
 from vader_bench.report.documents import sections, summary_latex
-from vader_bench.report.load import Results
+from vader_bench.report.load import Results, load_results
 from vader_bench.report.measures import findings, measure_tables
 from vader_bench.report.paper import PAPER, paper_table
 from vader_bench.report.tables import Table
@@ -116,6 +118,18 @@ def test_costs_are_shares_of_the_first_arm(results: Results) -> None:
     assert memory == {
         "vader": "1.0 MiB (1.00)", "ddpo": "2.0 MiB (2.00)", "diffusion-dpo": "1.0 MiB (1.00)",
     }  # fmt: skip
+
+
+def test_costs_are_put_together_over_seeds_like_rewards(tmp_path: Path) -> None:
+    """With five seeds by the interquartile mean: one run that was disturbed moves neither time nor memory."""
+    world = Invented(rewards=("red",), methods=("vader",), seeds=range(5))
+
+    def disturbed(record: Record) -> dict[str, Any]:
+        ledger = {**record.ledger, "device_seconds": 900.0 if record.seed == 3 else 9.0}
+        return {"ledger": ledger, "peak_bytes": (64 if record.seed == 3 else 1) * 2**20}
+
+    found = only(changed(load_results(write_results(tmp_path, world)), disturbed))
+    assert found.rows == [["vader", "9 s (1.00)", "64 GFLOP (1.00)", "1.0 MiB (1.00)"]]
 
 
 def test_an_arm_without_the_measure_has_no_rows(results: Results) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -136,6 +138,20 @@ def test_pages_of_poorer_results_are_made_too(changes: dict[str, Any], words: st
     text = _text(build_report(write_results(tmp_path, world)))
     assert words in text
     assert "No reference result was given." in text
+
+
+def test_what_runs_spend_is_put_together_as_in_the_summary(tmp_path: Path) -> None:
+    world = Invented(rewards=("red",), methods=("vader",), seeds=range(5))
+    for path in write_results(tmp_path, world).glob("runs/vader-*/record.json"):
+        data = json.loads(path.read_text())
+        data["ledger"]["device_seconds"] = 1000.0 if data["seed"] == 3 else 12.5  # one run was disturbed
+        path.write_text(json.dumps(data))
+    page = _text(build_report(tmp_path))
+    assert "12.5 s" in page
+    assert "210 s" not in page
+    assert "3.5 min" not in page
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index("method")
+    assert summary.loc["vader", "device_seconds"] == 12.5
 
 
 def test_rows_link_to_the_records_they_come_from(report: Report) -> None:
