@@ -10,9 +10,13 @@ import pandas as pd
 
 from vader_bench.report.curves import curves_frame
 from vader_bench.report.load import Results, load_results
+from vader_bench.report.summary import pairs_frame
+from vader_bench.report.words import columns
 from vader_bench.stats import Analysis
 
 __all__ = ["ResultFrames", "read_results"]
+
+_ENDINGS = ("", "_low", "_high")
 
 
 def read_results(folder: str | Path, *, allow_missing: bool = False) -> ResultFrames:
@@ -50,37 +54,27 @@ class ResultFrames:
 
         ``gain`` is the rise of the reward over the base model on held-out prompts at the whole budget. It and
         every other statistic has ``_low`` and ``_high``, the limits of its 95 % interval; NaN where there is
-        no such number.
+        no such number. A reward has no rows before a seed of it is complete.
         """
         rows = [
             {"reward": reward, "arm": arm.name, "seeds": arm.seeds, "prompts": arm.prompts}
             | {
                 f"{name}{ending}": value
                 for name, found in arm.statistics.items()
-                for ending, value in (("", found.value), ("_low", found.low), ("_high", found.high))
+                for ending, value in zip(_ENDINGS, (found.value, found.low, found.high), strict=True)
             }
             for reward, analysis in self.analyses.items()
             for arm in analysis.arms
         ]
-        return pd.DataFrame(rows).set_index(["reward", "arm"])
+        keys = {key for analysis in self.analyses.values() for arm in analysis.arms for key in arm.statistics}
+        names = [f"{column.key}{ending}" for column in columns(keys) for ending in _ENDINGS]
+        head = ["reward", "arm", "seeds", "prompts", *names]
+        return pd.DataFrame(rows, columns=head).set_index(["reward", "arm"])
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """One row a pair of arms: the difference of their rewards with its interval, p, and Holm's p.
-
-        ``ahead`` is the arm that both interval and Holm's p put ahead, if they do.
-        """
-        rows = [
-            {
-                "reward": reward, "first": pair.first, "second": pair.second,
-                "difference": pair.difference.value, "difference_low": pair.difference.low,
-                "difference_high": pair.difference.high, "p_value": pair.p_value, "p_holm": pair.p_holm,
-                "ahead": pair.ahead,
-            }
-            for reward, analysis in self.analyses.items()
-            for pair in analysis.pairs
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
+        """One row a pair of arms, as in ``pairs.csv``: see ``report.summary.pairs_frame``."""
+        return pairs_frame(self.analyses)
 
     @cached_property
     def scores(self) -> pd.DataFrame:

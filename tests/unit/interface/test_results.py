@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -26,12 +28,33 @@ def test_gains_are_numbers_with_intervals(found: ResultFrames) -> None:
     assert np.isnan(base["gain"])
 
 
+def test_before_a_seed_is_complete_frames_have_their_columns_and_no_rows(
+    found: ResultFrames, tmp_path: Path
+) -> None:
+    skip = ["vader-red-seed0", *(f"ddpo-red-seed{seed}" for seed in (1, 2))]
+    folder = write_results(tmp_path, WORLD, skip=skip)
+    early = read_results(folder, allow_missing=True)
+    assert len(early.gains) == len(early.pairs) == 0
+    assert early.gains.index.names == found.gains.index.names == ["reward", "arm"]
+    assert list(early.gains["gain_low"]) == []
+    assert list(early.pairs) == list(found.pairs)
+    assert len(early.scores) > 0
+
+
+def test_every_statistic_has_its_columns(found: ResultFrames) -> None:
+    arms = [arm for analysis in found.analyses.values() for arm in analysis.arms]
+    names = {f"{name}{end}" for arm in arms for name in arm.statistics for end in ("", "_low", "_high")}
+    assert names <= set(found.gains)
+
+
 def test_curves_pairs_and_scores(found: ResultFrames) -> None:
     looks = WORLD.budget // WORLD.every + 1
     assert len(found.curves) == 2 * 3 * looks
     (pair,) = found.pairs.to_dict("records")
     assert {pair["first"], pair["second"]} == {"vader", "ddpo"}
     assert pair["ahead"] == "vader"
+    assert (pair["wins"], pair["seeds"]) == (3, 3)
+    assert pair["difference_low"] < pair["difference"] < pair["difference_high"]
     last = found.scores.query("arm == 'vader' and split == 'heldout' and queries == @WORLD.budget")
     assert len(last) == 3 * WORLD.final_prompts * WORLD.samples
     first = found.scores.query("arm == 'base' and split == 'heldout'")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.results import Invented, write_results
+from vader_bench.report.curves import frame_csv
 from vader_bench.report.documents import sections, summary_markdown
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.summary import (
@@ -105,10 +106,14 @@ def test_pairs_as_a_file(analyses: dict[str, Analysis]) -> None:
     assert len(pairs) == 6
     first: dict[Any, Any] = pairs[0]
     assert (first["reward"], first["first"], first["second"]) == ("red", "vader", "ddpo")
-    assert float(first["p_value"]) <= float(first["p_holm"])
+    assert first["p_value"] <= first["p_holm"]
     assert first["ahead"] == "vader"
-    assert (first["wins"], first["seeds"]) == ("3", "3")
-    assert 0 < float(first["smallest_difference"]) < float(first["difference"])
+    assert (first["wins"], first["seeds"]) == (3, 3)
+    assert 0 < first["smallest_difference"] < first["difference"]
+    header, row = frame_csv(pairs_frame({"red": analyses["red"]})).splitlines()[:2]
+    told = dict(zip(header.split(","), row.split(","), strict=True))
+    assert (told["wins"], told["seeds"], told["ahead"]) == ("3", "3", "vader")
+    assert told["difference"] == f"{first['difference']:.9g}"
 
 
 def test_pairs_for_reading(analyses: dict[str, Analysis]) -> None:
