@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from vader_bench.config.names import HELDOUT
 from vader_bench.records.inputs import other_inputs
-from vader_bench.records.record import Evaluation, Record
+from vader_bench.records.record import Evaluation, Record, VideoScore
 from vader_bench.report.load import Results
 from vader_bench.stats import LEVEL, Estimate, Resampler
-from vader_bench.stats.aggregate import FloatArray
+from vader_bench.stats.looks import Video, common_videos, looks_of, scores_by_prompt, video_scores
 
 __all__ = ["ReferenceAgreement", "agreement_lines", "compare_results"]
 
@@ -93,26 +90,26 @@ def _compare(
     unlike = _unlike(own, reference)
     if unlike:
         return ReferenceAgreement(reward, method, unlike=unlike)
-    looks = [_looks(record) for record in (*own, *reference)]
-    queries = max(set.intersection(*(set(look) for look in looks)), default=0)
+    looks = [{look.queries: look for look in looks_of(record)} for record in (*own, *reference)]
+    queries = max(set.intersection(*(set(run) for run in looks)), default=0)
     if queries == 0:
         return ReferenceAgreement(
             reward, method, unlike="there is no number of queries after which both were judged"
         )
-    at = [_by_video(look[queries]) for look in looks]
-    everywhere = [_by_video(evaluation) for look in looks for evaluation in look.values()]
-    videos = [video for video in at[0] if all(video in scores for scores in everywhere)]
+    videos = common_videos([look for run in looks for look in run.values()])
     if not videos:
         return ReferenceAgreement(reward, method, unlike="they were judged on other videos")
-    here, there = _scores(at[: len(own)], videos), _scores(at[len(own) :], videos)
+    at = [run[queries] for run in looks]
+    prompts, means = scores_by_prompt(at, _reward, videos)
+    assert means is not None  # every video has a reward
+    scores = means[: len(own)], means[len(own) :]
     seeds = [record.seed for record in own], [record.seed for record in reference]
-    prompts = tuple(dict.fromkeys(prompt for prompt, _ in videos))
-    scores = _by_prompt(here, videos), _by_prompt(there, videos)
     ours, theirs = (
         Resampler(seeds[side], for_one_run=len(seeds[1 - side]) == 1).seeds_and_prompts(scores[side], prompts)
         for side in (0, 1)
     )
-    same = [(seeds[0].index(seed), seeds[1].index(seed)) for seed in seeds[0] if seed in seeds[1]]
+    here, there = dict(zip(seeds[0], at, strict=False)), dict(zip(seeds[1], at[len(own) :], strict=True))
+    same = here.keys() & there.keys()
     return ReferenceAgreement(
         reward,
         method,
@@ -122,8 +119,16 @@ def _compare(
         difference=(ours - theirs).estimate(1 - (1 - LEVEL) / comparisons),
         seeds=(len(own), len(reference)),
         same_seeds=len(same),
-        identical_seeds=sum(np.array_equal(here[a], there[b]) for a, b in same),
+        identical_seeds=sum(_scored_alike(here[seed], there[seed], videos) for seed in same),
     )
+
+
+def _reward(score: VideoScore) -> float:
+    return score.reward
+
+
+def _scored_alike(first: Evaluation, second: Evaluation, videos: Sequence[Video]) -> bool:
+    return video_scores(first, _reward, videos) == video_scores(second, _reward, videos)
 
 
 def _unlike(own: Sequence[Record], reference: Sequence[Record]) -> str:
@@ -135,23 +140,3 @@ def _unlike(own: Sequence[Record], reference: Sequence[Record]) -> str:
     names = [*other_inputs(own[0], reference[0].digests)]
     names += ["adapter"] if own[0].digests.get("adapter") != reference[0].digests.get("adapter") else []
     return f"{', '.join(names)} differ" if names else ""
-
-
-def _looks(record: Record) -> dict[int, Evaluation]:
-    return {e.queries: e for e in record.evaluations if e.split == HELDOUT}
-
-
-def _by_video(evaluation: Evaluation) -> dict[tuple[str, int], float]:
-    return {(score.prompt, score.sample): score.reward for score in evaluation.scores}
-
-
-def _scores(looks: Sequence[dict[tuple[str, int], float]], videos: Sequence[tuple[str, int]]) -> FloatArray:
-    """Return [S, V]."""
-    return np.asarray([[look[video] for video in videos] for look in looks], dtype=np.float64)
-
-
-def _by_prompt(scores: FloatArray, videos: Sequence[tuple[str, int]]) -> FloatArray:
-    """Return means over the videos of a prompt, [S, V] to [S, P], in order of first appearance."""
-    prompts = [prompt for prompt, _ in videos]
-    columns = [[i for i, p in enumerate(prompts) if p == prompt] for prompt in dict.fromkeys(prompts)]
-    return np.stack([scores[:, column].mean(axis=1) for column in columns], axis=1)

@@ -1,48 +1,98 @@
-"""Held-out looks of runs as arrays over seeds and prompts."""
+"""Looks of runs as arrays over looks and prompts: means over the videos that looks share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from vader_bench.config.names import HELDOUT
+from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record, VideoScore
 from vader_bench.stats.aggregate import FloatArray
 
-__all__ = ["ScoreOf", "heldout_looks", "scores_by_prompt", "shared_videos"]
+__all__ = [
+    "ScoreOf", "Video", "common_videos", "looks_of", "prompts_of", "scores_by_prompt", "shared_videos",
+    "video_scores",
+]  # fmt: skip
 
 ScoreOf: TypeAlias = Callable[[VideoScore], float | None]
 """What is read off a video; ``None`` where it was not measured."""
+Video: TypeAlias = tuple[str, int]
+"""A prompt and the index of its evaluation noise."""
 
 
-def heldout_looks(record: Record) -> list[Evaluation]:
-    """Return the looks of a run at held-out prompts, in order of queries."""
-    found = [look for look in record.evaluations if look.split == HELDOUT]
+def looks_of(record: Record, split: str = HELDOUT) -> list[Evaluation]:
+    """Return the looks of a run at ``split``, in order of queries.
+
+    Raises:
+        UserError: there is none, or there are two after the same queries.
+    """
+    found = [look for look in record.evaluations if look.split == split]
+    if not found:
+        raise UserError(
+            f"record {record.name}",
+            f"has no evaluation of split {split!r}",
+            f"name {split!r} in the experiment's evaluation.splits and final_splits, and run it again",
+        )
+    if len({look.queries for look in found}) != len(found):
+        raise UserError(
+            f"record {record.name}",
+            f"has two evaluations of split {split!r} after the same queries",
+            "delete the run's folder and run it again",
+        )
     return sorted(found, key=lambda look: look.queries)
 
 
-def shared_videos(looks: Iterable[Evaluation]) -> set[tuple[str, int]]:
-    """Return the videos, prompt and sample, that all of ``looks`` have."""
-    return set.intersection(*({(s.prompt, s.sample) for s in look.scores} for look in looks))
+def common_videos(looks: Sequence[Evaluation]) -> list[Video]:
+    """Return the videos that all of ``looks`` have, in the order of the first; there may be none."""
+    sets = [{(score.prompt, score.sample) for score in look.scores} for look in looks]
+    first = [(score.prompt, score.sample) for score in looks[0].scores]
+    return [video for video in first if all(video in others for others in sets)]
+
+
+def shared_videos(looks: Sequence[Evaluation]) -> list[Video]:
+    """Return the ``common_videos`` of ``looks`` at one split.
+
+    Raises:
+        UserError: there are none.
+    """
+    shared = common_videos(looks)
+    if not shared:
+        remedy = "judge the first prompts of the split at every look"
+        raise UserError(f"split {looks[0].split!r}", "has no video that was judged at every look", remedy)
+    return shared
+
+
+def prompts_of(videos: Sequence[Video]) -> tuple[str, ...]:
+    """Return the prompts of ``videos``, each once, in their order."""
+    return tuple(dict.fromkeys(prompt for prompt, _ in videos))
+
+
+def video_scores(look: Evaluation, score: ScoreOf, videos: Sequence[Video]) -> dict[str, list[float]] | None:
+    """Return the scores of ``videos``, which ``look`` has, by prompt; ``None`` where one was not measured."""
+    found = {(scored.prompt, scored.sample): score(scored) for scored in look.scores}
+    scores: dict[str, list[float]] = {}
+    for video in videos:
+        value = found[video]
+        if value is None:
+            return None
+        scores.setdefault(video[0], []).append(value)
+    return scores
 
 
 def scores_by_prompt(
-    looks: Sequence[Evaluation], score: ScoreOf, videos: set[tuple[str, int]]
+    looks: Sequence[Evaluation], score: ScoreOf, videos: Sequence[Video]
 ) -> tuple[tuple[str, ...], FloatArray | None]:
-    """Return the P prompts of ``videos`` and the mean scores [L, P] of L ``looks`` over them.
+    """Return the P prompts of ``videos``, which all ``looks`` have, and their mean scores over them, [L, P].
 
     The scores are ``None`` where one was not measured.
     """
-    prompts = tuple(dict.fromkeys(s.prompt for s in looks[0].scores if (s.prompt, s.sample) in videos))
     rows = []
     for look in looks:
-        found: dict[str, list[float | None]] = {prompt: [] for prompt in prompts}
-        for scored in look.scores:
-            if (scored.prompt, scored.sample) in videos:
-                found[scored.prompt].append(score(scored))
-        if any(value is None for values in found.values() for value in values):
-            return prompts, None
-        rows.append([float(np.mean([v for v in values if v is not None])) for values in found.values()])
-    return prompts, np.asarray(rows, dtype=np.float64)
+        found = video_scores(look, score, videos)
+        if found is None:
+            return prompts_of(videos), None
+        rows.append([float(np.mean(values)) for values in found.values()])
+    return prompts_of(videos), np.asarray(rows, dtype=np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Resampler
-from vader_bench.stats.looks import ScoreOf, heldout_looks, scores_by_prompt, shared_videos
+from vader_bench.stats.looks import ScoreOf, looks_of, scores_by_prompt, shared_videos
 
 __all__ = ["Course", "Drift", "FrontierRow", "course", "drift", "frontier", "transfer"]
 
@@ -76,7 +76,7 @@ def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
 
     The judges are the reward trained on (by its name) and all that the experiment named.
     """
-    looks = [heldout_looks(record) for record in records]
+    looks = [looks_of(record) for record in records]
     ends = [[look[0], look[-1]] for look in looks]
     first = ends[0][0].scores[0]
     judges: dict[str, ScoreOf] = {records[0].reward: lambda score: score.reward}
@@ -87,7 +87,7 @@ def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
 
 def course(records: Sequence[Record]) -> list[Course]:
     """Return the state after each look, the untrained model first."""
-    looks = [heldout_looks(record) for record in records]
+    looks = [looks_of(record) for record in records]
     resampler = _resampler(records)
     gains = _gains(resampler, looks, lambda score: score.reward)
     golds = _gains(resampler, looks, lambda score: score.gold)
@@ -158,7 +158,7 @@ def _resampler(records: Sequence[Record]) -> Resampler:
 
 def _gains(resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf) -> list[Estimate]:
     """Return for each look the score minus that of the first look, over the videos that all looks share."""
-    shared = shared_videos(look for run in looks for look in run)
+    shared = shared_videos([look for run in looks for look in run])
     levels = []
     for at in zip(*looks, strict=True):
         prompts, values = scores_by_prompt(at, score, shared)
@@ -169,7 +169,7 @@ def _gains(resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: S
 
 
 def _level(resampler: Resampler, looks: Sequence[Evaluation], score: ScoreOf) -> Estimate:
-    prompts, values = scores_by_prompt(looks, score, shared_videos(looks[:1]))
+    prompts, values = scores_by_prompt(looks, score, shared_videos(looks))
     return NOT_MEASURED if values is None else resampler.seeds_and_prompts(values, prompts).estimate()
 
 

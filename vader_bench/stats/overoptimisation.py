@@ -16,7 +16,7 @@ import numpy as np
 from vader_bench.records.record import Record
 from vader_bench.stats.aggregate import FloatArray, expected_best
 from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
-from vader_bench.stats.looks import ScoreOf, heldout_looks, scores_by_prompt, shared_videos
+from vader_bench.stats.looks import ScoreOf, looks_of, scores_by_prompt, shared_videos
 from vader_bench.stats.panel import Panel
 
 __all__ = ["FORMS", "BestOf", "Cloud", "Fit", "GainForm", "Law", "best_of_points", "cloud", "fit_law"]
@@ -154,7 +154,7 @@ def cloud(records: Mapping[str, Sequence[Record]]) -> Cloud | None:
     """
     seeds = sorted(set.intersection(*({record.seed for record in found} for found in records.values())))
     runs = [[record for record in found if record.seed in seeds] for found in records.values()]
-    looks = [[heldout_looks(record) for record in sorted(arm, key=lambda r: r.seed)] for arm in runs]
+    looks = [[looks_of(record) for record in sorted(arm, key=lambda r: r.seed)] for arm in runs]
     every = [look for arm in looks for run in arm for look in run]
     moved = [look for look in every if look.queries > 0]
     if not moved or any(look.path_kl is None for look in moved):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,6 +15,14 @@ from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.adapters import beside
 from vader_bench.stats.aggregate import FloatArray
+from vader_bench.stats.looks import (
+    Video,
+    looks_of,
+    prompts_of,
+    scores_by_prompt,
+    shared_videos,
+    video_scores,
+)
 
 __all__ = [
     "AXES", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "complete_seeds", "run_curve",
@@ -23,13 +32,11 @@ AXES = ("queries", "flops", "device_seconds")
 """What a run can spend."""
 
 
-Video: TypeAlias = tuple[str, int]
-"""A prompt and the index of its evaluation noise."""
-
 Measured: TypeAlias = Literal["reward", "gold", "prompt_share"]
 """What is measured of a video."""
 
-_Scores: TypeAlias = dict[str, list[float]]
+_Grid: TypeAlias = Sequence[Sequence[Sequence[Evaluation]]]
+"""Looks [M][S][T], the same number of every run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +143,12 @@ def build_panel(
         for method in present
     ]
     _require_alike([record for row in grid for record in row])
-    looks = [[_by_queries(record, HELDOUT) for record in row] for row in grid]
-    videos = _shared_videos(list(looks[0][0].values()))
+    looks = [[looks_of(record) for record in row] for row in grid]
+    videos = shared_videos(looks[0][0])
     base, flat = next((r for r in records if r.method == BASE), None), [m in fixed for m in present]
-    curve = _curve(looks, videos, "reward")
+    curve = _by_prompt(looks, videos, "reward")
     assert curve is not None  # every video has a reward
-    gold_curve = _curve(looks, videos, "gold")
+    gold_curve = _by_prompt(looks, videos, "gold")
     return Panel(
         suite=records[0].suite,
         reward=records[0].reward,
@@ -149,13 +156,13 @@ def build_panel(
         baselines=tuple(row[0].label in baselines if baselines else row[0].baseline for row in grid),
         adapters=tuple(method in fixed for method in present),
         seeds=tuple(complete),
-        prompts=_prompts(videos),
+        prompts=prompts_of(videos),
         curve=_flattened(curve, flat),
         gold_curve=None if gold_curve is None else _flattened(gold_curve, flat),
         spent={axis: _spent(looks, axis) for axis in AXES},
         splits=_splits(grid, videos),
         diversity=_diversity(looks),
-        base=None if base is None else _base_scores(base, _prompts(videos)),
+        base=None if base is None else _base_scores(base, prompts_of(videos)),
     )
 
 
@@ -169,66 +176,15 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
     Raises:
         UserError: the run has no held-out look, or two after the same queries.
     """
-    looks = list(_by_queries(record, HELDOUT).values())
-    videos = _shared_videos(looks)
+    looks = looks_of(record)
+    videos = shared_videos(looks)
     if record.method in UNTRAINED:
         asked = EvaluationConfig.model_validate(record.config["evaluation"])
-        along = _prompts(videos)[: asked.prompts]
+        along = prompts_of(videos)[: asked.prompts]
         videos = [video for video in videos if video[0] in along and video[1] < asked.curve_samples]
-    means = [_means(look, videos) for look in looks]
-    return [(look, float(np.mean(values))) for look, values in zip(looks, means, strict=True) if values]
-
-
-def _by_queries(record: Record, split: str) -> dict[int, Evaluation]:
-    found = [e for e in record.evaluations if e.split == split]
-    by_queries = {e.queries: e for e in sorted(found, key=lambda e: e.queries)}
-    if not found:
-        raise UserError(
-            f"record {record.name}",
-            f"has no evaluation of split {split!r}",
-            f"name {split!r} in the experiment's evaluation.splits and final_splits, and run it again",
-        )
-    if len(by_queries) != len(found):
-        raise UserError(
-            f"record {record.name}",
-            f"has two evaluations of split {split!r} after the same queries",
-            "delete the run's folder and run it again",
-        )
-    return by_queries
-
-
-def _scores(evaluation: Evaluation, videos: Sequence[Video], which: Measured = "reward") -> _Scores | None:
-    """Return the scores of ``videos`` by prompt, in their order; ``None`` where one is missing."""
-    found: dict[Video, float | None] = {(s.prompt, s.sample): getattr(s, which) for s in evaluation.scores}
-    scores: _Scores = {}
-    for video in videos:
-        value = found[video]
-        if value is None:
-            return None
-        scores.setdefault(video[0], []).append(value)
-    return scores
-
-
-def _means(evaluation: Evaluation, videos: Sequence[Video], which: Measured = "reward") -> list[float] | None:
-    """Return the mean score of each prompt over its ``videos``; ``None`` where one is missing."""
-    scores = _scores(evaluation, videos, which)
-    return None if scores is None else [float(np.mean(values)) for values in scores.values()]
-
-
-def _shared_videos(evaluations: Sequence[Evaluation]) -> list[Video]:
-    """Return the videos that every one of ``evaluations`` has, in the order of the first."""
-    sets = [{(score.prompt, score.sample) for score in e.scores} for e in evaluations]
-    first = [(score.prompt, score.sample) for score in evaluations[0].scores]
-    shared = [video for video in first if all(video in others for others in sets)]
-    if not shared:
-        split = evaluations[0].split
-        remedy = "judge the first prompts of the split at every look"
-        raise UserError(f"split {split!r}", "has no video that was judged at every look", remedy)
-    return shared
-
-
-def _prompts(videos: Sequence[Video]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(prompt for prompt, _ in videos))
+    _, means = scores_by_prompt(looks, attrgetter("reward"), videos)
+    assert means is not None  # every video has a reward
+    return [(look, float(row.mean())) for look, row in zip(looks, means, strict=True) if len(row)]
 
 
 def _require_alike(records: Sequence[Record]) -> None:
@@ -253,14 +209,13 @@ def _videos(record: Record) -> dict[tuple[str, int], list[Video]]:
     return {(e.split, e.queries): [(s.prompt, s.sample) for s in e.scores] for e in record.evaluations}
 
 
-def _curve(
-    looks: list[list[dict[int, Evaluation]]], videos: Sequence[Video], which: Measured
-) -> FloatArray | None:
-    """Return [M, T, S, P]; ``None`` where a score is missing."""
-    values = [[[_means(e, videos, which) for e in run.values()] for run in row] for row in looks]
-    if any(means is None for row in values for run in row for means in run):
+def _by_prompt(looks: _Grid, videos: Sequence[Video], which: Measured) -> FloatArray | None:
+    """Return the means of prompts over their ``videos``, [M, T, S, P]; ``None`` where a score is missing."""
+    every = [look for row in looks for run in row for look in run]
+    prompts, means = scores_by_prompt(every, attrgetter(which), videos)
+    if means is None:
         return None
-    return np.asarray(values, dtype=np.float64).swapaxes(1, 2)
+    return means.reshape(len(looks), len(looks[0]), -1, len(prompts)).swapaxes(1, 2)
 
 
 def _flattened(curve: FloatArray, adapters: Sequence[bool]) -> FloatArray:
@@ -270,9 +225,9 @@ def _flattened(curve: FloatArray, adapters: Sequence[bool]) -> FloatArray:
     return curve
 
 
-def _spent(looks: list[list[dict[int, Evaluation]]], axis: str) -> FloatArray:
+def _spent(looks: _Grid, axis: str) -> FloatArray:
     """Return [M, T, S]."""
-    values = [[[float(getattr(e, axis)) for e in run.values()] for run in row] for row in looks]
+    values = [[[float(getattr(look, axis)) for look in run] for run in row] for row in looks]
     return np.asarray(values).swapaxes(1, 2)
 
 
@@ -286,13 +241,13 @@ def _splits(grid: list[list[Record]], curve: Sequence[Video]) -> dict[str, Split
     found = {}
     for name in names:
         ends = [[_ends(record, name) for record in row] for row in grid]
-        found[name] = _split_scores(ends, curve if name == HELDOUT else _shared_videos(ends[0][0]))
+        found[name] = _split_scores(ends, curve if name == HELDOUT else shared_videos(ends[0][0]))
     return found
 
 
 def _ends(record: Record, split: str) -> list[Evaluation]:
     """Return the first and the last evaluation of ``split``."""
-    looks = list(_by_queries(record, split).values())
+    looks = looks_of(record, split)
     return [looks[0], looks[-1]]
 
 
@@ -301,38 +256,28 @@ def _both_ends(record: Record, split: str) -> bool:
     return first.queries == 0 and last.queries > 0
 
 
-def _split_scores(ends: list[list[list[Evaluation]]], videos: Sequence[Video]) -> SplitScores:
-    reward = _at_ends(ends, videos, "reward")
+def _split_scores(ends: _Grid, videos: Sequence[Video]) -> SplitScores:
+    reward = _by_prompt(ends, videos, "reward")
     assert reward is not None  # every video has one
     return SplitScores(
-        prompts=_prompts(videos),
+        prompts=prompts_of(videos),
         reward=reward,
-        gold=_at_ends(ends, videos, "gold"),
-        prompt_share=_at_ends(ends, videos, "prompt_share"),
+        gold=_by_prompt(ends, videos, "gold"),
+        prompt_share=_by_prompt(ends, videos, "prompt_share"),
     )
 
 
-def _at_ends(
-    ends: list[list[list[Evaluation]]], videos: Sequence[Video], which: Measured
-) -> FloatArray | None:
-    """Return [M, 2, S, Q]; ``None`` where a score is missing."""
-    means = [[[_means(e, videos, which) for e in run] for run in row] for row in ends]
-    if any(scores is None for row in means for run in row for scores in run):
-        return None
-    return np.asarray(means, dtype=np.float64).swapaxes(1, 2)
-
-
-def _diversity(looks: list[list[dict[int, Evaluation]]]) -> FloatArray | None:
-    values = [[list(run.values())[-1].diversity for run in row] for row in looks]
+def _diversity(looks: _Grid) -> FloatArray | None:
+    values = [[run[-1].diversity for run in row] for row in looks]
     if any(value is None for row in values for value in row):
         return None
     return np.asarray(values, dtype=np.float64)
 
 
 def _base_scores(record: Record, prompts: Sequence[str]) -> BaseScores:
-    evaluation = next(iter(_by_queries(record, HELDOUT).values()))
-    videos = [video for video in _shared_videos([evaluation]) if video[0] in prompts]
-    reward, gold, share = (_scores(evaluation, videos, which) for which in get_args(Measured))
+    look = looks_of(record)[0]
+    videos = [video for video in shared_videos([look]) if video[0] in prompts]
+    reward, gold, share = (video_scores(look, attrgetter(which), videos) for which in get_args(Measured))
     assert reward is not None  # every video has one
     if set(reward) != set(prompts):
         remedy = "run base and methods with the same prompts"
@@ -346,11 +291,11 @@ def _base_scores(record: Record, prompts: Sequence[str]) -> BaseScores:
         reward=_as_array(reward),
         gold=None if gold is None else _as_array(gold),
         prompt_share=None if share is None else _as_array(share),
-        diversity=evaluation.diversity,
+        diversity=look.diversity,
         best_of=tuple(n for n in sizes if n > 1),
     )
 
 
-def _as_array(scores: _Scores) -> FloatArray:
+def _as_array(scores: Mapping[str, Sequence[float]]) -> FloatArray:
     """Return [Q, n]."""
     return np.asarray(list(scores.values()), dtype=np.float64)

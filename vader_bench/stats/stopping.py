@@ -17,7 +17,7 @@ from vader_bench.config.schema import EvaluationConfig
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray, ratio
 from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
-from vader_bench.stats.looks import heldout_looks, scores_by_prompt, shared_videos
+from vader_bench.stats.looks import looks_of, scores_by_prompt, shared_videos
 
 __all__ = ["RULES", "Choice", "Kind", "Moment", "Rule", "Stopped", "Trail", "choose", "judge", "trails"]
 
@@ -110,7 +110,7 @@ def trails(records: Mapping[str, Sequence[Record]], kind: Kind) -> list[Trail]:
 def _states(record: Record, kind: Kind) -> tuple[list[float], list[Evaluation]]:
     """Return where each look stands, and the looks."""
     if kind == "queries":
-        looks = heldout_looks(record)
+        looks = looks_of(record)
         return [float(look.queries) for look in looks], looks
     points = sorted(record.frontier, key=lambda point: point.scale)
     if not points or points[0].scale != 0:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.results import Invented, write_results
+from vader_bench.errors import UserError
 from vader_bench.report.agreement import ReferenceAgreement, agreement_lines, compare_results
 from vader_bench.report.load import Results, load_results
 
@@ -106,6 +107,28 @@ def test_other_weights_or_prompts_are_not_compared(
     found = compare_results(load_results(folder), reference)
     assert {a.unlike for a in found} == {unlike}
     assert all(a.agrees for a in found) is not bool(unlike)
+
+
+def test_two_looks_after_the_same_queries_are_refused(tmp_path: Path, reference: Results) -> None:
+    folder = write_results(tmp_path, REFERENCE)
+    path = folder / "runs" / "ddpo-red-seed1" / "record.json"
+    data = json.loads(path.read_text())
+    data["evaluations"].append(next(look for look in data["evaluations"] if look["queries"] == 16))
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="ddpo-red-seed1: has two evaluations of split 'heldout'"):
+        compare_results(reference, load_results(folder))
+
+
+def test_one_changed_score_is_not_identical(tmp_path: Path, reference: Results) -> None:
+    folder = write_results(tmp_path, REFERENCE)
+    path = folder / "runs" / "ddpo-red-seed1" / "record.json"
+    data = json.loads(path.read_text())
+    last = next(look for look in data["evaluations"] if (look["split"], look["queries"]) == ("heldout", 64))
+    last["scores"][0]["reward"] = float(np.nextafter(last["scores"][0]["reward"], 1))
+    path.write_text(json.dumps(data))
+    found = {a.method: a for a in compare_results(load_results(folder), reference)}
+    assert (found["ddpo"].same_seeds, found["ddpo"].identical_seeds) == (5, 4)
+    assert (found["vader"].same_seeds, found["vader"].identical_seeds) == (5, 5)
 
 
 def test_intervals_hold_together_for_all_comparisons(compare: Compare, reference: Results) -> None:
