@@ -16,11 +16,11 @@ from mlflow.entities import Run
 from tests.support.configs import run_config
 from tests.support.folders import all_lines, finish_run, start_run
 from tests.support.proxy import FAULTS, proxy
-from tests.support.stores import experiment_runs, free_port, new_results, new_store, points_of
+from tests.support.stores import experiment_runs, free_port, local_store, new_results, new_store, points_of
 from tests.unit.records.tracking.test_sender import METRICS, NAME
 from tests.unit.records.tracking.test_tracker import server
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.tracking import Tracker, local_store
+from vader_bench.records.tracking import Tracker
 from vader_bench.records.tracking import tracker as module
 from vader_bench.records.tracking.tracker import Synced
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from vader_bench.records.tracking.address import local_store, read_address
+from vader_bench.records.tracking.address import read_address
 
 __all__ = [
-    "closed_port", "experiment_runs", "free_port", "history", "new_results", "new_store", "points_of",
-    "stored",
+    "closed_port", "experiment_runs", "free_port", "history", "local_store", "new_results", "new_store",
+    "points_of", "stored",
 ]  # fmt: skip
 
 os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # a test may replace the file
@@ -43,6 +43,11 @@ def new_results(folder: Path) -> Path:
     """Make ``folder`` one of results with an empty database, and return it."""
     new_store(folder / "mlflow.db")
     return folder
+
+
+def local_store(results: Path) -> str:
+    """Return the address of the store in ``results`` that is used where no other is named."""
+    return read_address(None, results).uri
 
 
 def experiment_runs(uri: str, name: str = "small/tiny") -> list[Run]:

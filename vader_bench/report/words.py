@@ -31,88 +31,35 @@ class Column(NamedTuple):
     key: str
     title: str
     kind: Kind
-    meaning: str
 
 
 _COLUMNS = (
-    Column(
-        "heldout_reward", "held-out reward", "reward", "final reward on held-out prompts, at equal queries"
-    ),
-    Column("gain", "gain", "reward", "final held-out reward minus that of the base model"),
-    Column(
-        "smallest_gain",
-        "gain found",
-        "reward",
-        "the gain that these seeds and prompts would have found with probability 0.8, by interval",
-    ),
-    Column("area", "mean over budget", "reward", "area under the held-out curve divided by the budget"),
-    Column(
-        "reward_at_equal_flops",
-        "at equal FLOPs",
-        "reward",
-        "held-out reward after the FLOPs that every method has spent",
-    ),
-    Column(
-        "reward_at_equal_device_seconds",
-        "at equal device time",
-        "reward",
-        "held-out reward after the device time that every method has spent",
-    ),
-    Column("threshold", "threshold", "reward", "final held-out reward of the best baseline, on the curve"),
-    Column(
-        "queries_to_threshold",
-        "queries to threshold",
-        "queries",
-        "reward queries until the curve first reaches the final reward of the best baseline",
-    ),
-    Column("queries_speed_up", "fewer queries", "times", "queries of the best baseline divided by these"),
-    Column("flops_to_threshold", "FLOPs to threshold", "flops", "the same in FLOPs"),
-    Column("flops_speed_up", "fewer FLOPs", "times", "FLOPs of the best baseline divided by these"),
-    Column("device_seconds_to_threshold", "device time to threshold", "seconds", "the same in device time"),
-    Column(
-        "device_seconds_speed_up",
-        "less device time",
-        "times",
-        "device time of the best baseline divided by this",
-    ),
-    Column(
-        "queries_to_target",
-        "queries to target",
-        "multiple",
-        "reward queries until the curve first reaches the target, as a multiple of those of the target's arm",
-    ),
-    Column("flops_to_target", "FLOPs to target", "multiple", "the same in FLOPs"),
-    Column("device_seconds_to_target", "device time to target", "multiple", "the same in device time"),
-    Column("gain_train", "gain, train", "reward", "final reward minus base on training prompts"),
-    Column("gain_composition", "gain, new compositions", "reward", "the same on new compositions"),
-    Column("gain_noun", "gain, new nouns", "reward", "the same on new nouns"),
-    Column(
-        "heldout_over_train",
-        "held-out / train gain",
-        "ratio",
-        "held-out gain divided by train gain; undefined unless the train gain is above zero",
-    ),
-    Column("gold", "truth", "reward", "what the reward imitates, measured on the final held-out videos"),
-    Column("gold_gain", "truth gain", "reward", "final truth of the reward minus that of the base model"),
-    Column(
-        "prompt_share",
-        "share of the prompt",
-        "reward",
-        "share of the prompt that the oracle sees in the final held-out videos, in [0, 1]",
-    ),
-    Column(
-        "prompt_share_gain",
-        "gain, share of the prompt",
-        "reward",
-        "final share of the prompt minus that of the base model",
-    ),
-    Column("diversity", "diversity", "reward", "distance between videos of one held-out prompt, at the end"),
-    Column(
-        "margin_over_best_of",
-        "above best-of-N",
-        "reward",
-        "final held-out reward minus best-of-N of the base model, for the largest N",
-    ),
+    Column("heldout_reward", "held-out reward", "reward"),
+    Column("gain", "gain", "reward"),
+    Column("smallest_gain", "gain found", "reward"),
+    Column("area", "mean over budget", "reward"),
+    Column("reward_at_equal_flops", "at equal FLOPs", "reward"),
+    Column("reward_at_equal_device_seconds", "at equal device time", "reward"),
+    Column("threshold", "threshold", "reward"),
+    Column("queries_to_threshold", "queries to threshold", "queries"),
+    Column("queries_speed_up", "fewer queries", "times"),
+    Column("flops_to_threshold", "FLOPs to threshold", "flops"),
+    Column("flops_speed_up", "fewer FLOPs", "times"),
+    Column("device_seconds_to_threshold", "device time to threshold", "seconds"),
+    Column("device_seconds_speed_up", "less device time", "times"),
+    Column("queries_to_target", "queries to target", "multiple"),
+    Column("flops_to_target", "FLOPs to target", "multiple"),
+    Column("device_seconds_to_target", "device time to target", "multiple"),
+    Column("gain_train", "gain, train", "reward"),
+    Column("gain_composition", "gain, new compositions", "reward"),
+    Column("gain_noun", "gain, new nouns", "reward"),
+    Column("heldout_over_train", "held-out / train gain", "ratio"),
+    Column("gold", "truth", "reward"),
+    Column("gold_gain", "truth gain", "reward"),
+    Column("prompt_share", "share of the prompt", "reward"),
+    Column("prompt_share_gain", "gain, share of the prompt", "reward"),
+    Column("diversity", "diversity", "reward"),
+    Column("margin_over_best_of", "above best-of-N", "reward"),
 )
 
 
@@ -123,7 +70,7 @@ def columns(keys: set[str]) -> list[Column]:
     """
     known = {column.key for column in _COLUMNS}
     more = sorted(key for key in keys - known if key.startswith("gain_"))
-    extra = [Column(k, f"gain, {k.removeprefix('gain_')}", "reward", "the same on that split") for k in more]
+    extra = [Column(key, f"gain, {key.removeprefix('gain_')}", "reward") for key in more]
     asked = [column for column in _COLUMNS if column.key in keys or not column.key.endswith("_to_target")]
     return [*asked, *extra]
 

@@ -9,12 +9,12 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.support.folders import finish_run, start_run
-from tests.support.stores import closed_port, new_results, points_of, stored
+from tests.support.stores import closed_port, local_store, new_results, points_of, stored
 from tests.unit.cli.conftest import call
 from tests.unit.records.tracking.test_database import unfinished
 from tests.unit.records.tracking.test_sender import METRICS
 from vader_bench.cli import main
-from vader_bench.records.tracking import Tracker, local_store
+from vader_bench.records.tracking import Tracker
 
 NAMES = ["vader-red-seed1", "vader-red-seed2"]
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from vader_bench.errors import UserError
 
-__all__ = ["DATABASE_NAME", "StoreAddress", "local_store", "read_address"]
+__all__ = ["DATABASE_NAME", "StoreAddress", "read_address"]
 
 DATABASE_NAME = "mlflow.db"
 _HIDDEN = "***"
@@ -57,11 +57,6 @@ class StoreAddress:
         for form in {secret, unquote(secret)} - {""}:
             text = text.replace(form, _HIDDEN)
         return text
-
-
-def local_store(results: Path) -> str:
-    """Return the address of the SQLite store that is used where no other is named."""
-    return _database(results.resolve() / DATABASE_NAME).uri
 
 
 def read_address(given: str | None, results: Path) -> StoreAddress:

@@ -15,14 +15,22 @@ from mlflow import MlflowClient
 
 from tests.support.configs import run_config
 from tests.support.folders import finish_run, start_run
-from tests.support.stores import experiment_runs, history, new_results, new_store, points_of, stored
+from tests.support.stores import (
+    experiment_runs,
+    history,
+    local_store,
+    new_results,
+    new_store,
+    points_of,
+    stored,
+)
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.launch.start import start_context
 from vader_bench.records.folder import RunFolder
 from vader_bench.records.locks import FolderLock
 from vader_bench.records.tracking import sender as module
-from vader_bench.records.tracking.address import local_store, read_address
+from vader_bench.records.tracking.address import read_address
 from vader_bench.records.tracking.sender import Sender
 from vader_bench.records.tracking.state import STATE_NAME, State
 from vader_bench.records.tracking.store import Store, StoreError

@@ -19,11 +19,19 @@ from mlflow import MlflowClient
 from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
 
 from tests.support.folders import finish_run, start_run
-from tests.support.stores import closed_port, free_port, new_results, new_store, points_of, stored
+from tests.support.stores import (
+    closed_port,
+    free_port,
+    local_store,
+    new_results,
+    new_store,
+    points_of,
+    stored,
+)
 from tests.unit.records.tracking.test_database import unfinished
 from tests.unit.records.tracking.test_sender import METRICS, NAME
 from vader_bench.errors import UserError
-from vader_bench.records.tracking import STATE_NAME, Tracker, local_store
+from vader_bench.records.tracking import STATE_NAME, Tracker
 from vader_bench.records.tracking import tracker as module
 from vader_bench.records.tracking.tracker import Synced
 
