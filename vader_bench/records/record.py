@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
@@ -13,8 +14,8 @@ from vader_bench.records.columns import by_rows
 from vader_bench.records.upgrade import RECORD_VERSION, gold_is_share, upgraded
 
 __all__ = [
-    "EXTENDED", "RECORD_VERSION", "SAMPLE_PROMPTS", "Evaluation", "Extension", "FrontierPoint", "Record",
-    "Sample", "Stored", "VideoScore", "gold_is_share",
+    "EXTENDED", "RECORD_VERSION", "SAMPLE_PROMPTS", "Asked", "Evaluation", "Extension", "FrontierPoint",
+    "Record", "Sample", "Stored", "VideoScore", "gold_is_share",
 ]  # fmt: skip
 
 SAMPLE_PROMPTS: Final = 4
@@ -93,8 +94,10 @@ class Sample(Stored):
     """What the reward model sees in it, in words; empty where it has no words."""
 
 
-class _Asked(BaseModel):
-    """What all that reads a record takes for granted in its configuration."""
+class Asked(BaseModel):
+    """What a run was asked to do, as far as all that reads records takes it for granted."""
+
+    model_config = ConfigDict(frozen=True)
 
     suite: SuiteConfig
     evaluation: EvaluationConfig
@@ -119,7 +122,7 @@ class Record(Stored):
     reward: str
     seed: int
     config: dict[str, Any]
-    """The resolved configuration of the run, all defaults filled in."""
+    """The resolved configuration of the run, all defaults filled in, as it is written; ``asked`` reads it."""
     config_digest: str
     key: str = ""
     """That of the training, see ``training.identity``; empty in records made before trainings had one."""
@@ -151,10 +154,10 @@ class Record(Stored):
 
     @field_validator("config")
     @classmethod
-    def _told(cls, config: dict[str, Any]) -> dict[str, Any]:
+    def _checked(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Refuse a configuration that is none; what was written stays as it is."""
         try:
-            _Asked.model_validate(config)
+            Asked.model_validate(config)
         except ValidationError as error:
             raise ValueError(first_fault(error)) from error
         return config
@@ -173,6 +176,11 @@ class Record(Stored):
         if not isinstance(data, dict):
             return data
         return by_rows(upgraded(data) if data.get("version") in range(1, RECORD_VERSION) else data)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """Return the configuration as what it is, not as it is written."""
+        return Asked.model_validate(self.config)
 
     @property
     def label(self) -> str:

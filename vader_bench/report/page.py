@@ -175,7 +175,7 @@ def _settings(results: Results) -> Table:
     for reward in results.experiment.rewards:
         for method in results.methods:
             for record in results.of(reward, method)[:1]:
-                settings = ", ".join(f"{key} {value}" for key, value in record.config["settings"].items())
+                settings = ", ".join(f"{key} {value}" for key, value in record.asked.settings.items())
                 found.setdefault((method, settings), []).append(reward)
     rows = [[method, ", ".join(rewards), settings] for (method, settings), rewards in found.items()]
     return Table("Settings", ["method", "rewards", "settings"], rows)

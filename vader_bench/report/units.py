@@ -44,7 +44,7 @@ def gold_unit(results: Results, reward: str) -> str:
 
 
 def _suite(results: Results, reward: str) -> SuiteConfig:
-    return SuiteConfig.model_validate(results.of(reward)[0].config["suite"])
+    return results.of(reward)[0].asked.suite
 
 
 def _unit(component: ComponentConfig | None) -> str:

@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from vader_bench.config.names import ADAPTER, BASE, HELDOUT, UNTRAINED
-from vader_bench.config.schema import EvaluationConfig
 from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.adapters import beside
@@ -179,7 +178,7 @@ def run_curve(record: Record) -> list[tuple[Evaluation, float]]:
     looks = looks_of(record)
     videos = shared_videos(looks)
     if record.method in UNTRAINED:
-        asked = EvaluationConfig.model_validate(record.config["evaluation"])
+        asked = record.asked.evaluation
         along = prompts_of(videos)[: asked.prompts]
         videos = [video for video in videos if video[0] in along and video[1] < asked.curve_samples]
     _, means = scores_by_prompt(looks, attrgetter("reward"), videos)
@@ -285,14 +284,13 @@ def _base_scores(record: Record, prompts: Sequence[str]) -> BaseScores:
     if len({len(scores) for scores in reward.values()}) != 1:
         wrong = "has a different number of samples for different prompts"
         raise UserError(f"record {record.name}", wrong, "delete the run's folder and run it again")
-    sizes = EvaluationConfig.model_validate(record.config["evaluation"]).best_of
     return BaseScores(
         prompts=tuple(reward),
         reward=_as_array(reward),
         gold=None if gold is None else _as_array(gold),
         prompt_share=None if share is None else _as_array(share),
         diversity=look.diversity,
-        best_of=tuple(n for n in sizes if n > 1),
+        best_of=tuple(n for n in record.asked.evaluation.best_of if n > 1),
     )
 
 

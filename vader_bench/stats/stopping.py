@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from scipy import stats
 
-from vader_bench.config.schema import EvaluationConfig
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray, ratio
 from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
@@ -139,7 +138,7 @@ def _trail(
 
 def _second_reward(record: Record) -> str | None:
     """Return the first judge of the experiment that ``record`` does not train on; files sort their scores."""
-    judges = EvaluationConfig.model_validate(record.config["evaluation"]).measure.judges
+    judges = record.asked.evaluation.measure.judges
     return next((name for name in judges if name != record.reward), None)
 
 

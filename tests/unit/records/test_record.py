@@ -85,6 +85,17 @@ def test_the_configuration_of_an_older_record_still_says_what_it_ran() -> None:
         assert measure.family == "oracle"
 
 
+def test_what_a_run_was_asked_is_read_once_and_written_as_it_was(tmp_path: Path) -> None:
+    record = make_record(Invented(), "vader", "red", 1)
+    assert record.asked is record.asked
+    assert record.asked.suite == SuiteConfig.model_validate(record.config["suite"])
+    assert record.asked.evaluation.best_of == [1, 2, 4]
+    assert record.asked.settings == record.config["settings"]
+    write_json(tmp_path / "record.json", record.model_dump(mode="json"))
+    assert "asked" not in json.loads((tmp_path / "record.json").read_text())
+    assert read_record(tmp_path / "record.json") == record
+
+
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = make_record(Invented(), "vader", "red", 1)
     write_json(tmp_path / "record.json", record.model_dump(mode="json"))

@@ -151,8 +151,7 @@ def _unlike(runs: dict[str, Record]) -> list[Fault]:
     faults = []
     first: tuple[str, dict[str, Any]] | None = None
     for arm, record in runs.items():
-        suite = record.config["suite"]
-        sampled = {key: suite.get(key) for key in _SAME}
+        sampled = {key: getattr(record.asked.suite, key) for key in _SAME}
         if first is None:
             first = arm, sampled
         faults += [
@@ -182,11 +181,11 @@ def _trained_on(record: Record) -> list[str]:
     Raises:
         UserError: they cannot be told any more.
     """
-    if not record.config["reward_queries"]:
+    if not record.asked.reward_queries:
         return []
-    prompts = load_prompts(record.config["prompts"])
+    prompts = load_prompts(record.asked.prompts)
     if prompts.digests().get("train") != record.digests.get("prompts/train"):
-        wrong = f"is not what {record.config['method']} was trained on (seed {record.seed})"
+        wrong = f"is not what {record.asked.method} was trained on (seed {record.seed})"
         remedy = "restore it as it was: nothing else says what the run has seen"
         raise UserError(f"prompt set {prompts.name}: train", wrong, remedy)
     return prompts.split("train")
