@@ -23,10 +23,12 @@ def features(video: Tensor) -> Tensor:
 
 
 def motion(video: Tensor) -> Tensor:
-    """Return how much happens in ``video`` [B, F, 3, H, W]: [B], 0 for a still one.
+    """Return how much happens in ``video`` [B, F, 3, H, W]: [B], 0 for a still one, as one frame is.
 
     The root mean square change from one frame to the next, in [0, 1] for pixels in [0, 1].
     """
+    if video.shape[1] == 1:
+        return video.new_zeros(len(video))
     return (video[:, 1:] - video[:, :-1]).square().flatten(1).mean(dim=1).sqrt()
 
 

@@ -47,3 +47,7 @@ def test_motion_is_the_change_from_frame_to_frame() -> None:
     video[1] = 0.7  # still, though not black
     video[2, 1] = 1.0  # black, white, black
     assert motion(video).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_single_frame_does_not_move() -> None:
+    assert motion(torch.rand(2, 1, 3, 4, 4)).tolist() == [0.0, 0.0]
