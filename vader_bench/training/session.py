@@ -152,6 +152,10 @@ class _Loop:
                 metrics = self.method.step(queries - before)
             if self.queries == before:
                 raise RuntimeError(f"a step of {self.config.method} made no reward query")
+            if self.queries > queries:
+                wrong = f"made {self.queries - before} reward queries where {queries - before} were left"
+                remedy = "have it make at most `allowance` of them"
+                raise UserError(f"{self.config.name}: a step of {self.config.method}", wrong, remedy)
             self._refuse_divergence(metrics)
             self._stepped(metrics)
 

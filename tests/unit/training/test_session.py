@@ -374,6 +374,20 @@ def test_a_metric_that_is_not_a_number_stops_the_run(
     assert all("NaN" not in line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
 
 
+def test_a_method_that_spends_more_than_it_may_is_stopped_at_once(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = METHODS.get("vader").step
+
+    def wasteful(method: Any, _: int) -> dict[str, float]:
+        return [step(method, 2) for _ in range(3)][-1]
+
+    monkeypatch.setattr(METHODS.get("vader"), "step", wasteful)
+    said = "a step of vader: made 6 reward queries where 4 were left; have it make at most `allowance`"
+    with pytest.raises(UserError, match=said):
+        execute(make(), tmp_path / "run")
+
+
 def test_a_folder_of_another_run_is_refused(make: Make, whole: Whole) -> None:
     held = (whole("base") / "record.json").read_bytes()
     with pytest.raises(UserError, match="holds a run of another configuration"):
