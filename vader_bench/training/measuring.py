@@ -193,12 +193,15 @@ class Measuring:
             self._run.append_metrics({"kind": "measurement", **end.spent(), "measured": found})
 
     def _peak_bytes(self) -> int | None:
-        """Return the memory of a first step of the method, taken once more and thrown away."""
+        """Return the memory of a first step of the method, taken twice more and thrown away.
+
+        In a process that has not trained the run, the first of them counts FLOPs, which takes memory too.
+        """
         config = self._config
         if config.method in UNTRAINED:
             return None
 
-        def make() -> int:
+        def take() -> int:
             meter = Meter(Budget(reward_queries=config.reward_queries))
             prompts = prompt_stream(self._components.prompts.split("train"), config.seed)
             method = make_method(config, self._components, meter, prompts, self._device)
@@ -207,6 +210,10 @@ class Measuring:
             method.lora.remove()
             peak: int = live.peak
             return peak
+
+        def make() -> int:
+            take()
+            return take()
 
         asked = {
             "measures": "peak memory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from io import BytesIO
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.configs import tiny_run
+from vader_bench.budget import metering
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
@@ -459,6 +461,21 @@ def test_a_measured_run_that_is_cut_off_ends_with_the_same_record(
             execute(measured, cut)
     execute(measured, cut)
     assert comparable(cut) == comparable(tmp_path / "whole")
+
+
+def test_peak_memory_is_the_same_in_a_process_that_has_not_trained(
+    tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = tiny_run(tiny_pipeline).evaluation.model_dump() | {"measure": {"peak_memory": True}}
+    run = tiny_run(tiny_pipeline, settings={"batch_size": 1}, evaluation=evaluation)
+    with monkeypatch.context() as patch:
+        patch.setattr(Measurer, "samples", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            execute(run, tmp_path / "cut")
+    shutil.copytree(tmp_path / "cut", tmp_path / "later")
+    warm = execute(run, tmp_path / "cut").peak_bytes
+    monkeypatch.setattr(metering, "_COUNTED", {})
+    assert execute(run, tmp_path / "later").peak_bytes == warm
 
 
 def _killed(*_: Any) -> list[Any]:
