@@ -31,7 +31,7 @@ class GrpoConfig(PolicyGradientConfig):
     prompts_per_round: int = Field(default=2, ge=1)
     """Groups between two rounds of updates."""
     updates_per_round: int = Field(default=1, ge=1)
-    """Optimiser steps per pass over the samples of a round."""
+    """Optimiser steps per pass over the samples of a round, each on as many of its videos."""
     skip_last_steps: int = Field(default=1, ge=0)
     """Last steps of the sampler that are never trained on. Both leave out the last one: hardly any noise is
     left there, and the gradient of its log-probability is the longest by far."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from vader_bench.config.faults import Fault
@@ -37,7 +37,7 @@ class PolicyGradientConfig(MethodConfig):
     samples_per_prompt: int = Field(default=4, ge=1)
     """Videos per prompt and round; a round takes ``prompts_per_round`` times as many queries."""
     updates_per_round: int = Field(default=2, ge=1)
-    """Optimiser steps per pass over the samples of a round."""
+    """Optimiser steps per pass over the samples of a round, each on as many of its videos."""
     inner_epochs: int = Field(default=1, ge=1)
     """Passes over the samples of a round."""
     clip_range: float = Field(default=1e-4, gt=0)
@@ -61,6 +61,15 @@ class PolicyGradientConfig(MethodConfig):
     def most_devices(self) -> int:
         """Return how many devices can share the batches of sampling and those of updates."""
         return min(super().most_devices, self.update_batch_size or self.batch_size)
+
+    @model_validator(mode="after")
+    def _whole_updates(self) -> PolicyGradientConfig:
+        if self.round_queries % self.updates_per_round:
+            raise ValueError(
+                f"{self.round_queries} videos of a round are no multiple of "
+                f"updates_per_round {self.updates_per_round}"
+            )
+        return self
 
 
 # --- setup ---

@@ -21,6 +21,17 @@ def test_settings_out_of_range_are_refused(name: str, key: str, value: float) ->
         METHODS.get(name).Config(**{key: value})
 
 
+POLICY_GRADIENTS = [name for name in METHODS.names() if METHODS.get(name).policy_gradient]
+
+
+@pytest.mark.parametrize("name", POLICY_GRADIENTS)
+def test_updates_that_a_round_cannot_have_are_refused(name: str) -> None:
+    settings = {"prompts_per_round": 3, "samples_per_prompt": 5, "updates_per_round": 3}
+    METHODS.get(name).Config(**settings)
+    with pytest.raises(ValidationError, match="15 videos of a round are no multiple of updates_per_round 2"):
+        METHODS.get(name).Config(**settings | {"updates_per_round": 2})
+
+
 def frames(make_bench: MakeBench, reward_frames: int | None, decode_frames: int | None) -> list[list[int]]:
     stand = make_bench(RedReward(reward_frames), decode_frames=decode_frames)
     method = stand.method("vader", **SMALL)
