@@ -57,6 +57,11 @@ class DiffusionDpoConfig(MethodConfig):
         """Return the videos whose pairs make an update."""
         return self.batch_size * self.accumulation
 
+    @property
+    def most_devices(self) -> int:
+        """Return how many devices can share the winners and losers of a batch, which are updated on."""
+        return 2 * (self.batch_size // self.group_size)
+
     @model_validator(mode="after")
     def _whole_groups(self) -> DiffusionDpoConfig:
         if self.batch_size % self.group_size:

@@ -59,8 +59,10 @@ class PolicyGradientConfig(MethodConfig):
 
     @property
     def most_devices(self) -> int:
-        """Return how many devices can share the batches of sampling and those of updates."""
-        return min(super().most_devices, self.update_batch_size or self.batch_size)
+        """Return how many devices can share any batch of a round, however few steps the sampler has."""
+        rows = self.update_batch_size or self.batch_size
+        size = RoundSize.of(self.round_queries, self.updates_per_round, self.batch_size, rows, 1)
+        return min(size.sampled, size.trained)
 
     @model_validator(mode="after")
     def _whole_updates(self) -> PolicyGradientConfig:

@@ -33,6 +33,11 @@ class RaftConfig(MethodConfig):
         """Return the videos between two rounds of updates."""
         return self.prompts_per_round * self.samples_per_prompt
 
+    @property
+    def most_devices(self) -> int:
+        """Return how many devices can share the batches of sampling and those of winners."""
+        return min(super().most_devices, self.prompts_per_round)
+
 
 # --- setup ---
 

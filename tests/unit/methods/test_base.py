@@ -32,6 +32,25 @@ def test_updates_that_a_round_cannot_have_are_refused(name: str) -> None:
         METHODS.get(name).Config(**settings | {"updates_per_round": 2})
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "most"),
+    [
+        ("vader", {"batch_size": 3, "accumulation": 2}, 3),
+        ("raft", {}, 4),  # the winners of four prompts
+        ("raft", {"batch_size": 2}, 2),
+        ("diffusion-dpo", {"group_size": 8}, 2),  # a winner and a loser
+        ("diffusion-dpo", {"group_size": 2}, 8),
+        ("grpo", {"prompts_per_round": 3, "samples_per_prompt": 5}, 5),
+        ("ddpo", {"batch_size": 8, "updates_per_round": 4}, 4),
+        ("ddpo", {"update_batch_size": 2}, 2),
+    ],
+)
+def test_no_more_devices_share_a_run_than_its_smallest_batch_has_videos(
+    name: str, settings: dict[str, int], most: int
+) -> None:
+    assert METHODS.get(name).Config(**{"learning_rate": 0.1, "batch_size": 8} | settings).most_devices == most
+
+
 def frames(make_bench: MakeBench, reward_frames: int | None, decode_frames: int | None) -> list[list[int]]:
     stand = make_bench(RedReward(reward_frames), decode_frames=decode_frames)
     method = stand.method("vader", **SMALL)
