@@ -17,11 +17,14 @@ __all__ = ["EdmSchedule"]
 _RHO = 7.0
 _LAST_NOISE = 0.02
 _NEEDED = {
+    "_class_name": "EulerDiscreteScheduler",
     "prediction_type": "v_prediction",
     "timestep_type": "continuous",
     "use_karras_sigmas": True,
     "final_sigmas_type": "zero",
 }
+_DEFAULTS = {"prediction_type": "epsilon", "timestep_type": "discrete", "use_karras_sigmas": False}
+"""What diffusers takes where a file leaves these out; of the others it takes what is needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class EdmSchedule(Schedule):
             UserError: the config asks for arithmetic that this schedule does not have.
         """
         for key, wanted in _NEEDED.items():
-            found = config.get(key, wanted)
+            found = config.get(key, _DEFAULTS.get(key, wanted))
             if found != wanted:
                 raise UserError(f"{source}: {key} = {found!r}", "is not supported", f"set it to {wanted!r}")
         for key in ("sigma_min", "sigma_max"):

@@ -13,6 +13,13 @@ from vader_bench.errors import UserError
 __all__ = ["BETA_KEYS", "Ladder", "Spacing", "choice", "with_defaults"]
 
 Spacing = Literal["leading", "trailing"]
+_Kind = Literal[
+    "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler",
+    "UniPCMultistepScheduler",
+]  # fmt: skip
+"""Classes of diffusers that sample from models trained by betas, and say where their timesteps lie."""
 
 BETA_KEYS = (
     "num_train_timesteps",
@@ -48,7 +55,7 @@ class Ladder(NamedTuple):
         Raises:
             UserError: the config asks for arithmetic that the sampler does not have.
         """
-        config = with_defaults(config)
+        config = with_defaults(config, source)
         for key in _UNSUPPORTED:
             if config.get(key):
                 raise UserError(f"{source}: {key} = true", "is not supported", f"set {key} to false")
@@ -86,20 +93,24 @@ class Ladder(NamedTuple):
         return ascending[::-1]
 
 
-def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return ``config`` with what diffusers takes for keys that it lacks, by the scheduler that it names.
 
     Files of old versions lack keys that came later, and a default may ask for other arithmetic. What names no
     class is no file of diffusers.
+
+    Raises:
+        UserError: the scheduler is not one of a model that was trained by betas.
     """
+    if "_class_name" not in config:
+        return dict(config)
+    kind = choice(source, "_class_name", config["_class_name"], _Kind)
     lacking = _KEYS - config.keys()
-    if "_class_name" not in config or not lacking:
+    if not lacking:
         return dict(config)
     import diffusers  # late: it takes seconds to import, and whole files need none of it
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-    kind = getattr(diffusers, str(config["_class_name"]), DDIMScheduler)
-    parameters = inspect.signature(kind.__init__).parameters
+    parameters = inspect.signature(getattr(diffusers, kind).__init__).parameters
     return {key: parameters[key].default for key in lacking & parameters.keys()} | dict(config)
 
 

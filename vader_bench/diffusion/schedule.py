@@ -110,7 +110,7 @@ class NoiseSchedule(Schedule):
         Raises:
             UserError: the config asks for arithmetic that the sampler does not have.
         """
-        config = with_defaults(config)
+        config = with_defaults(config, source)
         prediction = choice(source, "prediction_type", config.get("prediction_type", "epsilon"), Prediction)
         ladder = Ladder.from_config(config, source)
         if config.get("rescale_betas_zero_snr") and prediction == "epsilon":

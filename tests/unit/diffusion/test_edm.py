@@ -106,11 +106,24 @@ def test_training_sigmas_are_log_normal_and_follow_their_generator() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("prediction_type", "epsilon"), ("timestep_type", "discrete"), ("use_karras_sigmas", False)],
+    [
+        ("prediction_type", "epsilon"),
+        ("timestep_type", "discrete"),
+        ("use_karras_sigmas", False),
+        ("_class_name", "DDIMScheduler"),
+    ],
 )
 def test_other_arithmetic_is_refused(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"file.json: {key} = "):
         EdmSchedule.from_config(CONFIG | {key: value}, "file.json")
+
+
+@pytest.mark.parametrize("key", ["prediction_type", "timestep_type", "use_karras_sigmas"])
+def test_a_file_that_lacks_a_key_has_the_default_of_diffusers(key: str) -> None:
+    lacking = {name: value for name, value in CONFIG.items() if name != key}
+    default = EulerDiscreteScheduler().config[key]
+    with pytest.raises(UserError, match=f"file.json: {key} = {default!r}: is not supported"):
+        EdmSchedule.from_config(lacking, "file.json")
 
 
 def test_no_step_is_no_ladder() -> None:

@@ -86,6 +86,13 @@ def test_defaults_are_those_of_the_class_that_the_file_names() -> None:
         NoiseSchedule.from_config({"_class_name": "EulerDiscreteScheduler"} | plain)
 
 
+@pytest.mark.parametrize("kind", ["FlowMatchEulerDiscreteScheduler", "UNet3DConditionModel", "None", 3])
+def test_a_scheduler_of_no_model_trained_by_betas_is_refused(kind: object) -> None:
+    told = f"file.json: _class_name = {kind!r}: is not supported; use one of: DDIMScheduler, "
+    with pytest.raises(UserError, match=told):
+        NoiseSchedule.from_config({"_class_name": kind, "shift": 3.0}, "file.json")
+
+
 def test_noise_without_a_trace_of_data_is_predicted_by_no_epsilon() -> None:
     zero = CONFIG | {"rescale_betas_zero_snr": True}
     with pytest.raises(UserError, match="rescale_betas_zero_snr = true with prediction_type = 'epsilon'"):
