@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from tests.support.benches import PROMPTS, MakeBench, RedReward
+from vader_bench.config.faults import Fault
 from vader_bench.errors import UserError
 from vader_bench.methods import METHODS, Method
+from vader_bench.methods.vader import VaderConfig
 
 SMALL = {"batch_size": 2, "lora_rank": 2}
 
@@ -49,6 +54,26 @@ def test_no_more_devices_share_a_run_than_its_smallest_batch_has_videos(
     name: str, settings: dict[str, int], most: int
 ) -> None:
     assert METHODS.get(name).Config(**{"learning_rate": 0.1, "batch_size": 8} | settings).most_devices == most
+
+
+class Choosy(Method):
+    """An own method, which has no random streams, and refuses a setting."""
+
+    Config = VaderConfig
+
+    def step(self, allowance: int) -> dict[str, float]:
+        raise NotImplementedError(allowance)
+
+    @classmethod
+    def refusals(cls, config: Any, *, steps: int, gradient: bool) -> Iterator[Fault]:
+        del config, steps, gradient
+        yield Fault("learning_rate", "is too large", "choose a smaller one")
+
+
+def test_a_method_without_streams_may_refuse_a_setting(make_bench: MakeBench) -> None:
+    config = VaderConfig(**SMALL, learning_rate=0.5)
+    with pytest.raises(UserError, match=r"^learning_rate = 0.5: is too large; choose a smaller one"):
+        Choosy(config, make_bench().bench)
 
 
 def frames(make_bench: MakeBench, reward_frames: int | None, decode_frames: int | None) -> list[list[int]]:
