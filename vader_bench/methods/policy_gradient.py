@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cache
+from math import ceil
 from typing import Any, NamedTuple
 
 import torch
@@ -146,7 +147,8 @@ class PolicyGradient(Method):
                 "skip_last_steps", f"leaves none of {steps} sampler steps", f"choose at most {steps - 1}"
             )
         elif int(left * config.timestep_fraction) < 1:
-            yield Fault("timestep_fraction", f"is no whole step of {left}", f"choose at least {1 / left:.3g}")
+            least = ceil(10_000 / left) / 10_000  # rounded up, or it would be refused again
+            yield Fault("timestep_fraction", f"is no whole step of {left}", f"choose at least {least:g}")
 
     # --- sampling ---
 

@@ -244,6 +244,14 @@ def test_a_fraction_below_one_step_is_refused(make_bench: MakeBench) -> None:
         make_bench().method("ddpo", timestep_fraction=0.2)
 
 
+@pytest.mark.parametrize("steps", [1, 3, 7, 11, 13, 14, 50, 999])
+def test_the_fraction_that_a_refusal_advises_is_taken(steps: int) -> None:
+    (fault,) = Ddpo.refusals(DdpoConfig(timestep_fraction=1e-4), steps=steps, gradient=False)
+    advised = float(fault.remedy.removeprefix("choose at least "))
+    assert list(Ddpo.refusals(DdpoConfig(timestep_fraction=advised), steps=steps, gradient=False)) == []
+    assert advised < 1 / steps + 1e-4
+
+
 def test_skipping_all_steps_is_refused(make_bench: MakeBench) -> None:
     with pytest.raises(UserError, match="skip_last_steps = 4: leaves none of 4 sampler"):
         make_bench().method("ddpo", skip_last_steps=4)
