@@ -191,7 +191,9 @@ class DiffusionDpo(Method):
         with self.lora.disabled() if self.config.pairs == "offline" else nullcontext():
             latents = self.sampler.plain(noise(), encoded, unconditional, noise)
         scores = self.judge(latents, prompts, frames).score
-        pairs = [PreferencePair(prompts[w], latents[w], latents[b]) for w, b in best_and_worst(scores, sizes)]
+        found = best_and_worst(scores, sizes)
+        # copies: a view that is kept would keep the whole batch, here and in every checkpoint
+        pairs = [PreferencePair(prompts[w], latents[w].clone(), latents[b].clone()) for w, b in found]
         return pairs, scores.mean().item()
 
     def _batch(self, count: int) -> list[PreferencePair]:

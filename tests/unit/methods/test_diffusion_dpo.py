@@ -192,6 +192,13 @@ def test_online_pairs_are_forgotten_and_offline_pairs_are_kept(make_bench: MakeB
         assert len(method.own_state()["pairs"]) == kept
 
 
+def test_of_a_batch_the_pairs_alone_are_kept(make_bench: MakeBench) -> None:
+    method = make(make_bench, pairs="offline", group_size=4)
+    method.step(4)
+    (pair,) = method._kept
+    assert all(part.untyped_storage().nbytes() == part.nbytes for part in (pair.winner, pair.loser))
+
+
 def test_offline_updates_draw_from_all_pairs(make_bench: MakeBench) -> None:
     method = make(make_bench, pairs="offline")
     for _ in range(4):
