@@ -109,20 +109,19 @@ class Measurer:
 
         At the scale of ``look``, in nats a video.
         """
+        if adapters.sha256 is None:
+            return 0.0
         prompts = self._first(HELDOUT, min(look.prompts, KL_PROMPTS))
 
         def make() -> float:
             lora = adapters.load()
-            if lora is None:
-                return 0.0
+            assert lora is not None, "what has a digest is there"
             lora.set_scale(look.scale)
             try:
                 return self._evaluator.path_kl(prompts, lora)
             finally:
                 lora.set_scale(1.0)
 
-        if adapters.sha256 is None:
-            return 0.0
         asked = {"measures": "path KL", "prompts": prompts, "scale": look.scale}
         return self.kept(adapters, asked, _NUMBER, make)
 
