@@ -9,9 +9,8 @@ from torch import Tensor
 
 from vader_bench.backbones.base import ImageBackbone
 from vader_bench.config.schema import SamplerConfig
-from vader_bench.diffusion.sampler import Sampler, draw_noise
 from vader_bench.errors import UserError
-from vader_bench.seeding import torch_stream
+from vader_bench.evaluation.generator import evaluation_noise, sample_videos
 
 __all__ = ["chunk_names", "chunk_noise", "extend"]
 
@@ -45,16 +44,13 @@ def extend(
     """
     if chunks < 1:
         raise UserError(f"chunks = {chunks}", "out of range", "choose at least 1")
-    guidance = backbone.guidance(sampler.guidance, sampler.guidance_2)
-    steps = Sampler(backbone.denoise, backbone.schedule, sampler.steps, 0.0, guidance)
     encoded = backbone.encode(prompts)
     made: list[Tensor] = []
     for chunk in range(chunks):
         if chunk:
             encoded = backbone.encode_pictures(made[-1][:, -1], chunk_names(prompts, sample, chunk), prompts)
         noise = [chunk_noise(backbone, prompt, sample, chunk, device) for prompt in prompts]
-        latents = steps.plain(torch.cat(noise), encoded, backbone.unconditional(encoded))
-        made.append(backbone.decode(latents).clamp(0, 1))
+        made.append(sample_videos(backbone, sampler, torch.cat(noise), encoded))
     return torch.cat([video.cpu() for video in made], dim=1)
 
 
@@ -65,5 +61,4 @@ def chunk_names(prompts: Sequence[str], sample: int, chunk: int) -> list[str]:
 
 def chunk_noise(backbone: ImageBackbone, prompt: str, sample: int, chunk: int, device: str) -> Tensor:
     """Return the starting noise [1, C, F, h, w] of a chunk; that of chunk 0 is the evaluation's."""
-    names = ("evaluation", prompt, sample, *(("chunk", chunk) if chunk else ()))
-    return draw_noise((1, *backbone.latent_shape), torch_stream(0, *names), device)
+    return evaluation_noise(backbone, prompt, sample, device, *(("chunk", chunk) if chunk else ()))

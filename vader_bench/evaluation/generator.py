@@ -14,7 +14,7 @@ from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.sampler import Sampler, draw_noise
 from vader_bench.seeding import torch_stream
 
-__all__ = ["PromptSample", "VideoGenerator"]
+__all__ = ["PromptSample", "VideoGenerator", "evaluation_noise", "sample_videos"]
 
 PromptSample = tuple[str, int]
 """A prompt and the index of its evaluation noise: together they fix a model's video."""
@@ -24,7 +24,7 @@ PromptSample = tuple[str, int]
 class VideoGenerator:
     """Makes videos of a model without spending anything.
 
-    The sampler is DDIM with eta 0. Noise depends on prompt and sample index alone, so that all
+    The sampler is the backbone's with eta 0. Noise depends on prompt and sample index alone, so that all
     methods, seeds and looks see the same.
     """
 
@@ -52,14 +52,27 @@ class VideoGenerator:
 
     @torch.no_grad()
     def _generate(self, asked: Sequence[PromptSample]) -> Tensor:
-        start = torch.cat([self._noise(prompt, sample) for prompt, sample in asked])
+        start = torch.cat([evaluation_noise(self.backbone, *pair, self.device) for pair in asked])
         encoded = self.backbone.encode([prompt for prompt, _ in asked])
-        given = self.sampler
-        guidance = self.backbone.guidance(given.guidance, given.guidance_2)
-        sampler = Sampler(self.backbone.denoise, self.backbone.schedule, given.steps, 0.0, guidance)
-        latents = sampler.plain(start, encoded, self.backbone.unconditional(encoded))
-        return self.backbone.decode(latents).clamp(0, 1)
+        return sample_videos(self.backbone, self.sampler, start, encoded)
 
-    def _noise(self, prompt: str, sample: int) -> Tensor:
-        stream = torch_stream(0, "evaluation", prompt, sample)
-        return draw_noise((1, *self.backbone.latent_shape), stream, self.device)
+
+def sample_videos(backbone: Backbone, given: SamplerConfig, start: Tensor, encoded: Tensor) -> Tensor:
+    """Return the videos [B, F, 3, H, W] in [0, 1] that evaluation sees.
+
+    Args:
+        backbone: makes them, without noise on the way: with eta 0.
+        given: steps and guidance; its eta is not used.
+        start: starting noise [B, C, F, h, w].
+        encoded: the condition [B, L, D].
+    """
+    guidance = backbone.guidance(given.guidance, given.guidance_2)
+    sampler = Sampler(backbone.denoise, backbone.schedule, given.steps, 0.0, guidance)
+    latents = sampler.plain(start, encoded, backbone.unconditional(encoded))
+    return backbone.decode(latents).clamp(0, 1)
+
+
+def evaluation_noise(backbone: Backbone, prompt: str, sample: int, device: str, *names: str | int) -> Tensor:
+    """Return the starting noise [1, C, F, h, w] of a prompt's video, or of a later part, by ``names``."""
+    stream = torch_stream(0, "evaluation", prompt, sample, *names)
+    return draw_noise((1, *backbone.latent_shape), stream, device)
