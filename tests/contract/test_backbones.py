@@ -279,7 +279,7 @@ def walk(request: pytest.FixtureRequest, model: Model) -> Walk:
         patch.setattr(metering, "count_flops", lambda *_: (2, 3))
         stand, stored = model.stand(), io.BytesIO()
         method = method_on(stand, request.param)
-        before, frozen_before = method.adapter(), frozen_weights(stand.backbone)
+        before, frozen_before = method.lora.state(), frozen_weights(stand.backbone)
         metrics = method.step(4)
         torch.save(method.state(), stored)
         return Walk(
@@ -287,13 +287,13 @@ def walk(request: pytest.FixtureRequest, model: Model) -> Walk:
             before,
             frozen_before,
             metrics,
-            method.adapter(),
+            method.lora.state(),
             frozen_weights(stand.backbone),
             stand.meter.ledger.as_dict(),
             stand.prompts.position,
             stored.getvalue(),
             next_metrics=method.step(4),
-            after=method.adapter(),
+            after=method.lora.state(),
         )
 
 
@@ -320,7 +320,7 @@ def test_a_resumed_run_goes_on_bit_for_bit_on_every_backbone(walk: Walk, model: 
     fresh = method_on(resumed, walk.name)
     fresh.load_state(torch.load(io.BytesIO(walk.state), weights_only=True))
     assert fresh.step(4) == walk.next_metrics
-    assert same(fresh.adapter(), walk.after)
+    assert same(fresh.lora.state(), walk.after)
 
 
 def test_flops_are_counted_through_every_call(model: Model) -> None:
@@ -391,7 +391,7 @@ class Step(NamedTuple):
 def step_of(model: Model, **memory: Any) -> Step:
     stand = model.stand(**memory)
     method = stand.method("vader", batch_size=2, lora_rank=2, learning_rate=1e-3, k=2)
-    method.lora.load(trained(method.adapter()))
+    method.lora.load(trained(method.lora.state()))
     metrics = method.step(2)
     weights = method.lora.parameters()  # an expert that had no part in the step has no gradient
     found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]

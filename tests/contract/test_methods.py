@@ -46,12 +46,12 @@ def test_a_step_logs_finite_numbers_and_moves_only_the_adapters(
 ) -> None:
     stand = make_bench(guidance=guidance)
     method = make(stand, name)
-    adapter = method.adapter()
+    adapter = method.lora.state()
     frozen = {k: v.clone() for k, v in stand.backbone.denoiser.state_dict().items() if "lora_" not in k}
     metrics = method.step(4)
     assert {"reward", "loss", "grad_norm"} <= metrics.keys()
     assert all(math.isfinite(value) for value in metrics.values()), metrics
-    assert not same(adapter, method.adapter())
+    assert not same(adapter, method.lora.state())
     after = {k: v for k, v in stand.backbone.denoiser.state_dict().items() if "lora_" not in k}
     assert same(frozen, after)
     assert not any(module.training for module in stand.backbone.modules())
@@ -143,7 +143,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_else_draws(name: str, make_b
     for other in (1, 2):
         torch.manual_seed(other)
         method = make(make_bench(decode_frames=2), name)
-        results.append(([method.step(4), method.step(3)], method.adapter()))
+        results.append(([method.step(4), method.step(3)], method.lora.state()))
     assert results[0][0] == results[1][0]
     assert same(results[0][1], results[1][1])
 
@@ -172,7 +172,7 @@ def test_what_a_cluster_says_of_a_job_moves_no_method(
 @every_method
 def test_another_seed_gives_another_start_and_other_samples(name: str, make_bench: MakeBench) -> None:
     first, second = (make(make_bench(seed=seed), name) for seed in (0, 1))
-    assert not same(first.adapter(), second.adapter())
+    assert not same(first.lora.state(), second.lora.state())
     assert first.step(4)["reward"] != second.step(4)["reward"]
 
 
@@ -193,11 +193,11 @@ def test_a_resumed_run_goes_on_bit_for_bit(name: str, make_bench: MakeBench) -> 
     stored.seek(0)
     fresh.load_state(torch.load(stored, weights_only=True))
     assert [fresh.step(4), fresh.step(3)] == expected
-    assert same(fresh.adapter(), method.adapter())
+    assert same(fresh.lora.state(), method.lora.state())
 
 
 def test_all_methods_start_from_the_same_adapters(make_bench: MakeBench) -> None:
-    starts = [make(make_bench(), name).adapter() for name in METHODS.names()]
+    starts = [make(make_bench(), name).lora.state() for name in METHODS.names()]
     assert len(starts) >= 3
     assert all(same(starts[0], start) for start in starts[1:])
 

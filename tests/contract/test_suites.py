@@ -100,9 +100,9 @@ def test_every_method_takes_a_step(name: str, method: str, monkeypatch: pytest.M
     components, meter = load_components(run, "cpu"), Meter(Budget(reward_queries=2))
     stream = prompt_stream(components.prompts.split("train"), 0)
     taught = make_method(run, components, meter, stream, "cpu")
-    before = {key: weight.clone() for key, weight in taught.adapter().items()}
+    before = {key: weight.clone() for key, weight in taught.lora.state().items()}
     metrics = taught.step(2)
     assert all(math.isfinite(value) for value in metrics.values()), metrics
     assert metrics["grad_norm"] > 0
-    assert any(not weight.equal(before[key]) for key, weight in taught.adapter().items())
+    assert any(not weight.equal(before[key]) for key, weight in taught.lora.state().items())
     assert meter.ledger.reward_queries == 2

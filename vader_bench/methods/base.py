@@ -206,10 +206,6 @@ class Method(ABC):
         """Take back what ``own_state`` returned."""
         del state
 
-    def adapter(self) -> dict[str, Tensor]:
-        """Return copies of the LoRA weights by name, on the CPU."""
-        return self.lora.state()
-
     def next_prompts(self, count: int) -> list[str]:
         """Return the next ``count`` training prompts."""
         return [next(self.bench.prompts) for _ in range(count)]

@@ -176,10 +176,10 @@ def test_methods_train_on_half_precision(
     name: str, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = half_precision("float16", tiny_backbone, monkeypatch).method(name, **SMALL)
-    before = method.adapter()
+    before = method.lora.state()
     metrics = method.step(4)
     assert metrics["grad_norm"] > 0
-    assert any(not torch.equal(weight, before[key]) for key, weight in method.adapter().items())
+    assert any(not torch.equal(weight, before[key]) for key, weight in method.lora.state().items())
 
 
 @pytest.mark.parametrize("weights", ["float16", "bfloat16"])

@@ -173,11 +173,11 @@ def test_the_optimiser_has_no_weight_decay(make_bench: MakeBench) -> None:
 
 def test_a_gradient_that_is_not_finite_stops_the_run_and_changes_nothing(make_bench: MakeBench) -> None:
     method = small_method(make_bench, learning_rate=0.25)
-    before = method.adapter()
+    before = method.lora.state()
     loss = torch.stack([weight.sum() * torch.inf for weight in method.lora.parameters()]).sum()
     with pytest.raises(UserError, match=r"learning rate 0.25: led to a gradient that is not finite; lower"):
         method.update([loss])
-    assert all(torch.equal(before[name], weight) for name, weight in method.adapter().items())
+    assert all(torch.equal(before[name], weight) for name, weight in method.lora.state().items())
 
 
 def test_an_update_goes_down_the_sum_of_its_losses_one_at_a_time(make_bench: MakeBench) -> None:

@@ -211,10 +211,10 @@ def test_offline_updates_draw_from_all_pairs(make_bench: MakeBench) -> None:
 def test_without_a_preference_there_is_no_update(make_bench: MakeBench) -> None:
     stand = make_bench(Tie())
     method = stand.method("diffusion-dpo", **SMALL)
-    before = method.adapter()
+    before = method.lora.state()
     assert method.step(4) == {"reward": 0.5, "pairs": 0.0}
     assert stand.meter.ledger.reward_queries == 4
-    assert all(torch.equal(before[name], weight) for name, weight in method.adapter().items())
+    assert all(torch.equal(before[name], weight) for name, weight in method.lora.state().items())
 
 
 def test_groups_must_fill_the_batch() -> None:
