@@ -17,8 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vader_bench.backbones.base import Backbone
 from vader_bench.budget.ledger import Meter
 from vader_bench.diffusion.lora import Lora
-from vader_bench.errors import UserError
-from vader_bench.rewards.base import Judgement, Reward
+from vader_bench.rewards.base import Judgement, Reward, refuse_non_finite
 from vader_bench.world import ALONE, World
 
 __all__ = ["PLAIN_ATTENTION", "FlopTable", "MeteredBackbone", "MeteredReward", "count_flops"]
@@ -302,17 +301,6 @@ class MeteredReward:
             return Judgement(nothing, nothing), (0, 0)
         kind = ("judge", video.shape[1:], gradient)
         return self._flops.judged(kind, lambda some: self._reward.judge(some, prompts), video)
-
-
-def refuse_non_finite(reward: str, score: Tensor, prompts: Sequence[str]) -> None:
-    """Stop with a clear error when ``score`` [B] holds a NaN or an infinity."""
-    bad = [prompt for prompt, ok in zip(prompts, torch.isfinite(score).tolist(), strict=True) if not ok]
-    if bad:
-        raise UserError(
-            f"reward {reward!r} on prompt {bad[0]!r}",
-            f"returned a value that is not finite for {len(bad)} of {len(prompts)} videos",
-            "check the reward and its weights; a missing score is never replaced",
-        )
 
 
 def _charge_flops(meter: Meter, output: Tensor, cost: tuple[int, int]) -> Tensor:

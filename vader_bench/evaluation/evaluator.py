@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from vader_bench.backbones.base import Backbone
-from vader_bench.budget.metering import refuse_non_finite
 from vader_bench.config.schema import SamplerConfig
 from vader_bench.diffusion.lora import Lora
 from vader_bench.diffusion.sampler import Sampler, draw_noise
@@ -19,7 +18,7 @@ from vader_bench.evaluation.generator import PromptSample, VideoGenerator
 from vader_bench.evaluation.metrics import diversity, features, motion
 from vader_bench.evaluation.path_kl import path_kl
 from vader_bench.records.record import VideoScore
-from vader_bench.rewards.base import Reward
+from vader_bench.rewards.base import Reward, refuse_non_finite
 from vader_bench.seeding import torch_stream
 
 __all__ = ["EvaluationResult", "Evaluator"]

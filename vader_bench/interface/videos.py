@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vader_bench import files
-from vader_bench.budget.metering import refuse_non_finite
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.rewards import Reward
+from vader_bench.rewards.base import refuse_non_finite
 from vader_bench.videos import encode_mp4, read_video
 
 __all__ = ["LISTING", "NamedVideo", "folder_prompts", "read_videos", "score", "write_videos"]

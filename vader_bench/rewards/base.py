@@ -21,7 +21,7 @@ from vader_bench.rewards.preprocess import check_video
 __all__ = [
     "FramesSeen", "Judgement", "PromptReader", "Reward", "RewardFactory", "StandIn", "counted",
     "fitting_factory", "frames_said", "frames_seen", "frames_to_judge", "make_reward", "prompt_reader",
-    "reward_skeleton", "setting_faults", "yields_gradient",
+    "refuse_non_finite", "reward_skeleton", "setting_faults", "yields_gradient",
 ]  # fmt: skip
 
 
@@ -176,6 +176,17 @@ class StandIn(Reward):
         check_video(self.name, video, prompts, self.frames)
         score = (video if self.differentiable else video.detach()).mean((1, 2, 3, 4))
         return Judgement(score, score)
+
+
+def refuse_non_finite(reward: str, score: Tensor, prompts: Sequence[str]) -> None:
+    """Stop with a clear error when ``score`` [B] holds a NaN or an infinity."""
+    bad = [prompt for prompt, ok in zip(prompts, torch.isfinite(score).tolist(), strict=True) if not ok]
+    if bad:
+        raise UserError(
+            f"reward {reward!r} on prompt {bad[0]!r}",
+            f"returned a value that is not finite for {len(bad)} of {len(prompts)} videos",
+            "check the reward and its weights; a missing score is never replaced",
+        )
 
 
 def frames_to_judge(frames: int | None, total: int) -> list[int]:
