@@ -5,14 +5,29 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from vader_bench.methods.base import Method
+from vader_bench.methods.base import Method, MethodConfig
 
-__all__ = ["GroupSamples", "group_advantages", "sample_groups"]
+__all__ = ["GroupConfig", "GroupSamples", "group_advantages", "sample_groups"]
 
 _EPSILON = 1e-4
 """Added to a standard deviation, as in the code of Flow-GRPO and DiffusionNFT."""
+
+
+class GroupConfig(MethodConfig):
+    """Hyper-parameters of a method whose rounds have several videos of each prompt."""
+
+    prompts_per_round: int = Field(default=4, ge=1)
+    """Prompts sampled between two rounds of updates."""
+    samples_per_prompt: int = Field(default=4, ge=1)
+    """Videos per prompt and round; a round takes ``prompts_per_round`` times as many queries."""
+
+    @property
+    def round_queries(self) -> int:
+        """Return the videos between two rounds of updates."""
+        return self.prompts_per_round * self.samples_per_prompt
 
 
 class GroupSamples(NamedTuple):

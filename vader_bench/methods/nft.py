@@ -10,15 +10,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vader_bench.methods.base import Method, MethodConfig, Workbench
-from vader_bench.methods.groups import GroupSamples, group_advantages, sample_groups
+from vader_bench.methods.base import Method, Workbench
+from vader_bench.methods.groups import GroupConfig, GroupSamples, group_advantages, sample_groups
 
 __all__ = ["ContrastedLoss", "Nft", "NftConfig", "contrasted_loss", "goodness"]
 
 # --- config ---
 
 
-class NftConfig(MethodConfig):
+class NftConfig(GroupConfig):
     """Hyper-parameters of DiffusionNFT; defaults of its authors' code where they apply."""
 
     learning_rate: float = Field(default=3e-4, gt=0)
@@ -42,11 +42,6 @@ class NftConfig(MethodConfig):
     """Share of itself that the model that samples keeps after a round, for each update made so far."""
     old_decay_limit: float = Field(default=0.5, ge=0, lt=1)
     """The most that it keeps; the rest it takes from the model that is trained."""
-
-    @property
-    def round_queries(self) -> int:
-        """Return the videos between two rounds of updates."""
-        return self.prompts_per_round * self.samples_per_prompt
 
 
 # --- setup ---

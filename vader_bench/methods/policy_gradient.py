@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vader_bench.config.faults import Fault
 from vader_bench.diffusion.sampler import guided_prediction
-from vader_bench.methods.base import Method, MethodConfig, Workbench
+from vader_bench.methods.base import Method, Workbench
+from vader_bench.methods.groups import GroupConfig
 
 __all__ = [
     "ClippedLoss", "PolicyGradient", "PolicyGradientConfig", "RoundSamples", "RoundSize", "StepBatch",
@@ -27,16 +28,12 @@ TOLERATED = 0.1
 # --- config ---
 
 
-class PolicyGradientConfig(MethodConfig):
+class PolicyGradientConfig(GroupConfig):
     """Hyper-parameters of a round of sampling and updating."""
 
     update_batch_size: int | None = Field(default=None, ge=1)
     """Steps of videos differentiated at once, of one video or of several, while ``batch_size`` videos are
     sampled at once; as many as ``batch_size`` if ``None``. It changes no gradient."""
-    prompts_per_round: int = Field(default=4, ge=1)
-    """Prompts sampled between two rounds of updates."""
-    samples_per_prompt: int = Field(default=4, ge=1)
-    """Videos per prompt and round; a round takes ``prompts_per_round`` times as many queries."""
     updates_per_round: int = Field(default=2, ge=1)
     """Optimiser steps per pass over the samples of a round, each on as many of its videos."""
     inner_epochs: int = Field(default=1, ge=1)
@@ -52,11 +49,6 @@ class PolicyGradientConfig(MethodConfig):
     """Last steps of the sampler that are never trained on. Hardly any noise is left there: the gradients of
     their log-probabilities are by far the longest, and hardly anything depends on what they draw. The authors
     of Flow-GRPO and DanceGRPO leave out the last step, those of DDPO none."""
-
-    @property
-    def round_queries(self) -> int:
-        """Return the videos between two rounds of updates."""
-        return self.prompts_per_round * self.samples_per_prompt
 
     @property
     def most_devices(self) -> int:

@@ -8,30 +8,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vader_bench.methods.base import Method, MethodConfig
+from vader_bench.methods.base import Method
 from vader_bench.methods.denoising import denoising_error
-from vader_bench.methods.groups import sample_groups
+from vader_bench.methods.groups import GroupConfig, sample_groups
 
 __all__ = ["Raft", "RaftConfig", "best_of_each"]
 
 # --- config ---
 
 
-class RaftConfig(MethodConfig):
+class RaftConfig(GroupConfig):
     """Hyper-parameters of RAFT; the learning rate is Diffusion-DPO's, which trains on the same error."""
 
     learning_rate: float = Field(default=1e-5, gt=0)
-    prompts_per_round: int = Field(default=4, ge=1)
-    """Prompts sampled between two rounds of updates."""
     samples_per_prompt: int = Field(default=4, ge=2)
     """Videos per prompt, N, of which the best is trained on."""
     updates_per_round: int = Field(default=1, ge=1)
     """Updates on the winners of a round, each with fresh noise and timesteps."""
-
-    @property
-    def round_queries(self) -> int:
-        """Return the videos between two rounds of updates."""
-        return self.prompts_per_round * self.samples_per_prompt
 
     @property
     def most_devices(self) -> int:
