@@ -45,7 +45,7 @@ def results_bytes(one: Planned) -> int:
 
 def _judges(run: RunConfig) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield family and settings of all that judges videos, as ``SuiteConfig.weights`` has them."""
-    for name in (run.reward, *run.evaluation.measure.judges):
+    for name in (run.reward, *run.other_judges):
         for component in (run.suite.rewards[name], *run.suite.measures_for(name)):
             yield from _parts(component.family, component.settings)
 

@@ -94,12 +94,11 @@ def _flops_of_videos(run: RunConfig, planned: Sequence[Look], networks: Skeleton
     videos = sum(video_count(look, available[look.split]) for look in dict.fromkeys(planned))
     if evaluation.measure.chunks > 1:
         videos += evaluation.measure.chunks * min(evaluation.final_prompts, available[HELDOUT])
-    judges = [name for name in evaluation.measure.judges if name != run.reward]
     shown = flops_of_sampling(run.suite, networks)
     if type(networks.rewards[run.reward]).verdicts is not Reward.verdicts:  # its words take another look
         shown += _flops_of_judging(run.reward, networks)
     in_report = min(SAMPLE_PROMPTS, available[HELDOUT])
-    return videos * flops_of_video(run, networks, judges) + in_report * shown
+    return videos * flops_of_video(run, networks, run.other_judges) + in_report * shown
 
 
 def _flops_of_paths(run: RunConfig, planned: Sequence[Look], networks: Skeletons) -> int:

@@ -157,7 +157,7 @@ def plan_arms(runs: Sequence[RunConfig], changes: Changes, devices: int = 1) -> 
         if run.method not in UNTRAINED:
             first.setdefault((run.label, run.reward), changes.of(run))
     arms = list(first.values())
-    judges = [(run.reward, *run.evaluation.measure.judges) for run in arms]
+    judges = [(run.reward, *run.other_judges) for run in arms]
     networks = _Networks(dict.fromkeys(name for named in judges for name in named))
     planned = []
     for run in arms:

@@ -122,12 +122,12 @@ def require_devices(runs: Sequence[RunConfig], devices: int) -> None:
     """Refuse more devices for one of ``runs`` than its method has work for.
 
     Raises:
-        UserError: the batches or rounds of an arm are too small.
+        UserError: the batches, rounds or updates of an arm are too small.
     """
-    trained = [run for run in runs if run.method not in UNTRAINED]
-    most, arm = min((run.settings.most_devices, run.label) for run in trained)
+    trained = [(run.settings.most_devices, run.label) for run in runs if run.method not in UNTRAINED]
+    most, arm = min(trained, default=(devices, ""))
     if devices > most:
-        wrong = f"leaves devices without work: batches or rounds of {arm} have {most} videos"
+        wrong = f"leaves devices without work: batches, rounds or updates of {arm} have {most} videos"
         remedy = f"give --devices {most} at most, or the arm larger batches"
         raise UserError(f"--devices {devices}", wrong, remedy)
 

@@ -157,7 +157,8 @@ class Nft(Method):
         order = torch.randperm(len(rows), generator=generator)
         updates = min(self.config.updates_per_round, len(rows))
         at = ladder[torch.cat(drawn)]
-        return [(rows[part].to(device), at[part].to(device)) for part in order.chunk(updates)]
+        # `chunk` would make fewer parts where their sizes differ
+        return [(rows[part].to(device), at[part].to(device)) for part in order.tensor_split(updates)]
 
     def _losses(
         self, videos: GroupSamples, good: Tensor, part: tuple[Tensor, Tensor], seen: list[ContrastedLoss]

@@ -18,7 +18,7 @@ from vader_bench.config.schema import SuiteConfig
 from vader_bench.errors import UserError
 from vader_bench.records.record import Record
 
-__all__ = ["PLACES_NAME", "note_places", "run_suite"]
+__all__ = ["PLACES_NAME", "note_places", "run_prompts", "run_suite"]
 
 PLACES_NAME = "paths.json"
 _REMEDY = "delete the file, and give the command of the experiment again, which writes it"
@@ -53,14 +53,31 @@ def run_suite(run: Path, record: Record) -> SuiteConfig:
     written: dict[str, str] = {}
 
     def here(text: str) -> str:
-        for path in (table.get(text, ""), str(expanded(text)) if text.startswith(("~/", "$")) else ""):
-            if path and is_there(path):
-                written[path] = text
-                return path
-        return text
+        path = _here(table, text)
+        if path != text:
+            written[path] = text
+        return path
 
     suite = SuiteConfig.model_validate(replaced(record.config["suite"], here))
     return suite.with_written(written)
+
+
+def run_prompts(run: Path, record: Record) -> str:
+    """Return the prompt set of the run in the folder ``run``, with the path that it has on this machine.
+
+    Raises:
+        UserError: the table is damaged.
+    """
+    name, colon, ending = record.asked.prompts.rpartition(":")  # development splits have an ending
+    table = _read(run / PLACES_NAME)
+    return _here(table, name) + colon + ending if colon else _here(table, ending)
+
+
+def _here(table: Mapping[str, str], text: str) -> str:
+    for path in (table.get(text, ""), str(expanded(text)) if text.startswith(("~/", "$")) else ""):
+        if path and is_there(path):
+            return path
+    return text
 
 
 def _read(path: Path) -> Mapping[str, str]:

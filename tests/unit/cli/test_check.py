@@ -60,7 +60,7 @@ def test_more_devices_than_a_batch_has_videos_are_refused(capsys: pytest.Capture
     for verb in ("check", "plan"):
         assert main([verb, str(FIG7), "--devices", "9"]) == 2
         told = capsys.readouterr().err
-        assert "--devices 9: leaves devices without work: batches or rounds of " in told
+        assert "--devices 9: leaves devices without work: batches, rounds or updates of " in told
         assert " have 8 videos; give --devices 8 at most, or the arm larger batches" in told
 
 

@@ -86,6 +86,12 @@ def test_every_video_is_trained_on_at_each_timestep_once(make_bench: MakeBench) 
     assert pairs == {(row, time) for row in range(3) for time in ladder}
 
 
+def test_a_round_makes_as_many_updates_as_are_asked_for(make_bench: MakeBench) -> None:
+    """Twelve steps of videos, cut into five: parts of three would be four."""
+    method = Nft(NftConfig(**SMALL, updates_per_round=5), make_bench(steps=4).bench)
+    assert sorted(len(rows) for rows, _ in method._parts(3, torch.device("cpu"))) == [2, 2, 2, 3, 3]
+
+
 def test_without_its_weight_the_base_model_is_not_asked(make_bench: MakeBench) -> None:
     calls = []
     for weight in (0.0, 1e-4):

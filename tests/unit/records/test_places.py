@@ -14,7 +14,7 @@ from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.places import PLACES_NAME, run_suite
+from vader_bench.records.places import PLACES_NAME, run_prompts, run_suite
 from vader_bench.records.record import Record
 from vader_bench.report.keep import kept_of_run
 
@@ -86,6 +86,21 @@ def test_the_suite_of_a_run_has_paths_of_this_machine_and_writes_them_as_before(
     for said in ("~/project/model", "$HOME/project/model"):
         found = run_suite(tmp_path, record_of(config_at({}, said)))
         assert (found.backbone.settings["weights"], found.written(str(model))) == (str(model), said)
+
+
+@pytest.mark.parametrize("ending", ["", ":development"])
+def test_the_prompts_of_a_run_are_those_of_this_machine(ending: str, tmp_path: Path) -> None:
+    birds = tmp_path / "project" / "birds.yaml"
+    birds.parent.mkdir()
+    birds.write_text("splits: {}", "utf-8")
+    (tmp_path / PLACES_NAME).write_text(files.canonical_json({"./birds.yaml": str(birds)}), "utf-8")
+    for written, found in (
+        ("./birds.yaml", str(birds)),
+        ("./cats.yaml", "./cats.yaml"),
+        ("pocket", "pocket"),
+    ):
+        record = cast("Record", SimpleNamespace(asked=SimpleNamespace(prompts=written + ending)))
+        assert run_prompts(tmp_path, record) == found + ending
 
 
 def test_what_is_elsewhere_by_now_is_named_as_written(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
 from vader_bench.prompts.sets import PromptSet, leaks, load_prompts
 from vader_bench.records.folder import read_record
+from vader_bench.records.places import run_prompts
 from vader_bench.records.record import Record
 
 __all__ = ["Scene", "check_runs", "find_clips", "is_run", "wanted_prompts"]
@@ -54,7 +55,7 @@ def find_clips(study: StudyConfig) -> dict[str, dict[Scene, Path]]:
         except UserError as error:
             problems.append(error)
     shown = [scene.prompt for clips in found.values() for scene in clips]
-    problems += [*_unlike(runs), *_lacking(found), *_seen(runs, shown)]
+    problems += [*_unlike(runs), *_lacking(found), *_seen(study, runs, shown)]
     raise_faults(f"study {study.study}", problems)
     order = sorted(next(iter(found.values())), key=lambda scene: _place(scene, prompts))
     return {arm: {scene: clips[scene] for scene in order} for arm, clips in found.items()}
@@ -70,7 +71,7 @@ def check_runs(study: StudyConfig) -> None:
     runs = {
         arm: read_record(Path(folder) / "record.json") for arm, folder in study.arms.items() if is_run(folder)
     }
-    raise_faults(f"study {study.study}", [*_unlike(runs), *_seen(runs, prompts)])
+    raise_faults(f"study {study.study}", [*_unlike(runs), *_seen(study, runs, prompts)])
 
 
 def is_run(folder: str | Path) -> bool:
@@ -162,11 +163,13 @@ def _unlike(runs: dict[str, Record]) -> list[Fault]:
     return faults
 
 
-def _seen(runs: Mapping[str, Record], prompts: Sequence[str]) -> Iterator[Fault | UserError]:
-    """Yield a fault for each run that was trained on one of ``prompts``."""
+def _seen(
+    study: StudyConfig, runs: Mapping[str, Record], prompts: Sequence[str]
+) -> Iterator[Fault | UserError]:
+    """Yield a fault for each of the ``runs`` of ``study`` that was trained on one of ``prompts``."""
     for arm, record in runs.items():
         try:
-            trained = _trained_on(record)
+            trained = _trained_on(Path(study.arms[arm]), record)
         except UserError as error:
             yield error
             continue
@@ -175,15 +178,15 @@ def _seen(runs: Mapping[str, Record], prompts: Sequence[str]) -> Iterator[Fault 
             yield Fault(f"arms.{arm}", wrong, "take prompts that were held out of the training of every arm")
 
 
-def _trained_on(record: Record) -> list[str]:
-    """Return the prompts that a run was trained on; none for a base model.
+def _trained_on(run: Path, record: Record) -> list[str]:
+    """Return the prompts that the run in the folder ``run`` was trained on; none for a base model.
 
     Raises:
         UserError: they cannot be told any more.
     """
     if not record.asked.reward_queries:
         return []
-    prompts = load_prompts(record.asked.prompts)
+    prompts = load_prompts(run_prompts(run, record))
     if prompts.digests().get("train") != record.digests.get("prompts/train"):
         wrong = f"is not what {record.asked.method} was trained on (seed {record.seed})"
         remedy = "restore it as it was: nothing else says what the run has seen"

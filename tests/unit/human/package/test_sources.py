@@ -127,6 +127,10 @@ def test_a_run_whose_samples_another_run_was_trained_on_is_refused(tmp_path: Pat
     touch(tmp_path / "two" / "samples", *(f"heldout-{index}.mp4" for index in range(4)))
     path = write_study(tmp_path, arms={**NAMES, "refinedarm": "two"}, prompts=None)
     assert "arms.refinedarm: was trained on 1 of the prompts, first 'a yellow rabbit" in told(path)
+    record["config"]["prompts"] = "./set.yaml"  # as the suite's file has it; this folder is another
+    write_json(tmp_path / "two" / "record.json", record)
+    write_json(tmp_path / "two" / "paths.json", {"./set.yaml": str(tmp_path / "set.yaml")})
+    assert "arms.refinedarm: was trained on 1 of the prompts, first 'a yellow rabbit" in told(path)
     (tmp_path / "set.yaml").write_text("splits: {train: [a zebra]}")
     assert "set.yaml: train: is not what vader was trained on (seed 1); restore it" in told(path)
     (tmp_path / "set.yaml").unlink()
