@@ -35,7 +35,7 @@ def command(
     from vader_bench.experiment.load import load_suite
     from vader_bench.experiment.resolve import claim, require_weights
     from vader_bench.experiment.tuning.candidates import check_candidates, find_candidates
-    from vader_bench.experiment.tuning.choice import TRIALS_NAME, told, write_choice
+    from vader_bench.experiment.tuning.choice import TRIALS_NAME, findings, write_choice
     from vader_bench.experiment.tuning.config import load_tune
     from vader_bench.experiment.tuning.halving import halve, planned
     from vader_bench.experiment.tuning.shown import write_shown
@@ -64,7 +64,7 @@ def command(
 
     tuned = halve(config, candidates, folder, do)
     choice = write_choice(config, chosen, tuned, folder)
-    for line in told(tuned):
+    for line in findings(tuned):
         typer.echo(line)
     shown = write_shown(config, chosen.suite, tuned, folder)
     typer.echo(f"{len(tuned.judged)} trials: {folder / TRIALS_NAME}; for reading: {shown}")

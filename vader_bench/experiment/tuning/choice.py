@@ -30,8 +30,8 @@ __all__ = [
     "TRIALS_NAME",
     "check_tuning",
     "chosen_at",
+    "findings",
     "other_weights",
-    "told",
     "write_choice",
 ]
 
@@ -81,7 +81,7 @@ def write_choice(config: TuneConfig, suite: SuiteConfig, tuned: Tuned, folder: P
     return folder / CHOICE_NAME
 
 
-def told(tuned: Tuned) -> Iterator[str]:
+def findings(tuned: Tuned) -> Iterator[str]:
     """Yield what was chosen, what it came to, and what is open about it, a line each."""
     for reward, reasons in tuned.extended.items():
         yield f"{reward}: more settings of every method were tried, because of {'; '.join(reasons)}"

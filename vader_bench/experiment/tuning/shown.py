@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from vader_bench import files
 from vader_bench.experiment.tuning.candidates import Arm
-from vader_bench.experiment.tuning.choice import told
+from vader_bench.experiment.tuning.choice import findings
 from vader_bench.experiment.tuning.config import TuneConfig
 from vader_bench.experiment.tuning.halving import Judged, Tuned
 from vader_bench.report.style import GREY, drawing, rendered, style_of
@@ -48,7 +48,7 @@ def write_shown(config: TuneConfig, suite: str, tuned: Tuned, folder: Path) -> P
 def _summary(config: TuneConfig, suite: str, tuned: Tuned) -> str:
     lines = [f"# {config.experiment} on {suite}", "", config.question, ""]
     lines += [f"![The courses of all settings]({FIGURE_NAME}.png)", "", "## What was chosen", ""]
-    lines += [f"* {line}" if not line.startswith(" ") else f"  * {line.strip()}" for line in told(tuned)]
+    lines += [f"* {line}" if not line.startswith(" ") else f"  * {line.strip()}" for line in findings(tuned)]
     for reward in config.rewards:
         for method in config.methods:
             table = _table((reward, method), tuned)

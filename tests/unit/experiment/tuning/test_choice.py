@@ -20,8 +20,8 @@ from vader_bench.experiment.tuning.choice import (
     TRIALS_NAME,
     check_tuning,
     chosen_at,
+    findings,
     other_weights,
-    told,
     write_choice,
 )
 from vader_bench.experiment.tuning.config import TuneConfig
@@ -102,7 +102,7 @@ def test_all_trials_of_all_rungs_are_stored(choice: Path) -> None:
 
 
 def test_what_is_chosen_and_what_is_open_is_said(tuned: Tuned) -> None:
-    assert list(told(tuned)) == [
+    assert list(findings(tuned)) == [
         "red, vader: k 1, learning_rate 0.01; mean over looks 5, end 5, base model 1",
         "  open: k 1 is the smallest that was tried",
         "  open: learning_rate 0.01 is the smallest that was tried",
