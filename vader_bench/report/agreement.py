@@ -108,7 +108,8 @@ def _compare(
         Resampler(seeds[side], for_one_run=len(seeds[1 - side]) == 1).seeds_and_prompts(scores[side], prompts)
         for side in (0, 1)
     )
-    here, there = dict(zip(seeds[0], at, strict=False)), dict(zip(seeds[1], at[len(own) :], strict=True))
+    sides = at[: len(own)], at[len(own) :]
+    here, there = (dict(zip(seeds[side], sides[side], strict=True)) for side in (0, 1))
     same = here.keys() & there.keys()
     return ReferenceAgreement(
         reward,
