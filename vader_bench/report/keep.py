@@ -30,7 +30,7 @@ _RECORD: Final = "record.json"
 _TABLES: Final = ("config.json", "origin.json", "training.json")
 _LINES: Final = "metrics.jsonl"
 _VIDEOS: Final = "samples"
-_TUNING: Final = ("choice.yaml", "trials.csv")
+_TUNING: Final = ("choice.yaml", "trials.csv", "summary.md", "trials.png")
 _SHOWN: Final = (".csv", ".jpg", ".md", ".png", ".tex", ".yaml")
 
 
@@ -123,7 +123,8 @@ def _keep_report(folder: Path, out: Path, sheet: bool) -> None:
     found = folder / PROVENANCE_NAME
     if not found.exists():
         for name in _TUNING:
-            _copy(folder / name, out / name)
+            if (folder / name).exists():  # older versions wrote two of them
+                _copy(folder / name, out / name)
         return
     provenance = read_reported(folder)
     outputs = {

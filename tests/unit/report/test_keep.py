@@ -12,6 +12,8 @@ import torch
 from tests.support.results import Invented, write_results
 from vader_bench.cli import main
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.experiment.tuning.choice import CHOICE_NAME, TRIALS_NAME
+from vader_bench.experiment.tuning.shown import FIGURE_NAME, SUMMARY_NAME
 from vader_bench.files import read_json, sha256_file, write_bytes, write_json, write_text
 from vader_bench.records.folder import read_record
 from vader_bench.report import build_report
@@ -114,13 +116,14 @@ def test_a_record_that_no_report_has_seen_is_still_told(results: Path, tmp_path:
 
 def test_of_tuning_the_records_are_enough(results: Path, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned"
-    for name in ("choice.yaml", "trials.csv"):
+    said = {CHOICE_NAME, TRIALS_NAME, SUMMARY_NAME, f"{FIGURE_NAME}.png"}
+    for name in (*said, f"{FIGURE_NAME}.svg"):
         write_text(tuned / name, name)
     run = "runs/vader-red-seed1"
     for name in ("record.json", VIDEO):
         write_bytes(tuned / run / name, (results / run / name).read_bytes())
     keep(tuned, tmp_path / "out")
-    assert names(tmp_path / "out") == {"choice.yaml", "trials.csv", f"{run}/record.json"}
+    assert names(tmp_path / "out") == {*said, f"{run}/record.json"}
 
 
 def test_what_cannot_be_kept_is_said(results: Path, tmp_path: Path) -> None:
