@@ -27,7 +27,8 @@ from vader_bench.report.reported import PROVENANCE_NAME, read_reported
 __all__ = ["Kept", "keep", "kept_of_report", "kept_of_run"]
 
 _RECORD: Final = "record.json"
-_TABLES: Final = ("config.json", "origin.json", "training.json")
+_CONFIG: Final = "config.json"
+_TABLES: Final = (_CONFIG, "origin.json", "training.json")
 _LINES: Final = "metrics.jsonl"
 _VIDEOS: Final = "samples"
 _TUNING: Final = ("choice.yaml", "trials.csv", "summary.md", "trials.png")
@@ -91,10 +92,11 @@ def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool
     with new_folder(out) as copy:
         for name, record in records.items():
             write_record(copy / "runs" / name / _RECORD, record)
-            if not tuned:  # of hundreds of trials the records are enough
-                run = folder / "runs" / name
-                for path in _wanted(run, first=record.seed == first, adapters=record.label in adapters):
-                    _copy(path, copy / path.relative_to(folder))
+            run = folder / "runs" / name
+            wanted = _wanted(run, first=record.seed == first, adapters=record.label in adapters)
+            # of hundreds of trials those are enough by which a copy of the tuning goes on elsewhere
+            for path in (run / _CONFIG,) if tuned else wanted:
+                _copy(path, copy / path.relative_to(folder))
         _keep_report(folder, copy, sheet)
     return Kept(_bytes(folder), _bytes(out))
 

@@ -90,7 +90,9 @@ def test_what_was_tuned_on_pocket_is_not_used_on_another_suite(tmp_path: Path) -
     }
     fig7 = yaml.safe_load((root / "experiments" / "fig7.yaml").read_text("utf-8"))
     path = tmp_path / "fig7.yaml"
-    path.write_text(yaml.safe_dump(fig7 | {"methods": methods, "tuning": str(tuned)}), "utf-8")
+    path.write_text(
+        yaml.safe_dump(fig7 | {"methods": methods, "tuning": str(tuned), "rewards": list(choice)}), "utf-8"
+    )
     resolved = resolve_experiment(path, "modelscope", with_weights=False)
     assert resolved.experiment.tuning == []
     assert {dict(run.settings)["learning_rate"] for run in resolved.runs if run.method == "vader"} == {2e-4}

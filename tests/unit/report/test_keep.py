@@ -114,16 +114,16 @@ def test_a_record_that_no_report_has_seen_is_still_told(results: Path, tmp_path:
     assert records["vader-red-seed1"] == sha256_file(tmp_path / "out/runs/vader-red-seed1/record.json")
 
 
-def test_of_tuning_the_records_are_enough(results: Path, tmp_path: Path) -> None:
+def test_of_a_tuning_is_kept_what_it_needs_to_go_on(results: Path, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned"
     said = {CHOICE_NAME, TRIALS_NAME, SUMMARY_NAME, f"{FIGURE_NAME}.png"}
     for name in (*said, f"{FIGURE_NAME}.svg"):
         write_text(tuned / name, name)
     run = "runs/vader-red-seed1"
-    for name in ("record.json", VIDEO):
+    for name in ("config.json", "record.json", VIDEO):
         write_bytes(tuned / run / name, (results / run / name).read_bytes())
     keep(tuned, tmp_path / "out")
-    assert names(tmp_path / "out") == {*said, f"{run}/record.json"}
+    assert names(tmp_path / "out") == {*said, f"{run}/config.json", f"{run}/record.json"}
 
 
 def test_what_cannot_be_kept_is_said(results: Path, tmp_path: Path) -> None:
