@@ -14,7 +14,7 @@ from vader_bench.registry import own_code
 
 __all__ = [
     "FILE_ENDINGS", "RecordedAsWritten", "WrittenPaths", "expanded", "is_address", "is_file", "is_folder",
-    "is_there", "located", "names_file", "replaced", "weight_names",
+    "is_there", "located", "names_file", "replaced", "texts", "weight_names",
 ]  # fmt: skip
 
 FILE_ENDINGS = (".txt", ".jsonl", ".yaml", ".yml")
@@ -138,18 +138,23 @@ def replaced(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in lists and tables of ``value``, keys aside."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts(inner)
+
+
 def is_address(value: str) -> bool:
     """Return whether ``value`` is an address of a server, which names no weights."""
     return value.startswith(("http://", "https://"))
 
 
 def weight_names(value: Any) -> Iterator[str]:
-    """Yield the texts in lists and tables of settings that name weights: those with a slash, no addresses."""
-    if isinstance(value, str) and "/" in value and not is_address(value):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from weight_names(inner)
+    """Return the texts in a table of settings that name weights: those with a slash, no addresses."""
+    return (text for text in texts(value) if "/" in text and not is_address(text))
 
 
 def _without_home(path: str) -> str:

@@ -294,8 +294,9 @@ def _arm_faults(arm: ArmConfig, rewards: Sequence[str]) -> Iterator[Fault]:
             if not key:
                 yield Fault("rewards", f"names {name!r}, which {wrong}", f"{remedy}, and no arm {arm.name}")
                 continue
-            value = getattr(arm.settings[name], key)
-            yield Fault(f"methods.{arm.name}.{key}", f"is {value!r} on {name}: {wrong}", remedy)
+            is_setting = key in type(arm.settings[name]).model_fields
+            value = f"is {getattr(arm.settings[name], key)!r} " if is_setting else ""
+            yield Fault(f"methods.{arm.name}.{key}", f"{value}on {name}: {wrong}", remedy)
 
 
 def _adapter_faults(arm: ArmConfig) -> Iterator[Fault]:

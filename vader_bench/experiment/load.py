@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from vader_bench.config.experiment_file import Form, experiment_path, read_experiment_file
 from vader_bench.config.extends import EXTENDS, extended
-from vader_bench.config.paths import WrittenPaths, located, names_file, replaced
+from vader_bench.config.paths import WrittenPaths, located, names_file, replaced, texts
 from vader_bench.config.schema import ExperimentConfig, SuiteConfig
 from vader_bench.config.yamlfile import AtFaultError, Fault, nearest, parse, raise_faults, read_mapping
 from vader_bench.errors import UserError, shown
@@ -70,7 +70,10 @@ def _read_suite(path: Path, extending: tuple[Path, ...]) -> _SuiteFile:
     written = places.written
     if EXTENDS in data:
         base = _base_suite(data.pop(EXTENDS), path, extending)
-        data, written = extended(base.data, data), base.written | written
+        data = extended(base.data, data)
+        # without what it replaces: that may be written like what is there instead
+        used = set(texts(data))
+        written = {path: said for path, said in (base.written | written).items() if path in used}
     suite, found = parse(SuiteConfig, data)
     raise_faults(str(path), [*faults, *found])
     assert suite is not None

@@ -147,7 +147,7 @@ def scarce_prompts(resolved: ResolvedExperiment) -> dict[str, str]:
 
 
 def tuning_warning(resolved: ResolvedExperiment) -> str:
-    """Return a line that says with which other weights or budget settings were chosen; empty if with none.
+    """Return a line that says where suite, weights or budget are not those of the tuning; empty if they are.
 
     The smaller form of an experiment spends less, and that is meant.
 
@@ -158,7 +158,9 @@ def tuning_warning(resolved: ResolvedExperiment) -> str:
     for name, path in zip(asked.tuning, resolved.tuning, strict=True):
         if others := other_weights(path, resolved.suite, asked.rewards):
             told.append(f"{name} was chosen with other weights of {', '.join(others)}")
-        budget, spent = chosen_at(path), asked.budget.reward_queries
+        (suite, budget), spent = chosen_at(path), asked.budget.reward_queries
+        if suite not in ("", resolved.suite.suite):
+            told.append(f"{name} was chosen on suite {suite}")
         if budget not in (None, spent) and not resolved.quick:
             told.append(f"{name} was chosen with {budget} queries a run, and these spend {spent}")
     return f"warning: {'; '.join(told)}; tune again to have settings for these" if told else ""

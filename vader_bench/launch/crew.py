@@ -125,7 +125,7 @@ class _Crew:
         self.watch(job.folder)
         del self._running[job.name]
         if isinstance(news, Finished):
-            self._times.record(job.kind, work.seconds)
+            self._times.record(job.kind, work.seconds, work.pace)
             self._done += 1
             self.display.finished(job.name, work.seconds)
         elif isinstance(news, Failure):

@@ -30,11 +30,19 @@ class Pace:
 
     def length(self) -> float | None:
         """Return the seconds that the run takes in all; ``None`` while too little of it was seen."""
+        speed, (seconds, fraction) = self._speed(), self._last
+        return None if speed is None else seconds + (1.0 - fraction) / speed
+
+    def whole(self) -> float | None:
+        """Return the seconds that one like it takes from its start; ``None`` as for ``length``."""
+        speed, (since, _) = self._speed(), self._first or self._last
+        return None if speed is None else since + 1.0 / speed
+
+    def _speed(self) -> float | None:
+        """Return the fraction done in a second."""
         since, start = self._first or self._last
         seconds, fraction = self._last
-        if fraction - start < _TRUSTED_FRACTION:
-            return None
-        return seconds + (1.0 - fraction) * (seconds - since) / (fraction - start)
+        return None if fraction - start < _TRUSTED_FRACTION else (fraction - start) / (seconds - since)
 
 
 @dataclass
@@ -43,9 +51,10 @@ class Timetable:
 
     _seconds: dict[Hashable, list[float]] = field(default_factory=dict)
 
-    def record(self, kind: Hashable, seconds: float) -> None:
-        """Note that a run of ``kind`` took ``seconds``."""
-        self._seconds.setdefault(kind, []).append(seconds)
+    def record(self, kind: Hashable, seconds: float, pace: Pace | None = None) -> None:
+        """Note that a run of ``kind`` took ``seconds``; by its pace more where a part was done before."""
+        whole = pace.whole() if pace else None
+        self._seconds.setdefault(kind, []).append(seconds if whole is None else max(seconds, whole))
 
     def expected(self, kind: Hashable) -> float | None:
         """Return the mean length of finished runs of ``kind``, in seconds; ``None`` before the first."""
@@ -75,7 +84,8 @@ class Timetable:
         """
         running, waiting = list(running), list(waiting)
         lengths = [pace.length() or self.expected(kind) for kind, _, pace in running]
-        known = [length for length in lengths if length is not None]
+        wholes = [pace.whole() or self.expected(kind) for kind, _, pace in running]
+        known = [whole for whole in wholes if whole is not None]
         known += [length for kind in waiting if (length := self.expected(kind)) is not None]
         if not known:
             return None if running or waiting else 0.0

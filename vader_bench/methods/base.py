@@ -119,7 +119,7 @@ class Method(ABC):
         for key, wrong, remedy in self.refusals(
             config, steps=bench.steps, gradient=bench.reward.differentiable
         ):
-            own = f"{key} = {getattr(config, key)}" if key else ""
+            own = f"{key} = {getattr(config, key)}" if key in type(config).model_fields else key
             raise UserError(own or f"reward {bench.reward.name!r}", wrong, remedy)
         self.config = config
         self.bench = bench

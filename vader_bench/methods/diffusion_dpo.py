@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from vader_bench.config.yamlfile import rule
 from vader_bench.errors import UserError
 from vader_bench.methods.base import Method, MethodConfig, Workbench
 from vader_bench.methods.denoising import denoising_error
@@ -65,9 +66,8 @@ class DiffusionDpoConfig(MethodConfig):
     @model_validator(mode="after")
     def _whole_groups(self) -> DiffusionDpoConfig:
         if self.batch_size % self.group_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of group_size {self.group_size}"
-            )
+            wrong = f"batch_size {self.batch_size} is not a multiple of group_size {self.group_size}"
+            raise rule(wrong, "change the one or the other")
         return self
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from vader_bench.config.faults import Fault
+from vader_bench.config.yamlfile import rule
 from vader_bench.diffusion.sampler import guided_prediction
 from vader_bench.methods.base import Method, Workbench
 from vader_bench.methods.groups import GroupConfig
@@ -60,10 +61,8 @@ class PolicyGradientConfig(GroupConfig):
     @model_validator(mode="after")
     def _whole_updates(self) -> PolicyGradientConfig:
         if self.round_queries % self.updates_per_round:
-            raise ValueError(
-                f"{self.round_queries} videos of a round are no multiple of "
-                f"updates_per_round {self.updates_per_round}"
-            )
+            wrong = f"{self.round_queries} videos of a round are no multiple of updates_per_round"
+            raise rule(f"{wrong} {self.updates_per_round}", "change the one or the other")
         return self
 
 

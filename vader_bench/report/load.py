@@ -122,7 +122,8 @@ def load_results(folder: Path, *, allow_missing: bool = False) -> Results:
         raise UserError(
             str(folder),
             f"{len(missing)} of {len(names)} records are missing: {', '.join(missing)}",
-            "finish the runs by giving the run command again, or report with --allow-missing",
+            "finish the runs by giving the run command again"
+            + (", or report with --allow-missing" if len(missing) < len(names) else ""),
             exit_code=ExitCode.MISSING,
         )
     present = {name: paths[name] for name in names if name in paths}

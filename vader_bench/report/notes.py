@@ -23,7 +23,7 @@ def reading_notes(results: Results, analyses: dict[str, Analysis]) -> list[str]:
         *_fixed(analyses),
         _adapters(analyses),
         _curve(analyses),
-        *_left_out(results, analyses),
+        *_left_out(results),
         _made_otherwise(results, "code", _code),
         _made_otherwise(results, "packages", _packages),
         *_of_runs(results),
@@ -114,17 +114,18 @@ def _curve(analyses: dict[str, Analysis]) -> str:
     )
 
 
-def _left_out(results: Results, analyses: dict[str, Analysis]) -> list[str]:
+def _left_out(results: Results) -> list[str]:
     notes = []
     if results.missing:
         notes.append(f"Missing runs: {', '.join(results.missing)}.")
-    for reward, analysis in analyses.items():
-        out = [seed for seed in results.experiment.seeds if seed not in analysis.panel.seeds]
+    for reward in results.experiment.rewards:
+        complete = results.complete(reward)
+        out = [str(seed) for seed in results.experiment.seeds if seed not in complete]
         if out:
-            seeds = ", ".join(map(str, out))
+            seeds = f"seed {out[0]} is" if len(out) == 1 else f"seeds {', '.join(out)} are"
             notes.append(
-                f"{reward}: seeds {seeds} are left out, because not every method has finished them and "
-                "methods are compared seed by seed."
+                f"{reward}: {seeds} left out, because methods are compared seed by seed and not every method "
+                "that has a run has finished it."
             )
     if results.unused:
         notes.append(

@@ -150,12 +150,10 @@ class _Loop:
             before = self.queries
             with self.meter.running():
                 metrics = self.method.step(queries - before)
-            if self.queries == before:
-                raise RuntimeError(f"a step of {self.config.method} made no reward query")
-            if self.queries > queries:
+            if not before < self.queries <= queries:
                 wrong = f"made {self.queries - before} reward queries where {queries - before} were left"
-                remedy = "have it make at most `allowance` of them"
-                raise UserError(f"{self.config.name}: a step of {self.config.method}", wrong, remedy)
+                remedy = "have it make one at least, and at most `allowance` of them"
+                raise UserError(f"a step of {self.config.written_method}", wrong, remedy)
             self._refuse_divergence(metrics)
             self._stepped(metrics)
 

@@ -19,9 +19,11 @@ from vader_bench.cost.estimate import RESERVE, UTILISATION, CostEstimate, Memory
 from vader_bench.cost.gpus import GPUS
 from vader_bench.cost.skeletons import Skeletons
 from vader_bench.diffusion.lora import Lora
+from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.load import load_experiment, load_suite, place
+from vader_bench.methods.vader import Vader
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.seeding import torch_stream
 from vader_bench.training.load import load_components
@@ -103,6 +105,17 @@ def test_switches_are_estimated_as_they_run(
     # to count a sliced call takes more than to make it, once a run
     monkeypatch.setattr(metering, "count_flops", lambda *_: (0, 0))
     assert bytes_of(found, networks) == pytest.approx(spent(run)[1], rel=0.15)
+
+
+@pytest.mark.parametrize(("steps", "wrong"), [(9, "makes more"), (0, "makes no reward query")])
+def test_a_method_that_spends_otherwise_than_it_may_is_a_line(
+    steps: int, wrong: str, tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Vader.step
+    monkeypatch.setattr(Vader, "step", lambda method, _: [step(method, 2) for _ in range(steps)])
+    run = tiny_run(tiny_pipeline)
+    with pytest.raises(UserError, match=f"a step of vader: {wrong} where .* reward queries are left"):
+        rehearse(run, Skeletons(run.suite, ["red"], 2))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -92,6 +92,18 @@ def test_paths_are_relative_to_the_file_that_says_them(extend: Callable[..., Pat
     assert suite.model_dump(mode="json")["prompts"] == {"default": "./first.txt", "action": "./second.txt"}
 
 
+def test_a_path_that_is_replaced_by_one_written_alike_stands_for_nothing(
+    extend: Callable[..., Path], tmp_path: Path
+) -> None:
+    extend("first", extends="small", prompts={"default": "./set.txt", "action": "./action.txt"})
+    second = tmp_path / "deep" / "second.yaml"
+    second.parent.mkdir()
+    prompts = {"default": "./set.txt"}
+    second.write_text(yaml.safe_dump({"suite": "second", "extends": "../first.yaml", "prompts": prompts}))
+    places = {"./set.txt": str(second.parent / "set.txt"), "./action.txt": str(tmp_path / "action.txt")}
+    assert load_suite(second).places == places
+
+
 @pytest.mark.parametrize(
     ("other", "line"),
     [

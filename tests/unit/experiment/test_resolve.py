@@ -119,3 +119,7 @@ def test_a_budget_that_settings_were_not_chosen_at_is_warned_of(tmp_path: Path, 
         assert warned in tuning_warning(resolve_experiment(path))
         assert bool(warned) == bool(tuning_warning(resolve_experiment(path)))
         assert tuning_warning(resolve_experiment(path, quick=True)) == ""
+        elsewhere = {key: value for key, value in choice.items() if key != "sha256"} | {"suite": "far"}
+        elsewhere["sha256"] = files.sha256_text(files.canonical_json(elsewhere))
+        (path.parent / "choice.yaml").write_text(yaml.safe_dump(elsewhere), "utf-8")
+        assert "choice.yaml was chosen on suite far" in tuning_warning(resolve_experiment(path))

@@ -53,6 +53,16 @@ def test_a_running_run_is_extrapolated_from_what_it_says() -> None:
     assert Timetable().seconds_left([("a", 30.0, said)], [], 1) == pytest.approx(75)
 
 
+def test_what_waits_takes_the_whole_of_what_was_gone_on_with() -> None:
+    """Half of it was done before: after 2 s of loading, 40 s for the rest are 82 for the next of its kind."""
+    times, half = Timetable(), pace((2.0, 0.5), (22.0, 0.75))
+    assert times.seconds_left([("a", 22.0, half)], ["a"], 1) == pytest.approx(20 + 82)
+    times.record("a", 42.0, pace((2.0, 0.5), (42.0, 1.0)))
+    assert times.expected("a") == pytest.approx(82)
+    times.record("b", 42.0, pace((2.0, 1.0)))
+    assert times.expected("b") == 42
+
+
 def test_less_time_is_left_while_a_run_says_nothing() -> None:
     said = pace((0.0, 0.0), (30.0, 0.25))
     assert Timetable().seconds_left([("a", 50.0, said)], [], 1) == pytest.approx(70)

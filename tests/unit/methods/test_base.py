@@ -60,6 +60,7 @@ class Choosy(Method):
     """An own method, which has no random streams, and refuses a setting."""
 
     Config = VaderConfig
+    key = "learning_rate"
 
     def step(self, allowance: int) -> dict[str, float]:
         raise NotImplementedError(allowance)
@@ -67,13 +68,21 @@ class Choosy(Method):
     @classmethod
     def refusals(cls, config: Any, *, steps: int, gradient: bool) -> Iterator[Fault]:
         del config, steps, gradient
-        yield Fault("learning_rate", "is too large", "choose a smaller one")
+        yield Fault(cls.key, "is too large", "choose a smaller one")
 
 
 def test_a_method_without_streams_may_refuse_a_setting(make_bench: MakeBench) -> None:
     config = VaderConfig(**SMALL, learning_rate=0.5)
     with pytest.raises(UserError, match=r"^learning_rate = 0.5: is too large; choose a smaller one"):
         Choosy(config, make_bench().bench)
+
+
+def test_what_a_method_refuses_may_be_no_setting(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Choosy, "key", "candidates")
+    with pytest.raises(UserError, match=r"^candidates: is too large; choose a smaller one"):
+        Choosy(VaderConfig(**SMALL), make_bench().bench)
 
 
 def frames(make_bench: MakeBench, reward_frames: int | None, decode_frames: int | None) -> list[list[int]]:

@@ -47,7 +47,7 @@ def test_what_was_left_out_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs" / "vader-red-seed1" / "record.json").unlink(missing_ok=True)
     text = _notes(tmp_path, world, skip=("vader-red-seed1",))
     assert "Missing runs: vader-red-seed1." in text
-    assert "red: seeds 1 are left out" in text
+    assert "red: seed 1 is left out" in text
     assert "not used: base-blue-seed0" in text
 
 

@@ -385,7 +385,7 @@ def test_a_method_that_spends_more_than_it_may_is_stopped_at_once(
         return [step(method, 2) for _ in range(3)][-1]
 
     monkeypatch.setattr(METHODS.get("vader"), "step", wasteful)
-    said = "a step of vader: made 6 reward queries where 4 were left; have it make at most `allowance`"
+    said = "a step of vader: made 6 reward queries where 4 were left; have it make one at least, and at most"
     with pytest.raises(UserError, match=said):
         execute(make(), tmp_path / "run")
 

@@ -43,6 +43,8 @@ class _Choice(BaseModel):
     """What ``choice.yaml`` says, as far as it is read."""
 
     version: Literal[1, 2]
+    suite: str = ""
+    """Files that were made for tests may lack it."""
     choice: dict[str, dict[str, dict[str, Any]]]
     """The chosen settings by reward and method."""
     shared: dict[str, dict[str, Any]] = {}
@@ -111,13 +113,13 @@ def check_tuning(experiment: ExperimentConfig, paths: Sequence[Path], runs: Sequ
     faults = []
     arms = {(run.label, run.reward): run for run in reversed(runs) if run.method not in UNTRAINED}
     for (arm, reward), run in reversed(arms.items()):
-        method = run.label if own_code(run.method) else run.method
-        found = next((one for one in choices if method in one.choice.get(reward, {})), None)
-        if found is None:
-            wrong = f"on {reward}: {method} was not tuned in {' or '.join(map(str, paths))}"
+        names = (run.label,) if own_code(run.method) else (run.label, run.method)  # a search may have a name
+        tuned = [(one, name) for name in names for one in choices if name in one.choice.get(reward, {})]
+        if not tuned:
+            wrong = f"on {reward}: {names[-1]} was not tuned in {' or '.join(map(str, paths))}"
             faults.append(Fault(f"methods.{arm}", wrong, "tune it, or take `tuning` out"))
             continue
-        asked = run.settings.model_dump(mode="json")
+        asked, (found, method) = run.settings.model_dump(mode="json"), tuned[0]
         chosen = found.choice[reward][method]
         for name, value in (found.shared.get(method, {}) | chosen).items():
             if name not in experiment.compares and asked.get(name) != value:
@@ -128,10 +130,10 @@ def check_tuning(experiment: ExperimentConfig, paths: Sequence[Path], runs: Sequ
     raise_faults(f"experiment {experiment.experiment}", faults)
 
 
-def chosen_at(path: Path) -> int | None:
-    """Return with how many reward queries a run the last choice of a tuning result was made.
+def chosen_at(path: Path) -> tuple[str, int | None]:
+    """Return on which suite and with how many reward queries a run the last choice of a tuning was made.
 
-    ``None`` where it does not say so, as version 1.
+    The queries are ``None`` where it does not say so, as version 1.
 
     Args:
         path: that result's ``choice.yaml``.
@@ -139,8 +141,8 @@ def chosen_at(path: Path) -> int | None:
     Raises:
         UserError: the result is missing or was changed by hand.
     """
-    rungs = _load_choice(path).rungs
-    return rungs[-1].reward_queries if rungs else None
+    found = _load_choice(path)
+    return found.suite, found.rungs[-1].reward_queries if found.rungs else None
 
 
 def other_weights(path: Path, suite: SuiteConfig, rewards: Sequence[str]) -> list[str]:

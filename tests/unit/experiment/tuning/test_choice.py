@@ -152,7 +152,7 @@ def test_a_setting_that_all_trials_shared_is_held_to(choice: Path) -> None:
 
 
 def test_the_budget_that_it_was_chosen_at_is_that_of_the_last_rung(choice: Path) -> None:
-    assert chosen_at(choice) == 16
+    assert chosen_at(choice) == ("tiny", 16)
 
 
 def test_a_method_that_was_not_tuned_is_reported(choice: Path) -> None:
@@ -161,6 +161,18 @@ def test_a_method_that_was_not_tuned_is_reported(choice: Path) -> None:
         UserError, match=r"methods.diffusion-dpo: on red: diffusion-dpo was not tuned in .*; tune it, or take"
     ):
         check_tuning(experiment(), [choice], [run])
+
+
+def test_a_search_with_a_name_of_its_own_is_found_by_it(choice: Path) -> None:
+    data = yaml.safe_load(choice.read_text("utf-8"))
+    for part in (data["shared"], data["choice"]["red"]):
+        part["mine"] = part.pop("vader")
+    del data["sha256"]
+    data["sha256"] = files.sha256_text(files.canonical_json(data))
+    choice.write_text(yaml.safe_dump(data), "utf-8")
+    check_tuning(experiment(), [choice], [chosen_run().model_copy(update={"arm": "mine"})])
+    with pytest.raises(UserError, match=r"methods.mine.by_reward.red.k: is 2, and 1 was chosen"):
+        check_tuning(experiment(), [choice], [chosen_run(k=2).model_copy(update={"arm": "mine"})])
 
 
 def test_a_missing_result_is_reported(tmp_path: Path) -> None:
@@ -190,7 +202,7 @@ def test_a_choice_of_version_1_is_read_and_names_no_weights(tmp_path: Path, suit
     path.write_text(yaml.safe_dump(data, sort_keys=False), "utf-8")
     check_tuning(experiment(), [path], [chosen_run()])
     assert other_weights(path, suite, ["red"]) == []
-    assert chosen_at(path) is None
+    assert chosen_at(path) == ("tiny", None)
 
 
 def test_methods_may_be_tuned_in_different_results(choice: Path, tmp_path: Path) -> None:
