@@ -41,6 +41,6 @@ def _is_kept(path: PurePath) -> bool:
     if inside[0] != "runs":
         return kept_of_report(path.name) and (path.stem != "samples" or experiment in SHEETS)
     if experiment == "tune":
-        return path.name == "record.json"
+        return path.name in {"config.json", "record.json"}
     adapters = path.as_posix().startswith(ADAPTERS)
     return kept_of_run(PurePath(*inside[2:]), first=inside[1].endswith("-seed1"), adapters=adapters)

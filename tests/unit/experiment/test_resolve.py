@@ -83,9 +83,11 @@ def test_on_another_suite_arms_keep_only_what_is_compared(tmp_path: Path, tiny_p
 def test_what_was_tuned_on_pocket_is_not_used_on_another_suite(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     tuned = root / "results" / "reference" / "tune" / "pocket" / "choice.yaml"
-    choice = yaml.safe_load(tuned.read_text("utf-8"))["choice"]
+    said = yaml.safe_load(tuned.read_text("utf-8"))
+    choice = said["choice"]
     methods = {
-        method: {"by_reward": {reward: choice[reward][method] for reward in choice}}
+        method: said["shared"].get(method, {})
+        | {"by_reward": {reward: choice[reward][method] for reward in choice}}
         for method in ("vader", "ddpo", "diffusion-dpo")
     }
     fig7 = yaml.safe_load((root / "experiments" / "fig7.yaml").read_text("utf-8"))
