@@ -87,6 +87,7 @@ class Timetable:
         wholes = [pace.whole() or self.expected(kind) for kind, _, pace in running]
         known = [whole for whole in wholes if whole is not None]
         known += [length for kind in waiting if (length := self.expected(kind)) is not None]
+        known = known or [fmean(seconds) for seconds in self._seconds.values()]  # of other kinds
         if not known:
             return None if running or waiting else 0.0
         typical = fmean(known)

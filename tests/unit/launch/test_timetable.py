@@ -100,6 +100,13 @@ def test_kinds_never_seen_are_taken_to_be_as_long_as_the_others() -> None:
     assert times.seconds_left([("a", 0.0, Pace())], ["c"], 1) == pytest.approx(10 + 20 / 1, abs=10)
 
 
+def test_a_kind_that_is_new_takes_as_long_as_those_that_are_done() -> None:
+    times = Timetable()
+    times.record("a", 10)
+    times.record("b", 30)
+    assert times.seconds_left([("c", 5.0, Pace())], [], 1) == pytest.approx(15)
+
+
 def test_a_run_longer_than_expected_has_no_negative_time_left() -> None:
     times = Timetable()
     times.record("a", 10)
