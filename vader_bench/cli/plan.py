@@ -145,7 +145,7 @@ def _uncounted(planned: Sequence[Planned]) -> Iterator[str]:
 
     rewards: dict[str, ComponentConfig] = {}
     for run in (one.run for one in planned):
-        asked = (run.reward, *run.evaluation.measure.judges)
+        asked = (run.reward, *run.other_judges)
         rewards |= {name: run.suite.rewards[name] for name in asked}
         if (gold := run.suite.gold_for(run.reward)) is not None:
             rewards[f"the gold of {run.reward}"] = gold

@@ -7,7 +7,6 @@ a backbone of a single weight. Each call is then charged what it costs at full s
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -17,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from vader_bench.backbones.base import Backbone
-from vader_bench.budget.ledger import Budget, BudgetExceededError, Meter
+from vader_bench.budget.ledger import Budget, Meter
 from vader_bench.budget.metering import FlopTable, MeteredBackbone, MeteredReward
 from vader_bench.config.schema import RunConfig
 from vader_bench.cost.gpus import Gpu
 from vader_bench.cost.skeletons import Call, Skeletons
-from vader_bench.errors import UserError
 from vader_bench.methods import METHODS, Workbench
+from vader_bench.methods.base import take_step
 from vader_bench.rewards.base import Judgement, Reward
 from vader_bench.seeding import torch_stream
 
@@ -168,29 +167,10 @@ def rehearse(run: RunConfig, networks: Skeletons) -> Rehearsal:
     assert isinstance(run.settings, kind.Config), "settings are those of the method"
     method, updates = kind(run.settings, bench), list[int]()
     method.optimizer.register_step_post_hook(lambda *_: updates.append(1))
-    while left := meter.queries_left:
-        with _blamed(run, left):
-            method.step(left)
-        if meter.queries_left == left:
-            raise _at_fault(run, "makes no reward query", left)
+    while meter.queries_left:
+        take_step(method, meter, meter.queries_left, run.written_method)
     flops, steps = (spent * run.reward_queries // interval for spent in (meter.ledger.flops, len(updates)))
     return Rehearsal(flops, steps, table.made)
-
-
-@contextmanager
-def _blamed(run: RunConfig, left: int) -> Iterator[None]:
-    """Report a method that asks for more than its budget as its fault, which it is of one of the user's."""
-    try:
-        yield
-    except BudgetExceededError as error:
-        raise _at_fault(run, "makes more", left) from error
-
-
-def _at_fault(run: RunConfig, wrong: str, left: int) -> UserError:
-    remedy = "have it make one at least, and at most `allowance` of them"
-    return UserError(
-        f"a step of {run.written_method}", f"{wrong} where {left} reward queries are left", remedy
-    )
 
 
 def larger(first: Memory, second: Memory) -> Memory:

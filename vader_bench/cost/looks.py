@@ -23,7 +23,7 @@ def flops_of_looks(run: RunConfig, networks: Skeletons) -> int:
     """Return the FLOPs of all that is measured of the adapters of ``run``, beside its training.
 
     That is what ``Measuring`` does: looks, those at scaled adapters too, with every judge; paths for the KL
-    divergence; longer videos; the videos of the report; and the step that is taken again for its memory.
+    divergence; longer videos; the videos of the report; and the step that is taken twice more for its memory.
 
     Left out are the looks before training, which all runs on a reward share (see ``flops_of_base``), and the
     encoding of prompts and pictures, as in a run's ledger.
@@ -109,12 +109,12 @@ def _flops_of_paths(run: RunConfig, planned: Sequence[Look], networks: Skeletons
 
 
 def _flops_of_step(run: RunConfig, networks: Skeletons) -> int:
-    """Return the FLOPs of one step of the method, as it is taken again for its memory."""
+    """Return the FLOPs of a step of the method, which is taken twice more for its memory."""
     assert isinstance(run.settings, MethodConfig), "what trains has settings of a method"
     videos = min(run.settings.round_queries, run.evaluation.every)
     evaluation = run.evaluation.model_copy(update={"every": videos})
     one = run.model_copy(update={"reward_queries": videos, "evaluation": evaluation})
-    return rehearse(one, networks).flops
+    return 2 * rehearse(one, networks).flops
 
 
 def _available(run: RunConfig) -> Mapping[str, int]:

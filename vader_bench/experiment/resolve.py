@@ -159,7 +159,7 @@ def tuning_warning(resolved: ResolvedExperiment) -> str:
         if others := other_weights(path, resolved.suite, asked.rewards):
             told.append(f"{name} was chosen with other weights of {', '.join(others)}")
         (suite, budget), spent = chosen_at(path), asked.budget.reward_queries
-        if suite not in ("", resolved.suite.suite):
+        if suite != resolved.suite.suite:
             told.append(f"{name} was chosen on suite {suite}")
         if budget not in (None, spent) and not resolved.quick:
             told.append(f"{name} was chosen with {budget} queries a run, and these spend {spent}")

@@ -42,7 +42,11 @@ class Pace:
         """Return the fraction done in a second."""
         since, start = self._first or self._last
         seconds, fraction = self._last
-        return None if fraction - start < _TRUSTED_FRACTION else (fraction - start) / (seconds - since)
+        if (
+            fraction - start < _TRUSTED_FRACTION or seconds <= since
+        ):  # news that was heard at once has no speed
+            return None
+        return (fraction - start) / (seconds - since)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vader_bench.budget.ledger import BudgetExceededError, Meter
 from vader_bench.budget.metering import MeteredBackbone, MeteredReward
 from vader_bench.config.faults import Fault
 from vader_bench.config.settings import Settings
@@ -21,7 +22,7 @@ from vader_bench.methods.optimizers import make_optimizer
 from vader_bench.rewards.base import Judgement, frames_said, frames_to_judge
 from vader_bench.world import ALONE, World
 
-__all__ = ["Method", "MethodConfig", "Workbench"]
+__all__ = ["Method", "MethodConfig", "Workbench", "take_step"]
 
 
 class MethodConfig(Settings):
@@ -268,3 +269,32 @@ class Method(ABC):
         if len(frames_to_judge(wanted, total)) == total:
             return whole
         return sorted(torch.randperm(total, generator=generator)[:wanted].tolist())
+
+
+def take_step(method: Method, meter: Meter, allowance: int, called: str) -> dict[str, float]:
+    """Let ``method`` take a step, and return its metrics; see ``Method.step``.
+
+    Args:
+        method: what spends.
+        meter: counts what it spends.
+        allowance: the most reward queries that it may make.
+        called: the method as the experiment's file writes it.
+
+    Raises:
+        UserError: it makes none, or more.
+    """
+    before = meter.ledger.reward_queries
+    try:
+        metrics = method.step(allowance)
+    except BudgetExceededError as error:
+        raise _misspent(called, f"more than {meter.ledger.reward_queries - before}", allowance) from error
+    made = meter.ledger.reward_queries - before
+    if not 0 < made <= allowance:
+        raise _misspent(called, str(made), allowance)
+    return metrics
+
+
+def _misspent(called: str, made: str, allowance: int) -> UserError:
+    wrong = f"made {made} reward queries where {allowance} were left"
+    remedy = "have it make one at least, and at most `allowance` of them"
+    return UserError(f"a step of {called}", wrong, remedy)

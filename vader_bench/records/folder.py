@@ -277,8 +277,6 @@ class RunFolder:
         asked = config.model_dump(mode="json")
         if self._config_path.exists():
             held = files.read_json(self._config_path, remedy=RESTORE)
-            if isinstance(held, dict) and isinstance(held.get("code"), dict):
-                held["code"].pop(f"judge {config.reward}", None)  # older versions name its reward twice
             if held != asked:
                 changes = ", ".join(islice((told for _, told in _changed(held, asked)), 3))
                 remedy = (

@@ -179,7 +179,7 @@ class Record(Stored):
 
     @cached_property
     def asked(self) -> Asked:
-        """Return the configuration as what it is, not as it is written."""
+        """Return ``config``, parsed."""
         return Asked.model_validate(self.config)
 
     @property

@@ -121,7 +121,7 @@ def _left_out(results: Results) -> list[str]:
     for reward in results.experiment.rewards:
         complete = results.complete(reward)
         out = [str(seed) for seed in results.experiment.seeds if seed not in complete]
-        if out:
+        if out and any(results.of(reward, method) for method in results.methods):
             seeds = f"seed {out[0]} is" if len(out) == 1 else f"seeds {', '.join(out)} are"
             notes.append(
                 f"{reward}: {seeds} left out, because methods are compared seed by seed and not every method "

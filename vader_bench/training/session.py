@@ -19,6 +19,7 @@ from vader_bench.config.names import ADAPTER, UNTRAINED
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.measurements import Adapters
+from vader_bench.methods.base import take_step
 from vader_bench.prompts.sets import prompt_stream
 from vader_bench.records import provenance
 from vader_bench.records.folder import RunFolder
@@ -149,11 +150,7 @@ class _Loop:
         while self.queries < queries:
             before = self.queries
             with self.meter.running():
-                metrics = self.method.step(queries - before)
-            if not before < self.queries <= queries:
-                wrong = f"made {self.queries - before} reward queries where {queries - before} were left"
-                remedy = "have it make one at least, and at most `allowance` of them"
-                raise UserError(f"a step of {self.config.written_method}", wrong, remedy)
+                metrics = take_step(self.method, self.meter, queries - before, self.config.written_method)
             self._refuse_divergence(metrics)
             self._stepped(metrics)
 

@@ -107,14 +107,16 @@ def test_switches_are_estimated_as_they_run(
     assert bytes_of(found, networks) == pytest.approx(spent(run)[1], rel=0.15)
 
 
-@pytest.mark.parametrize(("steps", "wrong"), [(9, "makes more"), (0, "makes no reward query")])
+@pytest.mark.parametrize(
+    ("steps", "wrong"), [(9, r"made more than \d+ reward queries"), (0, "made 0 reward queries")]
+)
 def test_a_method_that_spends_otherwise_than_it_may_is_a_line(
     steps: int, wrong: str, tiny_pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = Vader.step
     monkeypatch.setattr(Vader, "step", lambda method, _: [step(method, 2) for _ in range(steps)])
     run = tiny_run(tiny_pipeline)
-    with pytest.raises(UserError, match=f"a step of vader: {wrong} where .* reward queries are left"):
+    with pytest.raises(UserError, match=f"a step of vader: {wrong} where .* were left"):
         rehearse(run, Skeletons(run.suite, ["red"], 2))
 
 

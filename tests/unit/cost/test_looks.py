@@ -100,12 +100,12 @@ def test_words_take_another_look(priced: Skeletons, monkeypatch: pytest.MonkeyPa
     assert flops_of_looks(RUN, priced) - LOOKS == 4 * 1
 
 
-def test_a_second_step_for_its_memory_counts(tiny_pipeline: Path) -> None:
+def test_two_more_steps_for_its_memory_count(tiny_pipeline: Path) -> None:
     run = tiny_run(tiny_pipeline)
     networks = Skeletons(run.suite, ["red"], 2)
     step = rehearse(run, networks).flops / 4  # batches of 2, a budget of 8
     plain, watched = (flops_of_looks(measured(run, peak_memory=on), networks) for on in (False, True))
-    assert 0 < watched - plain == step
+    assert 0 < watched - plain == 2 * step
 
 
 @pytest.fixture

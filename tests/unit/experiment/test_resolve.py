@@ -113,6 +113,7 @@ def test_a_budget_that_settings_were_not_chosen_at_is_warned_of(tmp_path: Path, 
     ):
         choice: dict[str, Any] = {
             "version": 2,
+            "suite": "tiny",
             "choice": {"red": {arm: {} for arm in experiment["methods"]}},
             "rungs": [{"reward_queries": 2, "keep": 1}, {"reward_queries": chosen_at}],
         }

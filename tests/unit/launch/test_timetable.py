@@ -76,8 +76,11 @@ def test_the_part_that_an_earlier_command_did_tells_no_speed() -> None:
 def test_a_run_that_said_one_thing_has_no_speed_yet() -> None:
     times = Timetable()
     assert times.seconds_left([("a", 10.0, pace((10.0, 0.5)))], [], 1) is None
+    at_once = pace((10.0, 0.0), (10.0, 0.5))
+    assert times.seconds_left([("a", 10.0, at_once)], [], 1) is None
     times.record("a", 100)
     assert times.seconds_left([("a", 10.0, pace((10.0, 0.5)))], [], 1) == pytest.approx(90)
+    assert times.seconds_left([("a", 10.0, at_once)], [], 1) == pytest.approx(90)
 
 
 def test_waiting_runs_are_shared_out_among_the_workers() -> None:

@@ -224,19 +224,6 @@ def test_folder_of_another_configuration_is_refused(folder: RunFolder, run_confi
         pass
 
 
-def test_a_run_whose_reward_was_noted_as_its_own_judge_too_stays(
-    folder: RunFolder, run_config: RunConfig
-) -> None:
-    """As versions did that had it in ``code`` twice."""
-    folder.close()
-    path, code = folder.path / "config.json", {"reward": "1" * 64}
-    twice = code | {f"judge {run_config.reward}": "1" * 64}
-    files.write_json(path, run_config.model_copy(update={"code": twice}).model_dump(mode="json"))
-    RunFolder(folder.path).open(run_config.model_copy(update={"code": code})).close()
-    with pytest.raises(UserError, match=r"another configuration \(code\.reward"):
-        RunFolder(folder.path).open(run_config.model_copy(update={"code": {"reward": "2" * 64}}))
-
-
 def test_folder_of_something_else_is_refused(tmp_path: Path, run_config: RunConfig) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UserError, match=r"is no run's folder \(it holds 'thesis.tex'"):

@@ -376,16 +376,17 @@ def test_a_metric_that_is_not_a_number_stops_the_run(
     assert all("NaN" not in line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
 
 
-def test_a_method_that_spends_more_than_it_may_is_stopped_at_once(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("times", "made"), [(3, "6"), (0, "0"), (9, "more than 8")])
+def test_a_method_that_spends_otherwise_than_it_may_is_stopped_at_once(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, made: str
 ) -> None:
     step = METHODS.get("vader").step
 
     def wasteful(method: Any, _: int) -> dict[str, float]:
-        return [step(method, 2) for _ in range(3)][-1]
+        return [{}, *(step(method, 2) for _ in range(times))][-1]
 
     monkeypatch.setattr(METHODS.get("vader"), "step", wasteful)
-    said = "a step of vader: made 6 reward queries where 4 were left; have it make one at least, and at most"
+    said = f"a step of vader: made {made} reward queries where 4 were left; have it make one at least, and at"
     with pytest.raises(UserError, match=said):
         execute(make(), tmp_path / "run")
 

@@ -43,8 +43,7 @@ class _Choice(BaseModel):
     """What ``choice.yaml`` says, as far as it is read."""
 
     version: Literal[1, 2]
-    suite: str = ""
-    """Files that were made for tests may lack it."""
+    suite: str
     choice: dict[str, dict[str, dict[str, Any]]]
     """The chosen settings by reward and method."""
     shared: dict[str, dict[str, Any]] = {}
@@ -211,8 +210,7 @@ def _trials_csv(tuned: Tuned) -> str:
 
 def _row(one: Judged) -> list[Any]:
     trial, found, (reward, method) = one.trial, one.outcome, one.trial.candidate.arm
-    truth = None if found.truth_gains is None else found.truth_gains[-1]
-    numbers = [found.score, found.end, found.base, truth, found.share_gain]
+    numbers = [found.score, found.end, found.base, found.truth_gain, found.share_gain]
     return [
         trial.runs[0].suite.suite,
         reward,

@@ -56,6 +56,11 @@ class TrialOutcome:
     inputs: dict[str, str]
     """SHA-256 of weights and prompts, as the records have them."""
 
+    @property
+    def truth_gain(self) -> float | None:
+        """Return what the truth has risen by at the last look; ``None`` where it was not measured."""
+        return None if self.truth_gains is None else self.truth_gains[-1]
+
 
 @dataclass(frozen=True)
 class Judged:

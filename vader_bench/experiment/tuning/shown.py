@@ -64,16 +64,12 @@ def _table(arm: Arm, tuned: Tuned) -> Table:
             f"{one.trial.queries} queries",
             str(len(one.trial.seeds)),
             f"{one.outcome.score:.4g}",
-            *map(_gain, (one.outcome.gains[-1], _truth(one), one.outcome.share_gain)),
+            *map(_gain, (one.outcome.gains[-1], one.outcome.truth_gain, one.outcome.share_gain)),
         ]
         for one in sorted(_farthest(arm, tuned), key=lambda one: (-one.trial.rung, -one.outcome.score))
     ]
     varied = next(one.trial.candidate.varied for one in tuned.judged if one.trial.candidate.arm == arm)
     return Table(", ".join(arm), ["trial", *varied, *_HEAD], rows)
-
-
-def _truth(one: Judged) -> float | None:
-    return None if one.outcome.truth_gains is None else one.outcome.truth_gains[-1]
 
 
 def _gain(value: float | None) -> str:

@@ -208,6 +208,7 @@ def test_a_choice_of_version_1_is_read_and_names_no_weights(tmp_path: Path, suit
 def test_methods_may_be_tuned_in_different_results(choice: Path, tmp_path: Path) -> None:
     data: dict[str, Any] = {
         "version": 1,
+        "suite": "tiny",
         "choice": {"red": {"raft": {"learning_rate": 0.5}, "vader": {"k": 9}}},
     }
     data["sha256"] = files.sha256_text(files.canonical_json(data))
