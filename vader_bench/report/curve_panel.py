@@ -19,6 +19,8 @@ __all__ = ["DASHES", "CostAxis", "Frame", "draw_panel", "frame_of", "shows_seeds
 _SMALL = 7.0
 """Size of labels of lines, in points."""
 _MARGIN = 0.06
+_FOR_NAMES = 0.2
+"""As much, where levels beyond the panel are named: no curve runs beneath them."""
 DASHES = (0, (6, 1.5, 1.5, 1.5))
 """Of lines of adapters that were not trained here."""
 
@@ -51,9 +53,11 @@ def frame_of(bands: Mapping[str, Band], lines: Mapping[str, float], base: str) -
     room = (high - low) / 2 or abs(high) / 100 or 1.0
     inside = {name: value for name, value in lines.items() if low - room <= value <= high + room}
     low, high = min([low, *inside.values()]), max([high, *inside.values()])
-    margin = _MARGIN * ((high - low) or 2 * room)
     beyond = {name: value for name, value in lines.items() if name not in inside}
-    return Frame(low - margin, high + margin, inside, beyond)
+    size = (high - low) or 2 * room
+    above = _FOR_NAMES if any(value > high for value in beyond.values()) else _MARGIN
+    below = _FOR_NAMES if any(value < low for value in beyond.values()) else _MARGIN
+    return Frame(low - below * size, high + above * size, inside, beyond)
 
 
 def shows_seeds(seeds: int) -> bool:

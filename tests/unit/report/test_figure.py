@@ -181,6 +181,9 @@ def test_best_of_n_alone_does_not_set_the_y_axis(analyses: dict[str, Analysis]) 
     assert near < frame.high < far
     assert below < frame.low < low
     assert (high - low) / (frame.high - frame.low) > 0.5
+    size = near - low  # what names levels beyond is written over no curve: a line of text takes a tenth
+    assert frame.high - near > 0.15 * size
+    assert low - frame.low > 0.15 * size
 
 
 def test_a_line_that_is_far_is_named_at_the_edge(results: Results, analyses: dict[str, Analysis]) -> None:
