@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
 
 from vader_bench.cli._options import Devices, Out, Quick, Suite
 
@@ -225,8 +224,9 @@ def _advice(planned: Sequence[Planned], name: str, card: Gpu, suite: str) -> Ite
 
 
 def _suite_file(name: str, base: str, said: Mapping[str, object]) -> list[str]:
+    from vader_bench.config.yamlfile import dump_yaml
     from vader_bench.experiment.load import suite_names
 
     extends = base if base in suite_names() else f"{base}.yaml"
-    text = yaml.safe_dump({"suite": name, "extends": extends, **said}, sort_keys=False)
+    text = dump_yaml({"suite": name, "extends": extends, **said})
     return [f"  {line}" for line in text.splitlines()]

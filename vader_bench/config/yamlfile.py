@@ -19,11 +19,17 @@ from vader_bench.config.notation import Items, read_yaml
 from vader_bench.errors import UserError, shown
 
 __all__ = [
-    "AtFaultError", "Fault", "nearest", "parse", "parse_partly", "raise_faults", "read_mapping", "rule",
-    "value_faults",
+    "AtFaultError", "Fault", "dump_yaml", "nearest", "parse", "parse_partly", "raise_faults", "read_mapping",
+    "rule", "value_faults",
 ]  # fmt: skip
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 # so PyYAML calls it
+        return True
+
 
 _LONG = 10
 """Items of a list in which they are counted no more to find one."""
@@ -45,6 +51,11 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], list[Fault]]:
     if not isinstance(data, dict):
         raise UserError(str(path), "has no `key: value` lines at the top", "write some")
     return data, faults
+
+
+def dump_yaml(table: Mapping[str, Any]) -> str:
+    """Return ``table`` as YAML, its keys in order; what stands in it twice is written twice, for readers."""
+    return yaml.dump(dict(table), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
 
 
 def parse(model: type[Model], data: Mapping[str, Any]) -> tuple[Model | None, list[Fault]]:

@@ -7,12 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from vader_bench import files
 from vader_bench.config.names import UNTRAINED
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
-from vader_bench.config.yamlfile import raise_faults
+from vader_bench.config.yamlfile import dump_yaml, raise_faults
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.fits import component_faults, fit_faults
 from vader_bench.experiment.grid import expand
@@ -224,5 +222,4 @@ def write_experiment(experiment: ResolvedExperiment, folder: Path) -> None:
     changes = {"quick": {}, "suite": experiment.suite.suite}
     asked = experiment.experiment.model_copy(update=changes).model_dump(mode="json")
     resolved = {"version": EXPERIMENT_VERSION, **asked}
-    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=110)
-    files.write_text(folder / EXPERIMENT_NAME, text)
+    files.write_text(folder / EXPERIMENT_NAME, dump_yaml(resolved))

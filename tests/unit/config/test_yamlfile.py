@@ -12,6 +12,7 @@ from vader_bench.config.schema import Strict
 from vader_bench.config.yamlfile import (
     AtFaultError,
     Fault,
+    dump_yaml,
     nearest,
     parse,
     parse_partly,
@@ -115,6 +116,18 @@ def test_all_keys_at_fault_are_reported(tmp_path: Path) -> None:
 def test_no_yaml_mapping(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_mapping(written(tmp_path, text))
+
+
+def test_what_is_written_is_read_again_and_has_no_references(tmp_path: Path) -> None:
+    same = {"learning_rate": 1e-5, "k": [1, 8]}
+    table = {"b": {"one": same, "two": same}, "a": "K\u00f6nig"}
+    text = dump_yaml(table)
+    assert "&" not in text
+    assert "K\u00f6nig" in text
+    path = tmp_path / "table.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert read_mapping(path) == (table, [])
+    assert text.index("b:") < text.index("a:")
 
 
 def test_a_value_used_twice_is_allowed(tmp_path: Path) -> None:

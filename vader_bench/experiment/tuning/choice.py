@@ -9,14 +9,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel
 
 from vader_bench import files
 from vader_bench.config.names import UNTRAINED
 from vader_bench.config.paths import is_file
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
-from vader_bench.config.yamlfile import Fault, parse, raise_faults, read_mapping
+from vader_bench.config.yamlfile import Fault, dump_yaml, parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.tuning.config import RungConfig, TuneConfig
 from vader_bench.registry import own_code
@@ -78,7 +77,7 @@ def write_choice(config: TuneConfig, suite: SuiteConfig, tuned: Tuned, folder: P
         "open": _nested(tuned.left_open),
     }
     choice["sha256"] = _digest(choice)
-    files.write_text(folder / CHOICE_NAME, yaml.safe_dump(choice, sort_keys=False, width=110))
+    files.write_text(folder / CHOICE_NAME, dump_yaml(choice))
     return folder / CHOICE_NAME
 
 
