@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ __all__ = ["FIGURE_NAME", "SUMMARY_NAME", "write_shown"]
 SUMMARY_NAME = "summary.md"
 FIGURE_NAME = "trials"
 """Its files are called that, before the dot."""
+_TRUTH = "gain of the truth,\nwhat was chosen"
 _HEAD = ["reached", "seeds", "mean over looks", "gain at the end", "truth gain", "gain, share of the prompt"]
 _NOTES = """\
 * A row is a setting at the last rung that it reached. Those that reached the same rung stand in the order of
@@ -84,45 +86,67 @@ def _farthest(arm: Arm, tuned: Tuned) -> list[Judged]:
 
 
 def _figure(config: TuneConfig, tuned: Tuned) -> dict[str, bytes]:
-    """Return the figure as ``png`` and ``svg``: a column a reward, a row a method, gains against queries.
+    """Return the figure as ``png`` and ``svg``: a column a reward, gains against queries.
 
-    A line is a setting, its seeds put together; it ends where the setting was given up. What was chosen is
-    thick and has marks, and its truth beside it is dashed.
+    A method has a row, in which a line is a setting, its seeds put together; it ends where the setting was
+    given up. What was chosen is thick and has marks. The last row has the truth of what was chosen, which
+    has units of its own, for all methods.
     """
     methods, rewards = list(config.methods), config.rewards
     with drawing():
-        size = (2.9 * len(rewards) + 0.6, 1.7 * len(methods) + 0.7)
+        size = (2.9 * len(rewards) + 0.6, 1.6 * (len(methods) + 1) + 0.7)
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(len(methods), len(rewards), squeeze=False, sharex="col")
+        axes = figure.subplots(len(methods) + 1, len(rewards), squeeze=False, sharex="col")
         for column, reward in enumerate(rewards):
             axes[0, column].set_title(reward, fontweight="bold")
             axes[-1, column].set_xlabel("reward queries")
-            for ax, method in zip(axes[:, column], methods, strict=True):
-                _draw(ax, (reward, method), tuned, style_of(method, methods))
-        for ax, method in zip(axes[:, 0], methods, strict=True):
-            ax.set_ylabel(f"gain with {method}")
+            for ax, method in zip(axes[:-1, column], methods, strict=True):
+                chosen, style = tuned.chosen[reward, method], style_of(method, methods)
+                _draw_settings(ax, _farthest((reward, method), tuned), chosen, style)
+                if chosen.outcome.truth_gains is not None:
+                    _draw_chosen(axes[-1, column], chosen, chosen.outcome.truth_gains, style)
+        for ax in axes.flat:
+            ax.axhline(0, color=GREY, linestyle=":", linewidth=1.0)
+            ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+            ax.locator_params(axis="y", nbins=5)
+        for ax, label in zip(axes[:, 0], [*(f"gain with {one}" for one in methods), _TRUTH], strict=True):
+            ax.set_ylabel(label)
         figure.align_ylabels()
         handles = [
             Line2D([], [], color=GREY, marker="o", markersize=4.0, linewidth=1.8, label="chosen"),
-            Line2D([], [], color=GREY, linestyle="--", linewidth=1.4, label="its truth"),
             Line2D([], [], color=GREY, linewidth=0.7, label="other settings"),
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
         return rendered(figure, f"{config.experiment}: the courses of all settings", ("png", "svg"))
 
 
-def _draw(ax: Axes, arm: Arm, tuned: Tuned, style: tuple[str, str]) -> None:
+def _draw_chosen(ax: Axes, chosen: Judged, gains: Sequence[float], style: tuple[str, str]) -> None:
     colour, marker = style
-    for one in _farthest(arm, tuned):
-        found = one.outcome
-        if one is not tuned.chosen[arm]:
-            ax.plot(found.looks, found.gains, color=colour, linewidth=0.7, alpha=0.6)
-            continue
-        ax.plot(
-            found.looks, found.gains, color=colour, marker=marker, markersize=4.0, linewidth=1.8, zorder=3
-        )
-        if found.truth_gains is not None:
-            ax.plot(found.looks, found.truth_gains, color=colour, linestyle="--", linewidth=1.4, zorder=3)
-    ax.axhline(0, color=GREY, linestyle=":", linewidth=1.0)
-    ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-    ax.locator_params(axis="y", nbins=5)
+    looks = chosen.outcome.looks
+    ax.plot(looks, gains, color=colour, marker=marker, markersize=4.0, linewidth=1.8, zorder=3)
+
+
+def _draw_settings(ax: Axes, settings: Sequence[Judged], chosen: Judged, style: tuple[str, str]) -> None:
+    """Draw the courses of ``settings``; those that fall far leave the panel, and are counted at its foot."""
+    for one in settings:
+        if one is chosen:
+            _draw_chosen(ax, one, one.outcome.gains, style)
+        else:
+            ax.plot(one.outcome.looks, one.outcome.gains, color=style[0], linewidth=0.7, alpha=0.6)
+    low, high = _limits([one.outcome.gains for one in settings], chosen.outcome.gains)
+    ax.set_ylim(low, high)
+    far = sum(min(one.outcome.gains) < low for one in settings)
+    if far:
+        ax.text(
+            0.98, 0.05, f"\N{DOWNWARDS ARROW} {far} of {len(settings)} below", transform=ax.transAxes,
+            ha="right", fontsize=7.0, color=GREY, zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # a line may pass there
+        )  # fmt: skip
+
+
+def _limits(courses: Sequence[Sequence[float]], chosen: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of a y axis: all gains are inside, and losses up to twice the size of the gains."""
+    high = max(max(course) for course in courses)
+    low = max(min(min(course) for course in courses), -2 * max(high, *map(abs, chosen)))
+    margin = 0.06 * ((high - low) or 1.0)
+    return low - margin, high + margin

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from vader_bench.config.schema import RunConfig, SuiteConfig
 from vader_bench.experiment.tuning.candidates import find_candidates
 from vader_bench.experiment.tuning.config import TuneConfig
 from vader_bench.experiment.tuning.halving import Tuned, halve
-from vader_bench.experiment.tuning.shown import FIGURE_NAME, SUMMARY_NAME, write_shown
+from vader_bench.experiment.tuning.shown import FIGURE_NAME, SUMMARY_NAME, _draw_settings, write_shown
+from vader_bench.report.style import drawing
 
 
 def curve(config: RunConfig, queries: int) -> float:
     """The reward rises by the learning rate with every eight queries."""
     return 1.0 + float(dict(config.settings)["learning_rate"]) * queries / 8
+
+
+def fallen(course: tuple[float, ...]) -> Any:
+    """A setting of that course."""
+    outcome = SimpleNamespace(looks=tuple(range(len(course))), gains=course)
+    return SimpleNamespace(outcome=outcome)
 
 
 @pytest.fixture
@@ -52,7 +61,21 @@ def test_the_figure_has_a_row_for_each_method(config: TuneConfig, tuned: Tuned, 
     with Image.open(tmp_path / f"{FIGURE_NAME}.png") as drawn:
         assert drawn.width > 500
     svg = (tmp_path / f"{FIGURE_NAME}.svg").read_text("utf-8")
-    assert [text for text in ("gain with vader", "gain with ddpo", "its truth") if text not in svg] == []
+    assert [
+        text for text in ("gain with vader", "gain with ddpo", "gain of the truth") if text not in svg
+    ] == []
+
+
+def test_what_falls_far_leaves_the_panel_and_is_counted() -> None:
+    gains = [(0.0, 0.2, 0.1), (0.0, 0.3, -0.5), (0.0, -9.0), (0.0, -0.7)]
+    settings = [fallen(course) for course in gains]
+    with drawing():
+        ax = Figure().subplots()
+        _draw_settings(ax, settings, settings[0], ("blue", "o"))
+    low, high = ax.get_ylim()
+    assert 0.3 < high < 0.4
+    assert -0.7 < low < -2 * 0.3
+    assert [text.get_text() for text in ax.texts] == ["\N{DOWNWARDS ARROW} 2 of 4 below"]
 
 
 def test_what_a_trial_came_to_has_its_course_and_truth(
