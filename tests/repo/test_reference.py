@@ -12,7 +12,7 @@ from vader_bench.report.keep import kept_of_report, kept_of_run
 ROOT = Path(__file__).parents[2]
 LARGEST = 30 * 10**6
 """Most bytes of all files together."""
-SHEETS = {"fig3", "fig5", "fig6", "fig8", "efficiency-long"}
+SHEETS = {"fig3", "fig5", "fig6", "fig8"}
 """Whose pictures of all videos ``results/README.md`` points to."""
 ADAPTERS = "fig7/pocket/runs/vader-"
 """Whose adapters a study in ``human_eval/studies/`` makes new videos of."""

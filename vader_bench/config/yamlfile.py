@@ -25,14 +25,15 @@ __all__ = [
 
 Model = TypeVar("Model", bound=BaseModel)
 
-
-class _Plain(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 # so PyYAML calls it
-        return True
-
-
 _LONG = 10
 """Items of a list in which they are counted no more to find one."""
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes no references: ``&id001`` and ``*id001`` are nothing that people read."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 # so PyYAML calls it
+        return True
 
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], list[Fault]]:

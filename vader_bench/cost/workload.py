@@ -68,18 +68,14 @@ def work_of(path: Path, resolved: ResolvedExperiment, results: Path, device: str
     like = {one.run.reward: one for one in planned.values()}
     left = [job for job in resolved.jobs(results) if not RunFolder(job.folder).finished]
     trainings = {}
-    alone: dict[str, Skeletons] = {}  # of rewards on which only adapters from files are looked at
     for job in left:
         if job.config.method not in UNTRAINED and not RunFolder(job.folder).trained:
             key = training_key(training_depends_on(job.config, device))
             trainings[key] = float(planned[job.config.label, job.config.reward].estimate.flops)
-    measuring = 0
-    for job in left:
-        run = job.config
-        arm = planned.get((run.label, run.reward), like.get(run.reward))
-        if arm is None and run.reward not in alone:
-            alone[run.reward] = Skeletons(run.suite, [run.reward, *run.other_judges], 1)
-        measuring += _measuring(run, arm, alone[run.reward] if arm is None else arm.networks.of(arm.run))
+    measuring = sum(
+        _measuring(job.config, planned.get((job.config.label, job.config.reward), like[job.config.reward]))
+        for job in left
+    )
     return Work(
         resolved.experiment.experiment,
         path,
@@ -127,14 +123,7 @@ def _step(work: Work, there: Collection[str]) -> Step:
     return Step(work, sum(own.values()) + work.measuring, len(own))
 
 
-def _measuring(run: RunConfig, like: Planned | None, networks: Skeletons) -> int:
-    """Return the FLOPs of all that is measured of ``run`` beside its training.
-
-    Args:
-        run: it.
-        like: an arm on its reward, whose looks before training are the base model's.
-        networks: those of its suite, with its reward and judges.
-    """
-    if run.method == BASE:
-        return flops_of_base(run if like is None else like.run, networks)
-    return flops_of_looks(run, networks)
+def _measuring(run: RunConfig, like: Planned) -> int:
+    """Return the FLOPs of all that is measured of ``run`` beside its training; ``like`` is on its reward."""
+    networks = like.networks.of(like.run)
+    return flops_of_base(like.run, networks) if run.method == BASE else flops_of_looks(run, networks)

@@ -42,11 +42,12 @@ class Pace:
         """Return the fraction done in a second."""
         since, start = self._first or self._last
         seconds, fraction = self._last
-        if (
-            fraction - start < _TRUSTED_FRACTION or seconds <= since
-        ):  # news that was heard at once has no speed
-            return None
-        return (fraction - start) / (seconds - since)
+        at_once = seconds <= since  # such news tells no speed
+        return (
+            None
+            if at_once or fraction - start < _TRUSTED_FRACTION
+            else (fraction - start) / (seconds - since)
+        )
 
 
 @dataclass

@@ -10,14 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from vader_bench.report.style import GREY, LIGHT_GREY, style_of
+from vader_bench.report.style import GREY, LIGHT_GREY, SMALL, note_at_edge, style_of
 from vader_bench.stats import Band
 from vader_bench.stats.aggregate import FEW_SEEDS, FloatArray
 
 __all__ = ["DASHES", "CostAxis", "Frame", "draw_panel", "frame_of", "shows_seeds", "spread"]
 
-_SMALL = 7.0
-"""Size of labels of lines, in points."""
 _MARGIN = 0.06
 _FOR_NAMES = 0.2
 """As much, where levels beyond the panel are named: no curve runs beneath them."""
@@ -198,17 +196,12 @@ def _lines(ax: Axes, frame: Frame) -> None:
     for name, height in zip(frame.inside, heights, strict=True):
         ax.annotate(
             name, (1.0, height), xycoords=("axes fraction", "data"), xytext=(3, 0), annotation_clip=False,
-            textcoords="offset points", va="center", fontsize=_SMALL, color=GREY,
+            textcoords="offset points", va="center", fontsize=SMALL, color=GREY,
         )  # fmt: skip
-    for above, place, edge in ((True, 0.97, "top"), (False, 0.03, "bottom")):
+    for above, height in ((True, 0.97), (False, 0.03)):
         said = {name: value for name, value in frame.beyond.items() if (value > frame.high) == above}
         if said:
-            arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
-            ax.text(
-                0.03, place, f"{arrow} {_listed(said)}", transform=ax.transAxes, va=edge, ha="left",
-                fontsize=_SMALL, color=GREY, zorder=6,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # a line may pass there
-            )  # fmt: skip
+            note_at_edge(ax, (0.03, height), above, _listed(said))
 
 
 def _listed(levels: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -36,6 +37,8 @@ Style: TypeAlias = tuple[str, str, Any]
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 DPI = 200
 """Dots an inch of a figure as PNG."""
+SMALL = 7.0
+"""Size of labels of lines, in points."""
 GREY = BASE_COLOUR
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {
@@ -92,6 +95,23 @@ def lines_of(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
         for method, arms in families.items()
         for rank, arm in enumerate(arms)
     }
+
+
+def note_at_edge(ax: Axes, place: tuple[float, float], above: bool, text: str) -> None:
+    """Write at the edge of a panel what is beyond it, behind an arrow that points there.
+
+    Args:
+        ax: the panel.
+        place: of the text's outer corner, in fractions of the panel; on its left half the text starts there.
+        above: whether what is named is above the panel, and not below it.
+        text: what to write.
+    """
+    arrow = "\N{UPWARDS ARROW}" if above else "\N{DOWNWARDS ARROW}"
+    ax.text(
+        *place, f"{arrow} {text}", transform=ax.transAxes, va="top" if above else "bottom",
+        ha="left" if place[0] < 0.5 else "right", fontsize=SMALL, color=GREY, zorder=6,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # a line may pass there
+    )  # fmt: skip
 
 
 def rendered(

@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.configs import tiny_run
 from tests.support.networks import made_once
-from vader_bench.config.names import ADAPTER, BASE
+from vader_bench.config.names import BASE
 from vader_bench.config.schema import ExperimentConfig, RunConfig
-from vader_bench.config.settings import AdapterSettings, Settings
+from vader_bench.config.settings import Settings
 from vader_bench.cost import whatif
 from vader_bench.cost.estimate import UTILISATION
 from vader_bench.cost.gpus import Gpu
@@ -97,26 +97,6 @@ def test_it_is_what_plan_says(tiny_pipeline: Path, tmp_path: Path, monkeypatch: 
     one = plan_arms(both.runs, Changes())[0]
     seconds = found.measuring / (card.rate("fp32") * UTILISATION)
     assert (hours.looks(one) + hours.base()) * 3600 == pytest.approx(seconds)
-
-
-def test_adapters_from_files_cost_their_looks_where_nothing_is_trained(
-    tiny_pipeline: Path, tmp_path: Path
-) -> None:
-    run = tiny_run(tiny_pipeline)
-    splits = {"splits": ["heldout"], "final_splits": ["heldout"]}
-    looked = {"prompts": 2, "final_prompts": 2, "samples": 1, "best_of": [2]} | splits
-    evaluation = run.evaluation.model_copy(update=looked)
-    run = run.model_copy(update={"evaluation": evaluation, "reward_queries": 0})
-    base = run.model_copy(update={"method": BASE, "settings": Settings()})
-    adapters = run.model_copy(update={"method": ADAPTER, "settings": AdapterSettings(adapter="file")})
-    found = work_of(Path("tiny.yaml"), replace(resolved(run), runs=[base, adapters]), tmp_path, "cpu")
-    assert (found.runs, found.trainings) == (2, {})
-    model = load_suite_model(run.suite, "cpu")
-    with FlopCounterMode(display=False) as counter:
-        model.sample(["a red cat", "a blue cat"])
-    base_pairs, adapter_pairs, shown = 2, 1, 2  # the report shows four videos of either
-    pairs = base_pairs + shown + adapter_pairs + shown
-    assert found.measuring == pytest.approx(pairs * counter.get_total_flops(), rel=0.1)
 
 
 def test_a_rate_is_measured(tiny_pipeline: Path) -> None:

@@ -14,9 +14,9 @@ from vader_bench.stats import Analysis
 FINE = style.DPI
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _coarse_pictures() -> Iterator[None]:
-    """Draw PNGs with few dots, save where a test looks at them."""
+    """Draw PNGs with few dots, save where a test looks at them; tests of other folders draw them whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DPI", FEW_DOTS)
         yield

@@ -14,7 +14,7 @@ from vader_bench.experiment.tuning.candidates import Arm
 from vader_bench.experiment.tuning.choice import findings
 from vader_bench.experiment.tuning.config import TuneConfig
 from vader_bench.experiment.tuning.halving import Judged, Tuned
-from vader_bench.report.style import GREY, drawing, rendered, style_of
+from vader_bench.report.style import GREY, drawing, note_at_edge, rendered, style_of
 from vader_bench.report.tables import Table, markdown
 
 __all__ = ["FIGURE_NAME", "SUMMARY_NAME", "write_shown"]
@@ -28,6 +28,8 @@ _NOTES = """\
 * A row is a setting at the last rung that it reached. Those that reached the same rung stand in the order of
   the mean over looks, by which settings go on and are chosen. Numbers are means over seeds and held-out
   development prompts; gains are over the base model.
+* In the figure the thick line is what was chosen. A line ends where its setting was given up. Settings that
+  lose more than twice what the best look gained leave their panel, and are counted at its foot.
 * Nothing is chosen by the truth of a reward or by the share of the prompt. They show what a choice by the
   reward costs.
 * The best of several settings looks better than it is, because luck is part of why it is the best. What a
@@ -137,11 +139,7 @@ def _draw_settings(ax: Axes, settings: Sequence[Judged], chosen: Judged, style: 
     ax.set_ylim(low, high)
     far = sum(min(one.outcome.gains) < low for one in settings)
     if far:
-        ax.text(
-            0.98, 0.05, f"\N{DOWNWARDS ARROW} {far} of {len(settings)} below", transform=ax.transAxes,
-            ha="right", fontsize=7.0, color=GREY, zorder=4,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # a line may pass there
-        )  # fmt: skip
+        note_at_edge(ax, (0.98, 0.04), False, f"{far} of {len(settings)} below")
 
 
 def _limits(courses: Sequence[Sequence[float]], chosen: Sequence[float]) -> tuple[float, float]:
