@@ -26,6 +26,9 @@ _COLUMN = 2.6
 _ROW = 1.45
 _ENTRY = 1.8
 """Width of an entry of the legend, in inches."""
+_HEAD = 0.8
+"""Height of titles and of a legend of up to ``_LEGEND`` inches; a higher one makes the figure higher."""
+_LEGEND = 0.65
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def draw(results: Results, analyses: dict[str, Analysis], width: float | None = 
 def _figure(results: Results, analyses: dict[str, Analysis], width: float | None = None) -> Figure:
     rewards, rows = results.experiment.rewards, _rows(results, analyses)
     wide = width or max(4.2, _COLUMN * len(rewards) + 0.6)
-    figure = Figure(figsize=(wide, _ROW * len(rows) + 0.8), layout="constrained")
+    figure = Figure(figsize=(wide, _ROW * len(rows) + _HEAD), layout="constrained")
     axes = figure.subplots(len(rows), len(rewards), squeeze=False)
     for column, reward in enumerate(rewards):
         axes[0, column].set_title(reward, fontweight="bold")
@@ -177,4 +180,7 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis], wid
         label = "spent by every method"
         handles.append(Line2D([], [], color=LIGHT_GREY, linewidth=0.8, linestyle=style, label=label))
     columns = max(1, min(len(handles), int(width / _ENTRY)))
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    more = legend.get_window_extent().height / figure.dpi - _LEGEND
+    if more > 0:
+        figure.set_figheight(figure.get_figheight() + more)

@@ -261,6 +261,18 @@ def test_the_legend_lies_within_the_figure(rewards: tuple[str, ...], seeds: int,
     assert box.x1 <= drawn.bbox.width
 
 
+def test_a_high_legend_takes_nothing_from_the_panels(results: Results, analyses: dict[str, Analysis]) -> None:
+    legends, panels = [], []
+    for width in (3.3, 8.4):
+        with drawing():
+            drawn = figure._figure(results, analyses, width)
+            drawn.draw_without_rendering()
+        legends.append(drawn.legends[0].get_window_extent().height)
+        panels.append([ax.bbox.height for ax in drawn.axes])
+    assert legends[0] > 2 * legends[1]
+    assert panels[0] == pytest.approx(panels[1], rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("seconds", "unit"),
     [
