@@ -56,12 +56,13 @@ def test_fewer_prompts_than_looks_ask_for_are_reported(
 
 
 def test_more_devices_than_a_batch_has_videos_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(FIG7), "--devices", "4"]) == 0  # DDPO's rounds on actions: two updates of 4 videos
+    # DDPO's rounds on actions have two updates of four videos
+    assert main(["check", str(FIG7), "--devices", "4"]) == 0
     for verb in ("check", "plan"):
         assert main([verb, str(FIG7), "--devices", "5"]) == 2
         told = capsys.readouterr().err
-        assert "--devices 5: leaves devices without work: batches, rounds or updates of ddpo have 4 videos" in told
-        assert "; give --devices 4 at most, or the arm larger batches" in told
+        assert "--devices 5: leaves devices without work: batches, rounds or updates of ddpo " in told
+        assert " have 4 videos; give --devices 4 at most, or the arm larger batches" in told
 
 
 def test_a_run_is_refused_before_it_writes_anything(
