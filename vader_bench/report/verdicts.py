@@ -159,16 +159,19 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
             f"The best baseline, {best}, does not end above the base model by interval: there is no "
             "threshold to reach."
         )
-    return " ".join(_reached(arm, best) for arm in others)
+    return " ".join(_reached(arm, best, analysis.panel.looks[1]) for arm in others)
 
 
-def _reached(arm: ArmSummary, best: str) -> str:
+def _reached(arm: ArmSummary, best: str, first_look: float) -> str:
     needed, ratio = arm.statistics["queries_to_threshold"], arm.statistics["queries_speed_up"]
     if quantity(ratio.value, "times") == "not reached":
         return f"{arm.name} does not reach the final reward of {best}, the best baseline."
+    straight = ""
+    if needed.value < first_look:
+        straight = f"; both are read off a straight line to its first look, at {first_look:g} queries"
     return (
         f"{arm.name} reaches the final reward of {best}, the best baseline, after "
-        f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer."
+        f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer{straight}."
     )
 
 

@@ -104,7 +104,16 @@ def test_the_threshold_is_reported_for_every_other_method() -> None:
         "vader reaches the final reward of diffusion-dpo, the best baseline, after 7 [7, 7] queries, 8.75x "
     )
     assert lines[3].startswith(start)
+    assert " fewer; both are read off a straight line to its first look, at 16 queries. ddpo" in lines[3]
     assert lines[3].endswith("ddpo does not reach the final reward of diffusion-dpo, the best baseline.")
+
+
+def test_only_what_lies_before_the_first_look_is_said_to_be_read_off_a_line_to_it() -> None:
+    gains = {"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.2}
+    line = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.0, video_noise=0.0)), METHODS)[3]
+    (queries,) = re.findall(r"vader reaches the final reward of diffusion-dpo, [^0-9]* ([0-9]+) ", line)
+    assert int(queries) > WORLD.every
+    assert "straight line" not in line
 
 
 def test_a_baseline_below_the_base_model_sets_no_threshold() -> None:
