@@ -61,6 +61,7 @@ def plan(suite: str, rewards: Sequence[str]) -> dict[str, Any]:
 def _reduced(suite: str, rewards: Sequence[str]) -> dict[str, Any]:
     """Return the experiment's file without the rewards that ``suite`` lacks, or that are not wanted."""
     data: dict[str, Any] = yaml.safe_load((FOLDER / f"{EXPERIMENT}.yaml").read_text("utf-8"))
+    del data["tuning"]  # a path from there, and no part of what is estimated
     known = load_suite(suite).rewards
     data["rewards"] = [name for name in data["rewards"] if name in known and name in (rewards or known)]
     for arm in data["methods"].values():
