@@ -42,12 +42,8 @@ class Pace:
         """Return the fraction done in a second."""
         since, start = self._first or self._last
         seconds, fraction = self._last
-        at_once = seconds <= since  # such news tells no speed
-        return (
-            None
-            if at_once or fraction - start < _TRUSTED_FRACTION
-            else (fraction - start) / (seconds - since)
-        )
+        trusted = seconds > since and fraction - start >= _TRUSTED_FRACTION  # news heard at once has no speed
+        return (fraction - start) / (seconds - since) if trusted else None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, Style, drawing, lines_of, rendered
+from vader_bench.report.style import GREY, Style, drawing, legend_above, lines_of, rendered
 from vader_bench.stats import Analysis, Course, Estimate, FrontierRow, course, frontier
 
 __all__ = ["draw_course"]
@@ -95,7 +95,7 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
         figure.align_ylabels()
         handles = [_handle(arm, styles[arm]) for arm in results.methods]
         handles.append(Line2D([], [], color=GREY, linestyle="--", marker=".", label="best-of-N of the base"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+        legend_above(figure, handles, 3)
         return rendered(figure, kinds=("png", "svg", "pdf"))
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from vader_bench.report.distance import Distances
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, Style, drawing, lines_of, rendered
+from vader_bench.report.style import GREY, Style, drawing, legend_above, lines_of, rendered
 from vader_bench.stats import BestOf, Law
 from vader_bench.stats.aggregate import over_seeds
 
@@ -45,9 +45,7 @@ def draw_distances(results: Results, found: Distances) -> dict[str, bytes]:
         for row, title in zip(axes, _ROWS.values(), strict=True):
             row[0].set_ylabel(title)
         figure.align_ylabels()
-        figure.legend(
-            handles=_handles(styles), loc="outside upper center", ncols=2 * len(rewards), frameon=False
-        )
+        legend_above(figure, _handles(styles), 2 * len(rewards))
         return rendered(figure, kinds=("png", "svg", "pdf"))
 
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from vader_bench.config.names import BASE, UNTRAINED
 from vader_bench.report.curve_panel import DASHES, CostAxis, draw_panel, frame_of, shows_seeds
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, LIGHT_GREY, drawing, rendered, style_of
+from vader_bench.report.style import GREY, LIGHT_GREY, drawing, legend_above, rendered, style_of
 from vader_bench.report.units import gold_unit, reward_unit
 from vader_bench.stats import Analysis, Band
 from vader_bench.stats.aggregate import aggregate_name
@@ -27,8 +27,7 @@ _ROW = 1.45
 _ENTRY = 1.8
 """Width of an entry of the legend, in inches."""
 _HEAD = 0.8
-"""Height of titles and of a legend of up to ``_LEGEND`` inches; a higher one makes the figure higher."""
-_LEGEND = 0.65
+"""Height of titles and of the usual legend."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,4 @@ def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis], wid
         label = "spent by every method"
         handles.append(Line2D([], [], color=LIGHT_GREY, linewidth=0.8, linestyle=style, label=label))
     columns = max(1, min(len(handles), int(width / _ENTRY)))
-    legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
-    more = legend.get_window_extent().height / figure.dpi - _LEGEND
-    if more > 0:
-        figure.set_figheight(figure.get_figheight() + more)
+    legend_above(figure, handles, columns)

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -15,7 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from vader_bench.config.colours import BASE_COLOUR, METHOD_COLOURS
 
-__all__ = ["GREY", "LIGHT_GREY", "Style", "drawing", "lines_of", "rendered", "style_of"]
+__all__ = [
+    "GREY", "LIGHT_GREY", "SMALL", "Style", "drawing", "legend_above", "lines_of", "note_at_edge", "rendered",
+    "style_of",
+]  # fmt: skip
 
 _MARKERS = {
     "vader": "o",
@@ -39,6 +43,8 @@ DPI = 200
 """Dots an inch of a figure as PNG."""
 SMALL = 7.0
 """Size of labels of lines, in points."""
+_LEGEND = 0.65
+"""Height of a legend that figures have room for, in inches."""
 GREY = BASE_COLOUR
 LIGHT_GREY = "#9a9a9a"
 _SETTINGS: Any = {
@@ -95,6 +101,14 @@ def lines_of(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
         for method, arms in families.items()
         for rank, arm in enumerate(arms)
     }
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """Put a legend above all panels; a high one makes the figure higher, and the panels no lower."""
+    legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    more = legend.get_window_extent().height / figure.dpi - _LEGEND
+    if more > 0:
+        figure.set_figheight(figure.get_figheight() + more)
 
 
 def note_at_edge(ax: Axes, place: tuple[float, float], above: bool, text: str) -> None:

@@ -159,20 +159,26 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
             f"The best baseline, {best}, does not end above the base model by interval: there is no "
             "threshold to reach."
         )
-    return " ".join(_reached(arm, best, analysis.panel.looks[1]) for arm in others)
+    return " ".join(_reached(analysis, arm, best) for arm in others)
 
 
-def _reached(arm: ArmSummary, best: str, first_look: float) -> str:
+def _reached(analysis: Analysis, arm: ArmSummary, best: str) -> str:
     needed, ratio = arm.statistics["queries_to_threshold"], arm.statistics["queries_speed_up"]
     if quantity(ratio.value, "times") == "not reached":
         return f"{arm.name} does not reach the final reward of {best}, the best baseline."
-    straight = ""
-    if needed.value < first_look:
-        straight = f"; both are read off a straight line to its first look, at {first_look:g} queries"
     return (
         f"{arm.name} reaches the final reward of {best}, the best baseline, after "
-        f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer{straight}."
+        f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer"
+        f"{_straight(analysis, needed.value)}."
     )
+
+
+def _straight(analysis: Analysis, queries: float) -> str:
+    """Say that amounts which lie before the first look are read off a straight line to it."""
+    first = analysis.panel.looks[1]
+    if queries >= first:
+        return ""
+    return f"; both are read off a straight line to its first look, at {first:g} queries"
 
 
 def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
@@ -184,16 +190,17 @@ def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
     reached = f"what {lead} had reached after {queries} queries"
     if others and others[0].statistics["queries_to_target"].absent:
         return f"There is no target: {lead} was not above the base model by interval after {queries} queries."
-    return " ".join(_needs(arm, reached) for arm in others)
+    return " ".join(_needs(analysis, arm, queries, reached) for arm in others)
 
 
-def _needs(arm: ArmSummary, reached: str) -> str:
+def _needs(analysis: Analysis, arm: ArmSummary, target: int, reached: str) -> str:
     queries, time = (arm.statistics[f"{axis}_to_target"] for axis in ("queries", "device_seconds"))
     if quantity(queries.value, "multiple") == "not reached":
         return f"{arm.name} does not reach {reached}."
     return (
         f"{arm.name} needs {estimate_text(queries, 'multiple')} the queries and "
-        f"{estimate_text(time, 'multiple')} the device time to reach {reached}."
+        f"{estimate_text(time, 'multiple')} the device time to reach {reached}"
+        f"{_straight(analysis, queries.value * target)}."
     )
 
 

@@ -27,6 +27,7 @@ def test_the_example_is_built_from_the_committed_runs(
     said = capsys.readouterr().out.splitlines()
     folder = Path("human_eval/packages/pocket-aesthetic")
     digest = json.loads((folder / "package" / "plan.json").read_text("utf-8"))["sha256"]
+    # two arms of four prompts, three spoiled ones, and the base model's four again, as gold videos
     assert said[0] == "pocket-aesthetic: 24 answers a question, 15 videos"
     assert said[1] == "  6 blocks, one rater each, by at least 2 people"
     assert said[2] == "  pays 18.00 USD an hour, 3.60 USD in all, without fees"

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from tests.support.results import Invented, write_results
@@ -22,7 +24,7 @@ from vader_bench.report import figure
 from vader_bench.report.curve_panel import frame_of, spread
 from vader_bench.report.figure import Unit, draw, flop_unit, time_unit
 from vader_bench.report.load import Results, load_results
-from vader_bench.report.style import drawing, rendered, style_of
+from vader_bench.report.style import drawing, legend_above, rendered, style_of
 from vader_bench.stats import Analysis, Estimate
 
 
@@ -271,6 +273,18 @@ def test_a_high_legend_takes_nothing_from_the_panels(results: Results, analyses:
         panels.append([ax.bbox.height for ax in drawn.axes])
     assert legends[0] > 2 * legends[1]
     assert panels[0] == pytest.approx(panels[1], rel=0.1)
+
+
+def test_so_do_the_arms_of_a_large_experiment() -> None:
+    heights = []
+    for arms in (12, 21):
+        with drawing():
+            drawn = Figure(figsize=(6, 4), layout="constrained")
+            ax = drawn.subplots()
+            legend_above(drawn, [Line2D([], [], label=f"arm {n}") for n in range(arms)], 3)
+            drawn.draw_without_rendering()
+        heights.append(ax.bbox.height)
+    assert heights[0] == pytest.approx(heights[1], rel=0.02)
 
 
 @pytest.mark.parametrize(

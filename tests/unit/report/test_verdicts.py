@@ -181,6 +181,9 @@ def test_it_is_reported_what_others_need_to_reach_the_target() -> None:
     found = verdicts(_analysis(exact, target=Target("diffusion-dpo", 32)), METHODS)
     (line,) = (line for line in found if "had" in line)
     assert line.startswith("vader needs 0.171x")
+    assert (
+        " after 32 queries; both are read off a straight line to its first look, at 16 queries. ddpo" in line
+    )
     assert line.endswith("ddpo does not reach what diffusion-dpo had reached after 32 queries.")
     none = replace(exact, gains={"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.1})
     lines = verdicts(_analysis(none, target=Target("ddpo", 32)), METHODS)
