@@ -79,12 +79,14 @@ class Worker:
         return f"stopped with exit code {self.process.exitcode}; see {folder / LOG_NAME}"
 
     def stop(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does; what it was writing is deleted."""
         self.process.terminate()
         self.process.join(_STOP_SECONDS)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        if self.job is not None:
+            files.remove_temporaries(self.job.folder)
         self.connection.close()
 
 

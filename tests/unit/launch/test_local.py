@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.configs import run_config
+from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.experiment.job import Job
@@ -67,6 +68,10 @@ def work(config: RunConfig, folder: Path, device: str, report: Callable[[Progres
         os.kill(os.getpid(), signal.SIGKILL)
     if config.seed == 16:
         time.sleep(600)
+    if config.seed == 18:
+        with files.temporary(folder / "video.mp4"):
+            report(Progress(1, 2, "writing"))
+            time.sleep(600)
     (folder / "done").write_text(str(os.getpid()))
 
 
@@ -125,6 +130,18 @@ def test_an_interrupt_stops_all_workers_at_once(tmp_path: Path) -> None:
         launch(jobs(tmp_path, 16, 17), LocalExecutor(["cpu"], work), notes)
     assert time.monotonic() - before < 60
     assert not (tmp_path / "vader-red-seed17" / "done").exists()
+
+
+def test_what_a_stopped_worker_was_writing_is_deleted(tmp_path: Path) -> None:
+    executor = LocalExecutor(["cpu"], work)
+    (job,) = jobs(tmp_path, 18)
+    executor.submit(job)
+    said = [""]
+    while said[-1] != "writing":
+        said += [news.note for _, news in executor.news(60) if isinstance(news, Progress)]
+    assert list(tmp_path.rglob("*.writing"))
+    executor.stop()
+    assert [path.name for path in job.folder.iterdir()] == ["log.txt"]
 
 
 def test_no_jobs_are_no_work(tmp_path: Path) -> None:
