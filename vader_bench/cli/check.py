@@ -28,7 +28,7 @@ def command(
         require_devices,
         resolve_experiment,
         scarce_prompts,
-        tuning_warning,
+        warnings_of,
         weights_to_fetch,
     )
 
@@ -48,8 +48,8 @@ def command(
         typer.echo(f"  looks at {split}: {taken}")
     for error in lacking:
         typer.echo(f"  needed before it runs: {error}")
-    if warning := tuning_warning(resolved):
-        typer.echo(warning, err=True)
+    for warning in warnings_of(resolved):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"ok: the arms differ in {', '.join(resolved.experiment.compares)}, and in nothing else")
 
 

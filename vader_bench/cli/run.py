@@ -54,7 +54,7 @@ def command(
         claim,
         require_devices,
         resolve_experiment,
-        tuning_warning,
+        warnings_of,
         write_experiment,
     )
     from vader_bench.report.index import write_index
@@ -62,8 +62,8 @@ def command(
     where = Where(executor, workers, storage, devices)
     resolved = resolve_experiment(experiment, suite, quick, seeds)
     require_devices(resolved.runs, devices)
-    if warning := tuning_warning(resolved):
-        typer.echo(warning, err=True)
+    for warning in warnings_of(resolved):
+        typer.echo(f"warning: {warning}", err=True)
     folder = resolved.folder(out)
     jobs = resolved.jobs(out)
     mine = chosen(jobs, only or [])

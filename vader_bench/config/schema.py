@@ -263,7 +263,8 @@ class EvaluationConfig(Strict):
     every: Annotated[int, AfterValidator(rules.even)] = Field(ge=2)
     """Reward queries between two looks: even, and a multiple of each arm's round, so that none is cut."""
     prompts: int = Field(default=32, ge=1)
-    """Most prompts per split at each look along the run: the first ones of the split."""
+    """Most prompts per split at each look along the run: the first ones of the split. Held-out numbers are of
+    the prompts that every look judges."""
     splits: Splits = ["heldout"]
     """Splits evaluated at each look."""
     final_splits: Splits = ["train", "heldout"]

@@ -33,7 +33,7 @@ __all__ = [
     "resolve_experiment",
     "resolve_loaded",
     "scarce_prompts",
-    "tuning_warning",
+    "warnings_of",
     "weights_to_fetch",
     "write_experiment",
 ]
@@ -144,13 +144,32 @@ def scarce_prompts(resolved: ResolvedExperiment) -> dict[str, str]:
     }
 
 
-def tuning_warning(resolved: ResolvedExperiment) -> str:
-    """Return a line that says where suite, weights or budget are not those of the tuning; empty if they are.
-
-    The smaller form of an experiment spends less, and that is meant.
+def warnings_of(resolved: ResolvedExperiment) -> list[str]:
+    """Return what a user should know before runs start, each in a line.
 
     Raises:
         UserError: see ``other_weights``.
+    """
+    return [line for line in (_other_tuning(resolved), _videos_in_vain(resolved)) if line]
+
+
+def _videos_in_vain(resolved: ResolvedExperiment) -> str:
+    """Return that looks differ in their prompts, so that some are judged in vain; empty if they do not."""
+    asked = resolved.experiment.evaluation
+    along, ends = asked.prompts, asked.final_prompts
+    if along == ends or asked.every >= resolved.experiment.budget.reward_queries:
+        return ""  # there is no look in between
+    return (
+        f"held-out numbers are of the first {min(along, ends)} prompts, which every look judges; evaluation "
+        f"asks for {along} prompts along the run and {ends} at its ends: give prompts and final_prompts the "
+        "same number"
+    )
+
+
+def _other_tuning(resolved: ResolvedExperiment) -> str:
+    """Return where suite, weights or budget are not those of the tuning; empty if they are.
+
+    The smaller form of an experiment spends less, and that is meant.
     """
     asked, told = resolved.experiment, []
     for name, path in zip(asked.tuning, resolved.tuning, strict=True):
@@ -161,7 +180,7 @@ def tuning_warning(resolved: ResolvedExperiment) -> str:
             told.append(f"{name} was chosen on suite {suite}")
         if budget not in (None, spent) and not resolved.quick:
             told.append(f"{name} was chosen with {budget} queries a run, and these spend {spent}")
-    return f"warning: {'; '.join(told)}; tune again to have settings for these" if told else ""
+    return f"{'; '.join(told)}; tune again to have settings for these" if told else ""
 
 
 def _seeds(given: Sequence[int], count: int) -> list[int]:

@@ -188,6 +188,11 @@ class Record(Stored):
         return self.arm or self.method
 
     @property
+    def has_path_kl(self) -> bool:
+        """Tell whether looks measured how far sampling has moved from the base model."""
+        return any(look.path_kl is not None for look in self.evaluations)
+
+    @property
     def on_gpu(self) -> bool:
         """Tell whether the run was trained on a GPU; what 0.1.0 left does not say so, and was not."""
         return str(self.machine.get("device", "cpu")) == "cuda"

@@ -54,9 +54,7 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
     the reward, along the scales of the adapters, and along N for best-of-N of the base model. A row of which
     nothing was measured is left out.
     """
-    if not any(
-        look.path_kl is not None for record in results.records.values() for look in record.evaluations
-    ):
+    if not any(record.has_path_kl for record in results.records.values()):
         return None
     rewards = results.experiment.rewards
     records = {

@@ -31,7 +31,7 @@ def measure_tables(results: Results, reward: str) -> list[Table]:
 def findings(results: Results, reward: str) -> list[str]:
     """Return what these measures say about ``reward``, in sentences."""
     lines = []
-    for arm, records in _measured(results, reward, _has_kl):
+    for arm, records in _measured(results, reward, lambda record: record.has_path_kl):
         states = course(records) if results.trained(arm) else []
         hacked = next((state for state in states if state.hacked), None)
         if hacked is not None:
@@ -63,10 +63,6 @@ def _measured(
             yield arm, records
 
 
-def _has_kl(record: Record) -> bool:
-    return any(look.path_kl is not None for look in record.evaluations)
-
-
 def _transfer(results: Results, reward: str) -> Table:
     rows: list[list[str]] = []
     head = [""]
@@ -90,7 +86,7 @@ def _course(results: Results, reward: str) -> Table:
             *map(estimate_text, (state.gain, state.gold_gain, state.prompt_share_gain)),
             *map(estimate_text, (state.diversity, state.motion, state.path_kl)),
         ]
-        for arm, records in _measured(results, reward, _has_kl)
+        for arm, records in _measured(results, reward, lambda record: record.has_path_kl)
         for index, state in enumerate(course(records)[0 if results.trained(arm) else -1 :])
     ]
     return Table("Along the budget", head, rows)

@@ -94,9 +94,7 @@ def read_stopping(results: Results) -> Stopping | None:
     """
     families = results.families()
     arms = [arm for found in families.values() for arm in found]
-    if not any(
-        look.path_kl is not None for record in results.records.values() for look in record.evaluations
-    ):
+    if not any(record.has_path_kl for record in results.records.values()):
         return None
     found: dict[tuple[Kind, str, str], dict[str, Stopped]] = {}
     for kind in _KINDS:

@@ -15,6 +15,7 @@ _MEASURES = (
     ("prompt_share_gain", "The share of the prompt that the oracle sees", ""),
 )
 """What is measured beside the reward: its statistic, its words, and what a fall means if the reward rises."""
+_OWN_TRUTH = "The reward is a formula and its own truth, so that no truth is measured beside it."
 
 
 def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
@@ -28,7 +29,9 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
     trained = [arm for arm in arms if arm.seeds]
     lines = [_comparison(analysis, trained), *(_adapters(analysis, arm.name) for arm in analysis.adapters)]
     lines += [_over_base(arms), _findable(analysis, trained), _threshold(analysis, trained)]
-    lines += [_target(analysis, trained), *(_beside(arms, *measure) for measure in _MEASURES)]
+    measures = _MEASURES[1:] if analysis.panel.own_truth else _MEASURES
+    lines += [_target(analysis, trained), _OWN_TRUTH if analysis.panel.own_truth else ""]
+    lines += [_beside(arms, *measure) for measure in measures]
     lines += [_parted(analysis, arm) for arm in arms]
     lines.append(_best_of(analysis, arms))
     missing = [name for name in asked if name not in analysis.panel.methods]
@@ -67,8 +70,10 @@ def _adapters(analysis: Analysis, name: str) -> str:
     others = [pair.second if pair.first == name else pair.first for pair in pairs]
     found: dict[str, list[str]] = {"above": [], "below": [], "not distinguished from": []}
     for pair, other in zip(pairs, others, strict=True):
-        place = "not distinguished from" if pair.ahead is None else "below"
-        found["above" if pair.ahead == name else place].append(other)
+        if pair.ahead is None:
+            found["not distinguished from"].append(f"{other}{_smallest('difference', pair.smallest)}")
+        else:
+            found["above" if pair.ahead == name else "below"].append(other)
     told = "; ".join(f"{place} {_list(names)}" for place, names in found.items() if names)
     what = f"{name} was not trained here, and what it has cost is in none of the budgets"
     if len(analysis.panel.seeds) == 1 or not told:
@@ -188,8 +193,11 @@ def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
     lead, queries = analysis.target
     others = [arm for arm in arms if arm.name != lead]
     reached = f"what {lead} had reached after {queries} queries"
-    if others and others[0].statistics["queries_to_target"].absent:
+    absent = others[0].statistics["queries_to_target"].absent if others else ""
+    if absent == "undefined":
         return f"There is no target: {lead} was not above the base model by interval after {queries} queries."
+    if absent:
+        return f"There is no target: {lead}, which is to set it, has no results."
     return " ".join(_needs(analysis, arm, queries, reached) for arm in others)
 
 

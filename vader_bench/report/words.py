@@ -6,6 +6,7 @@ import math
 from typing import Literal, NamedTuple, TypeAlias
 
 from vader_bench.stats import Estimate
+from vader_bench.stats.bootstrap import no_spread
 
 __all__ = [
     "Column",
@@ -93,7 +94,8 @@ def estimate_text(estimate: Estimate, kind: Kind = "reward") -> str:
     if estimate.absent:
         return estimate.absent
     half = (estimate.high - estimate.low) / 2
-    digits = max(0, 1 - math.floor(math.log10(half))) if 0 < half < math.inf else None
+    spread = half < math.inf and not no_spread(estimate.value, half)
+    digits = max(0, 1 - math.floor(math.log10(half))) if spread else None
     value, low, high = (quantity(x, kind, digits) for x in (estimate.value, estimate.low, estimate.high))
     by_definition = kind not in {"reward", "ratio"} and estimate.low == estimate.value == estimate.high
     return value if by_definition or math.isnan(estimate.low) else f"{value} [{low}, {high}]"

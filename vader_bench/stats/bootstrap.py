@@ -11,7 +11,7 @@ from scipy import stats
 from vader_bench.seeding import numpy_stream
 from vader_bench.stats.aggregate import FloatArray, over_seeds
 
-__all__ = ["LEVEL", "RESAMPLES", "Estimate", "Resampler", "Sampled"]
+__all__ = ["LEVEL", "RESAMPLES", "Estimate", "Resampler", "Sampled", "no_spread"]
 
 RESAMPLES = 40_000
 """So many that the digits shown hardly depend on the root seed; see ``Resampler``."""
@@ -76,7 +76,12 @@ class Sampled:
         """Return the lower and upper percentile limits [...].
 
         Limits are values that were drawn (no interpolation), so that infinities stay what they are.
+
+        Raises:
+            ValueError: the statistic is not a number on some resamples, which percentiles would hide.
         """
+        if np.isnan(self.draws).any():
+            raise ValueError("a statistic is not a number on some resamples")
         tail = (1 - level) / 2
         low, high = np.quantile(self.draws, [tail, 1 - tail], axis=0, method="inverted_cdf")
         return np.asarray(low), np.asarray(high)
@@ -95,6 +100,11 @@ class Sampled:
         below = int((self.draws <= 0).sum())
         above = int((self.draws >= 0).sum())
         return min(1.0, 2 * (min(below, above) + 1) / (len(self.draws) + 1))
+
+
+def no_spread(value: float, half: float) -> bool:
+    """Tell whether an interval of half width ``half`` around ``value`` is one of rounding alone."""
+    return half <= 1e-9 * abs(value)
 
 
 class Resampler:
@@ -149,10 +159,19 @@ class Resampler:
         return Sampled(point, self._rescaled(over_seeds(runs), over_seeds(self._pick(runs))))
 
     def seeds(self, values: FloatArray) -> Sampled:
-        """Return what has no prompts (an amount spent) aggregated over seeds: [..., S] to [...]."""
+        """Return what has no prompts (a run's diversity) aggregated over seeds: [..., S] to [...]."""
         point = over_seeds(values)
         runs = np.broadcast_to(values, (self.resamples, *values.shape))
         return Sampled(point, self._rescaled(point[None], over_seeds(self._pick(runs))))
+
+    def amounts(self, values: FloatArray) -> Sampled:
+        """Return amounts spent, which are above zero or zero with every seed, over seeds: [..., S] to [...].
+
+        Deviations are those of logarithms: widened for few seeds, plain ones can make an amount negative.
+        """
+        logs = self.seeds(np.log(np.where(values > 0, values, 1.0)))
+        point = over_seeds(values)
+        return Sampled(point, point * np.exp(logs.draws - logs.point))
 
     def runs(
         self,

@@ -11,7 +11,7 @@ from scipy import stats
 
 from vader_bench.config.names import HELDOUT
 from vader_bench.stats.aggregate import FloatArray
-from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
+from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled, no_spread
 from vader_bench.stats.panel import Panel
 
 __all__ = ["POWER", "MethodComparison", "compare_pairs", "find_winner", "holm", "smallest_found"]
@@ -39,7 +39,7 @@ class MethodComparison:
     p_holm: float
     """The same after Holm's correction over the pairs of this reward."""
     smallest: float | None
-    """The difference that would have been found with probability 0.8; ``None`` with one seed."""
+    """The difference that would have been found with probability 0.8; see ``smallest_found``."""
 
     @property
     def ahead(self) -> str | None:
@@ -127,13 +127,18 @@ def smallest_found(effect: Sampled, seeds: int, comparisons: int = 1) -> float |
         effect: a gain or a difference.
         seeds: number of seeds; one says nothing about another.
         comparisons: how many are made together.
+
+    Returns:
+        The size; ``None`` with one seed, and where every resample has the same effect, which are too alike
+        to say what another would have.
     """
     if seeds < 2:
         return None
     level = 1 - (1 - LEVEL) / comparisons
     low, high = effect.bounds(level)
     at_level, at_power = (float(stats.norm.ppf(share)) for share in ((1 + level) / 2, POWER))
-    return float(high - low) / 2 * (1 + at_power / at_level)
+    half = float(high - low) / 2
+    return None if no_spread(float(effect.point), half) else half * (1 + at_power / at_level)
 
 
 def _wins(first: FloatArray, second: FloatArray) -> float:

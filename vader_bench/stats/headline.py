@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from vader_bench.config.names import BASE, HELDOUT
 from vader_bench.stats.aggregate import (
     FloatArray,
     area_under_curve,
-    expected_best,
     first_reach,
     ratio,
     speed_up,
@@ -20,7 +19,7 @@ from vader_bench.stats.aggregate import (
 )
 from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
 from vader_bench.stats.compare import MethodComparison, compare_pairs, find_winner, smallest_found
-from vader_bench.stats.panel import AXES, BaseScores, Measured, Panel
+from vader_bench.stats.panel import AXES, MEASURED, BaseScores, Measured, Panel
 
 __all__ = ["Analysis", "ArmSummary", "Band", "Target", "analyse"]
 
@@ -118,6 +117,8 @@ class _Analyst:
         self.target = target
         self.resampler = resampler
         self.curve = resampler.seeds_and_prompts(panel.curve, panel.prompts)
+        gold = panel.gold_curve
+        self.gold_curve = None if gold is None else resampler.seeds_and_prompts(gold, panel.prompts)
         self.spent = {axis: self._spent(axis) for axis in AXES}
         self.trained = [index for index, fixed in enumerate(panel.adapters) if not fixed]
         self.cuts = {axis: float(spent.point[self.trained, -1].min()) for axis, spent in self.spent.items()}
@@ -156,8 +157,8 @@ class _Analyst:
 
     def _spent(self, axis: str) -> Sampled:
         """Return [M, T], kept from falling along the curve, which rescaled resamples could do."""
-        spent = self.resampler.seeds(self.panel.spent[axis])
-        return Sampled.of(lambda x: np.maximum.accumulate(np.maximum(x, 0.0), axis=-1), spent)
+        spent = self.resampler.amounts(self.panel.spent[axis])
+        return Sampled.of(lambda x: np.maximum.accumulate(x, axis=-1), spent)
 
     def _method(self, index: int) -> ArmSummary:
         held = self.ends[HELDOUT][index]
@@ -270,40 +271,37 @@ class _Analyst:
         More samples than the curve's tell what choosing adds; added to the curve's own start, best-of-1
         is the base model, and not the mean of other videos.
         """
-        start, values = self._start(what), getattr(base, what)
-        if start is None or values is None:
+        start, added = self._start(what), base.added_by_best(count, what)
+        if start is None or added is None:
             return None
-        added = expected_best(base.reward, values, count) - values.mean(axis=-1)
         return Sampled.of(np.add, start, self.resampler.prompts(added, base.prompts))
 
     def _untrained(self) -> list[ArmSummary]:
         """Return the base model, measured on the videos it shares with the methods, and best-of-N."""
         base, prompts = self.panel.base, len(self.final.prompts)
-        statistics = _measured({what: self._start(what) for what in get_args(Measured)})
+        statistics = _measured({what: self._start(what) for what in MEASURED})
         if base is None:
             return [ArmSummary(BASE, 0, prompts, statistics)]
         if base.diversity is not None:
             statistics["diversity"] = Estimate(base.diversity, np.nan, np.nan)
         arms = [ArmSummary(BASE, 0, prompts, statistics)]
         for count in base.best_of:
-            best = {what: self._best_of(base, count, what) for what in get_args(Measured)}
+            best = {what: self._best_of(base, count, what) for what in MEASURED}
             arms.append(ArmSummary(f"best-of-{count}", 0, prompts, _measured(best)))
         return arms
 
     def _gold_bands(self) -> dict[str, Band]:
-        gold = self.panel.gold_curve
-        if gold is None:
+        if self.gold_curve is None or self.panel.gold_curve is None:
             return {}
-        return self._bands(self.resampler.seeds_and_prompts(gold, self.panel.prompts), gold)
+        return self._bands(self.gold_curve, self.panel.gold_curve)
 
     def _gold_gains(self) -> dict[str, list[Estimate]]:
-        gold = self.panel.gold_curve
-        if gold is None:
+        if self.gold_curve is None:
             return {}
-        curves = self.resampler.seeds_and_prompts(gold, self.panel.prompts)
+        curves = {name: self.gold_curve[index] for index, name in enumerate(self.panel.methods)}
         return {
             name: [(curve[look] - curve[0]).estimate() for look in range(1, len(self.panel.looks))]
-            for name, curve in ((name, curves[index]) for index, name in enumerate(self.panel.methods))
+            for name, curve in curves.items()
         }
 
     def _bands(self, curves: Sampled, scores: FloatArray) -> dict[str, Band]:
@@ -330,6 +328,8 @@ class _Analyst:
 def _findable(gain: Sampled, seeds: int) -> Estimate:
     """Return the gain that would have been found; see ``smallest_found``."""
     size = smallest_found(gain, seeds)
+    if size is None and seeds > 1:
+        return Estimate.none("no spread")
     if size is None:
         return Estimate.none("one seed") if seeds else _NOT_TRAINED
     return Estimate(size, np.nan, np.nan)

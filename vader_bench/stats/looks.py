@@ -13,8 +13,8 @@ from vader_bench.records.record import Evaluation, Record, VideoScore
 from vader_bench.stats.aggregate import FloatArray
 
 __all__ = [
-    "ScoreOf", "Video", "common_videos", "looks_of", "prompts_of", "scores_by_prompt", "shared_videos",
-    "video_scores",
+    "ScoreOf", "Video", "common_videos", "looks_of", "prompts_of", "same_videos", "scores_by_prompt",
+    "shared_videos", "video_scores",
 ]  # fmt: skip
 
 ScoreOf: TypeAlias = Callable[[VideoScore], float | None]
@@ -63,6 +63,12 @@ def shared_videos(looks: Sequence[Evaluation]) -> list[Video]:
         remedy = "judge the first prompts of the split at every look"
         raise UserError(f"split {looks[0].split!r}", "has no video that was judged at every look", remedy)
     return shared
+
+
+def same_videos(first: Evaluation, second: Evaluation) -> bool:
+    """Tell whether two looks judged the same videos, so that one number a look can be compared."""
+    one, other = ({(score.prompt, score.sample) for score in look.scores} for look in (first, second))
+    return one == other
 
 
 def prompts_of(videos: Sequence[Video]) -> tuple[str, ...]:

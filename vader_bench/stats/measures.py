@@ -13,11 +13,12 @@ import numpy as np
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Resampler
-from vader_bench.stats.looks import ScoreOf, looks_of, scores_by_prompt, shared_videos
+from vader_bench.stats.looks import ScoreOf, Video, looks_of, same_videos, scores_by_prompt, shared_videos
 
 __all__ = ["Course", "Drift", "FrontierRow", "course", "drift", "frontier", "transfer"]
 
 NOT_MEASURED = Estimate.none("not measured")
+_OTHER_VIDEOS = Estimate.none("of other videos")
 
 
 @dataclass(frozen=True)
@@ -72,34 +73,38 @@ class Drift:
 
 
 def transfer(records: Sequence[Record]) -> dict[str, Estimate]:
-    """Return by judge the gain of its score over the base model, on the held-out videos at the end.
+    """Return by judge the gain of its score over the base model at the end, on the videos of every look.
 
     The judges are the reward trained on (by its name) and all that the experiment named.
     """
-    looks = [looks_of(record) for record in records]
-    ends = [[look[0], look[-1]] for look in looks]
+    ends, videos = [[look[0], look[-1]] for look in map(looks_of, records)], _videos(records)
     first = ends[0][0].scores[0]
     judges: dict[str, ScoreOf] = {records[0].reward: lambda score: score.reward}
     judges |= {name: lambda score, name=name: score.others[name] for name in first.others}  # type: ignore[misc]
     resampler = _resampler(records)
-    return {name: _gains(resampler, ends, score)[-1] for name, score in judges.items()}
+    return {name: _gains(resampler, ends, score, videos)[-1] for name, score in judges.items()}
 
 
 def course(records: Sequence[Record]) -> list[Course]:
     """Return the state after each look, the untrained model first."""
-    looks = [looks_of(record) for record in records]
+    looks, videos = [looks_of(record) for record in records], _videos(records)
     resampler = _resampler(records)
-    gains = _gains(resampler, looks, lambda score: score.reward)
-    golds = _gains(resampler, looks, lambda score: score.gold)
-    shares = _gains(resampler, looks, lambda score: score.prompt_share)
+    gains = _gains(resampler, looks, lambda score: score.reward, videos)
+    golds = _gains(resampler, looks, lambda score: score.gold, videos)
+    shares = _gains(resampler, looks, lambda score: score.prompt_share, videos)
+    alike = [same_videos(look, looks[0][0]) for look in looks[0]]
 
-    def along(pick: Callable[[Evaluation], float | None]) -> list[Estimate]:
-        return [_of_runs(resampler, [pick(look) for look in at]) for at in zip(*looks, strict=True)]
+    def along(pick: Callable[[Evaluation], float | None], *, of_all: bool = True) -> list[Estimate]:
+        """Return one number a look; none where it is ``of_all`` videos of a look that judged others."""
+        return [
+            _of_runs(resampler, [pick(look) for look in at]) if same or not of_all else _OTHER_VIDEOS
+            for at, same in zip(zip(*looks, strict=True), alike, strict=True)
+        ]
 
     measured = zip(
         along(lambda look: look.diversity),
         along(lambda look: look.motion),
-        along(lambda look: look.path_kl),
+        along(lambda look: look.path_kl, of_all=False),
         strict=True,
     )
     return [
@@ -109,17 +114,21 @@ def course(records: Sequence[Record]) -> list[Course]:
 
 
 def frontier(records: Sequence[Record]) -> list[FrontierRow]:
-    """Return what was seen at each scale of the adapters, in the order of the scales."""
-    resampler = _resampler(records)
+    """Return what was seen at each scale of the adapters, in the order of the scales.
+
+    Scores are those of the videos of every look, so that the scale 1 has the numbers of the end; diversity is
+    of all videos.
+    """
+    resampler, videos = _resampler(records), _videos(records)
     rows = []
     for points in zip(*(record.frontier for record in records), strict=True):
         looks = [point.look for point in points]
         rows.append(
             FrontierRow(
                 points[0].scale,
-                _level(resampler, looks, lambda score: score.reward),
-                _level(resampler, looks, lambda score: score.gold),
-                _level(resampler, looks, lambda score: score.prompt_share),
+                _level(resampler, looks, lambda score: score.reward, videos),
+                _level(resampler, looks, lambda score: score.gold, videos),
+                _level(resampler, looks, lambda score: score.prompt_share, videos),
                 _of_runs(resampler, [look.diversity for look in looks]),
             )
         )
@@ -156,20 +165,28 @@ def _resampler(records: Sequence[Record]) -> Resampler:
     return Resampler([record.seed for record in records])
 
 
-def _gains(resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf) -> list[Estimate]:
-    """Return for each look the score minus that of the first look, over the videos that all looks share."""
-    shared = shared_videos([look for run in looks for look in run])
+def _videos(records: Sequence[Record]) -> list[Video]:
+    """Return the held-out videos that were judged at every look."""
+    return shared_videos([look for record in records for look in looks_of(record)])
+
+
+def _gains(
+    resampler: Resampler, looks: Sequence[Sequence[Evaluation]], score: ScoreOf, videos: Sequence[Video]
+) -> list[Estimate]:
+    """Return for each look the score of ``videos`` minus that of the first look."""
     levels = []
     for at in zip(*looks, strict=True):
-        prompts, values = scores_by_prompt(at, score, shared)
+        prompts, values = scores_by_prompt(at, score, videos)
         if values is None:
             return [NOT_MEASURED] * len(looks[0])
         levels.append(values)
     return [resampler.seeds_and_prompts(values - levels[0], prompts).estimate() for values in levels]
 
 
-def _level(resampler: Resampler, looks: Sequence[Evaluation], score: ScoreOf) -> Estimate:
-    prompts, values = scores_by_prompt(looks, score, shared_videos(looks))
+def _level(
+    resampler: Resampler, looks: Sequence[Evaluation], score: ScoreOf, videos: Sequence[Video]
+) -> Estimate:
+    prompts, values = scores_by_prompt(looks, score, videos)
     return NOT_MEASURED if values is None else resampler.seeds_and_prompts(values, prompts).estimate()
 
 

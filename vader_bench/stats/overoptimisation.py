@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from vader_bench.records.record import Record
-from vader_bench.stats.aggregate import FloatArray, expected_best
+from vader_bench.stats.aggregate import FloatArray
 from vader_bench.stats.bootstrap import Estimate, Resampler, Sampled
 from vader_bench.stats.looks import ScoreOf, looks_of, scores_by_prompt, shared_videos
-from vader_bench.stats.panel import Panel
+from vader_bench.stats.panel import MEASURED, Panel
 
 __all__ = ["FORMS", "BestOf", "Cloud", "Fit", "GainForm", "Law", "best_of_points", "cloud", "fit_law"]
 
@@ -205,16 +205,13 @@ def best_of_points(panel: Panel) -> list[BestOf]:
     if base is None:
         return []
     resampler = Resampler(panel.seeds)
-    measured = {"reward": base.reward, "gold": base.gold, "prompt_share": base.prompt_share}
     return [
         BestOf(
             size,
             {
-                name: resampler.prompts(
-                    expected_best(base.reward, values, size) - values.mean(axis=-1), base.prompts
-                ).estimate()
-                for name, values in measured.items()
-                if values is not None
+                what: resampler.prompts(added, base.prompts).estimate()
+                for what in MEASURED
+                if (added := base.added_by_best(size, what)) is not None
             },
         )
         for size in sorted(base.best_of)

@@ -13,7 +13,7 @@ from vader_bench.config.names import ADAPTER, BASE, HELDOUT, UNTRAINED
 from vader_bench.errors import UserError
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.adapters import beside
-from vader_bench.stats.aggregate import FloatArray
+from vader_bench.stats.aggregate import FloatArray, expected_best
 from vader_bench.stats.looks import (
     Video,
     looks_of,
@@ -24,7 +24,8 @@ from vader_bench.stats.looks import (
 )
 
 __all__ = [
-    "AXES", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "complete_seeds", "run_curve",
+    "AXES", "MEASURED", "BaseScores", "Measured", "Panel", "SplitScores", "build_panel", "complete_seeds",
+    "run_curve",
 ]  # fmt: skip
 
 AXES = ("queries", "flops", "device_seconds")
@@ -33,6 +34,7 @@ AXES = ("queries", "flops", "device_seconds")
 
 Measured: TypeAlias = Literal["reward", "gold", "prompt_share"]
 """What is measured of a video."""
+MEASURED: tuple[Measured, ...] = get_args(Measured)
 
 _Grid: TypeAlias = Sequence[Sequence[Sequence[Evaluation]]]
 """Looks [M][S][T], the same number of every run."""
@@ -65,6 +67,11 @@ class BaseScores:
     diversity: float | None
     best_of: tuple[int, ...]
     """The sizes N above 1 for which best-of-N is asked."""
+
+    def added_by_best(self, count: int, what: Measured) -> FloatArray | None:
+        """Return what choosing the best of ``count`` videos by reward adds, [Q]; ``None`` if not measured."""
+        values: FloatArray | None = getattr(self, what)
+        return None if values is None else expected_best(self.reward, values, count) - values.mean(axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +108,11 @@ class Panel:
     def looks(self) -> FloatArray:
         """Return the reward queries [T] at which every run was looked at."""
         return self.spent["queries"][0, :, 0]
+
+    @property
+    def own_truth(self) -> bool:
+        """Whether the reward is its own truth, as a formula is: every score is that of the truth."""
+        return self.gold_curve is not None and np.array_equal(self.curve, self.gold_curve)
 
 
 def complete_seeds(records: Sequence[Record], methods: Sequence[str], seeds: Sequence[int]) -> list[int]:
@@ -276,7 +288,7 @@ def _diversity(looks: _Grid) -> FloatArray | None:
 def _base_scores(record: Record, prompts: Sequence[str]) -> BaseScores:
     look = looks_of(record)[0]
     videos = [video for video in shared_videos([look]) if video[0] in prompts]
-    reward, gold, share = (video_scores(look, attrgetter(which), videos) for which in get_args(Measured))
+    reward, gold, share = (video_scores(look, attrgetter(which), videos) for which in MEASURED)
     assert reward is not None  # every video has one
     if set(reward) != set(prompts):
         remedy = "run base and methods with the same prompts"

@@ -16,7 +16,7 @@ from scipy import stats
 from vader_bench.records.record import Evaluation, Record
 from vader_bench.stats.aggregate import FloatArray, ratio
 from vader_bench.stats.bootstrap import LEVEL, Estimate, Resampler, Sampled
-from vader_bench.stats.looks import looks_of, scores_by_prompt, shared_videos
+from vader_bench.stats.looks import looks_of, same_videos, scores_by_prompt, shared_videos
 
 __all__ = ["RULES", "Choice", "Kind", "Moment", "Rule", "Stopped", "Trail", "choose", "judge", "trails"]
 
@@ -99,7 +99,7 @@ def trails(records: Mapping[str, Sequence[Record]], kind: Kind) -> list[Trail]:
     Args:
         records: by arm.
         kind: along the queries; or along the scales of the adapters at the end, where the experiment asks for
-            them and the scale 0 is one of them.
+            them and 0 and 1 are two of them.
     """
     found = [(arm, record, *_states(record, kind)) for arm, runs in records.items() for record in runs]
     made = [_trail(arm, record, kind, at, looks) for arm, record, at, looks in found if len(at) > 1]
@@ -112,7 +112,7 @@ def _states(record: Record, kind: Kind) -> tuple[list[float], list[Evaluation]]:
         looks = looks_of(record)
         return [float(look.queries) for look in looks], looks
     points = sorted(record.frontier, key=lambda point: point.scale)
-    if not points or points[0].scale != 0:
+    if not {0.0, 1.0} <= {point.scale for point in points}:
         return [], []
     return [point.scale for point in points], [point.look for point in points]
 
@@ -128,11 +128,12 @@ def _trail(
     seconds = None
     if second is not None:
         seconds = scores_by_prompt(looks, lambda score: score.others.get(second), videos)[1]
+    diversities = [look.diversity if same_videos(look, looks[0]) else None for look in looks]
     states = tuple(
-        Moment(place, None if seconds is None else seconds[index], look.path_kl, look.diversity)
-        for index, (place, look) in enumerate(zip(at, looks, strict=True))
+        Moment(place, None if seconds is None else seconds[index], look.path_kl, diversity)
+        for index, (place, look, diversity) in enumerate(zip(at, looks, diversities, strict=True))
     )
-    trained = at.index(1.0) if kind == "scale" and 1.0 in at else len(states) - 1
+    trained = at.index(1.0) if kind == "scale" else len(states) - 1
     return Trail(record.reward, record.method, arm, record.seed, states, prompts, gold - gold[0], trained)
 
 
@@ -295,7 +296,10 @@ def _mean_share(rule: Rule, number: float, found: Sequence[Trail]) -> float | No
 
 
 def _share(choices: Sequence[Choice]) -> Estimate:
-    """Return the share kept; undefined where the best gain is not above zero by interval."""
+    """Return the share kept; undefined where the best gain is not above zero by interval.
+
+    Over seeds it is a plain sum: a mean without the extremes would leave out the runs that a rule ruins.
+    """
     arms: dict[str, dict[int, Choice]] = {}
     for choice in choices:
         arms.setdefault(choice.trail.arm, {})[choice.trail.seed] = choice
@@ -306,7 +310,12 @@ def _share(choices: Sequence[Choice]) -> Estimate:
     kept = [[choice.trail.gold[choice.state] for choice in arm] for arm in grid]
     best = [[choice.trail.gold[choice.trail.best] for choice in arm] for arm in grid]
     gains = np.asarray([kept, best]).mean(axis=1)  # [2, S, P]
-    drawn = Resampler(seeds).seeds_and_prompts(gains, choices[0].trail.prompts)
+    drawn = Resampler(seeds).runs(_plain_mean, gains, choices[0].trail.prompts, np.zeros(gains.shape[:-1]))
     if not drawn[1].estimate().above_zero:
         return Estimate.none("undefined")
     return Sampled.of(ratio, drawn[0], drawn[1]).estimate()
+
+
+def _plain_mean(gains: FloatArray, _: FloatArray) -> FloatArray:
+    """Return the means over seeds, [..., K, S] to [..., K]."""
+    return np.asarray(gains.mean(axis=-1))

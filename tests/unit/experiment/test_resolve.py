@@ -11,8 +11,10 @@ import yaml
 from tests.unit.cli.conftest import write_project
 from vader_bench import files
 from vader_bench.errors import UserError
-from vader_bench.experiment.resolve import resolve_experiment, tuning_warning
+from vader_bench.experiment.resolve import resolve_experiment, warnings_of
 from vader_bench.methods import optimizers
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 
 @pytest.mark.parametrize(("count", "seeds"), [(None, [1, 2]), (1, [1]), (2, [1, 2]), (5, [1, 2, 3, 4, 5])])
@@ -119,10 +121,34 @@ def test_a_budget_that_settings_were_not_chosen_at_is_warned_of(tmp_path: Path, 
         }
         choice["sha256"] = files.sha256_text(files.canonical_json(choice))
         (path.parent / "choice.yaml").write_text(yaml.safe_dump(choice), "utf-8")
-        assert warned in tuning_warning(resolve_experiment(path))
-        assert bool(warned) == bool(tuning_warning(resolve_experiment(path)))
-        assert tuning_warning(resolve_experiment(path, quick=True)) == ""
+        told = [line for line in warnings_of(resolve_experiment(path)) if "choice.yaml" in line]
+        assert (warned in "".join(told), len(told)) == (True, bool(warned))
+        assert warnings_of(resolve_experiment(path, quick=True)) == []
         elsewhere = {key: value for key, value in choice.items() if key != "sha256"} | {"suite": "far"}
         elsewhere["sha256"] = files.sha256_text(files.canonical_json(elsewhere))
         (path.parent / "choice.yaml").write_text(yaml.safe_dump(elsewhere), "utf-8")
-        assert "choice.yaml was chosen on suite far" in tuning_warning(resolve_experiment(path))
+        assert "choice.yaml was chosen on suite far" in warnings_of(resolve_experiment(path))[0]
+
+
+def test_prompts_that_are_judged_in_vain_are_warned_of(tmp_path: Path, tiny_pipeline: Path) -> None:
+    path = write_project(tmp_path, tiny_pipeline)
+    experiment = yaml.safe_load(path.read_text("utf-8"))
+    every, budget = experiment["evaluation"]["every"], experiment["budget"]["reward_queries"]
+    assert every < budget
+    for prompts, final_prompts, looks, warned in (
+        (2, 2, every, False), (1, 2, every, True), (2, 1, every, True), (1, 2, budget, False),
+    ):  # fmt: skip
+        asked = {"prompts": prompts, "final_prompts": final_prompts, "every": looks}
+        changes = {"evaluation": experiment["evaluation"] | asked, "quick": {}}
+        path.write_text(yaml.safe_dump(experiment | changes), "utf-8")
+        told = warnings_of(resolve_experiment(path))
+        assert bool(told) == warned
+        assert not warned or told[0].startswith("held-out numbers are of the first 1 prompts, which every")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")))
+@pytest.mark.parametrize("quick", [False, True])
+def test_packaged_experiments_judge_no_prompt_in_vain(name: str, quick: bool) -> None:
+    if not name.startswith("tune"):
+        told = warnings_of(resolve_experiment(EXPERIMENTS / f"{name}.yaml", quick=quick, with_weights=False))
+        assert [line for line in told if "held-out numbers" in line] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -64,6 +65,15 @@ def test_it_is_said_what_it_is(report: Report) -> None:
     assert "Not trained here, but adapters from files: published." in page
     assert "runs/published-red-seed0/record.json" in page
     assert "runs/published-red-seed1" not in page
+
+
+def test_what_it_is_not_distinguished_from_has_the_size_that_would_be_found(tmp_path: Path) -> None:
+    noisy = replace(WORLD, rewards=("red",), seed_noise=0.3)
+    report = build_report(write_results(tmp_path / "tiny", noisy))
+    told = next(line for line in verdicts(report.analyses["red"], ()) if "was not trained here" in line)
+    pairs = [pair for pair in report.analyses["red"].pairs if "published" in {pair.first, pair.second}]
+    assert all(pair.ahead is None for pair in pairs)
+    assert told.count("(a difference of ") == told.count("would be found with probability 0.8)") == len(pairs)
 
 
 def test_with_one_seed_it_is_not_ranked_among_trained_ones(tmp_path: Path) -> None:

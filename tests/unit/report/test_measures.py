@@ -18,6 +18,7 @@ from vader_bench.report.measures import findings, measure_tables
 from vader_bench.report.paper import PAPER, paper_table
 from vader_bench.report.tables import Table
 from vader_bench.stats import Analysis
+from vader_bench.stats.looks import looks_of
 
 Change = Callable[[Record], dict[str, Any]]
 
@@ -51,7 +52,7 @@ def judged(record: Record) -> dict[str, Any]:
 def scaled(record: Record) -> dict[str, Any]:
     if record.method == "base":
         return {}
-    return {"frontier": [FrontierPoint(scale=s, look=record.evaluations[-1]) for s in (0.0, 1.0)]}
+    return {"frontier": [FrontierPoint(scale=s, look=looks_of(record)[-1]) for s in (0.0, 1.0)]}
 
 
 def longer(record: Record) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from tests.support.results import Invented, write_results
 from vader_bench.records.record import Extension
@@ -83,6 +84,15 @@ def test_figure_tables_findings_and_agreement_are_on_it(report: Report) -> None:
     assert "<code>vader-bench report &amp; more</code>" in text
     for title in ("Held-out reward at equal queries", "Generalisation", "Pairs of methods", "Spent by a run"):
         assert f"<figcaption>{title}</figcaption>" in text
+
+
+def test_where_settings_were_chosen_is_named(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "tiny", Invented(rewards=("red",), seeds=(0,)))
+    path = folder / "experiment.yaml"
+    data = yaml.safe_load(path.read_text("utf-8")) | {"tuning": ["a.yaml", "b/<c>.yaml"]}
+    path.write_text(yaml.safe_dump(data), "utf-8")
+    told = "Settings were chosen in <code>a.yaml</code> and <code>b/&lt;c&gt;.yaml</code>."
+    assert told in _text(build_report(folder))
 
 
 def test_what_comes_from_files_is_escaped(report: Report) -> None:

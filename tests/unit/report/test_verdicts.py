@@ -103,14 +103,16 @@ def test_the_threshold_is_reported_for_every_other_method() -> None:
     start = (
         "vader reaches the final reward of diffusion-dpo, the best baseline, after 7 [7, 7] queries, 8.75x "
     )
-    assert lines[3].startswith(start)
-    assert " fewer; both are read off a straight line to its first look, at 16 queries. ddpo" in lines[3]
-    assert lines[3].endswith("ddpo does not reach the final reward of diffusion-dpo, the best baseline.")
+    (line,) = (line for line in lines if line.startswith(start))
+    assert " fewer; both are read off a straight line to its first look, at 16 queries. ddpo" in line
+    assert line.endswith("ddpo does not reach the final reward of diffusion-dpo, the best baseline.")
+    assert not [line for line in lines if "would be found" in line]  # without spread nothing is known of it
 
 
 def test_only_what_lies_before_the_first_look_is_said_to_be_read_off_a_line_to_it() -> None:
     gains = {"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.2}
-    line = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.0, video_noise=0.0)), METHODS)[3]
+    lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.0, video_noise=0.0)), METHODS)
+    (line,) = (line for line in lines if line.startswith("vader reaches"))
     (queries,) = re.findall(r"vader reaches the final reward of diffusion-dpo, [^0-9]* ([0-9]+) ", line)
     assert int(queries) > WORLD.every
     assert "straight line" not in line
@@ -172,6 +174,15 @@ def test_without_measures_or_a_base_run_nothing_is_said_of_them() -> None:
     assert not any(word in line for line in lines for word in ("truth", "oracle", "best-of"))
 
 
+def test_of_a_formula_no_truth_is_said_to_be_measured_beside_it() -> None:
+    panel = _analysis(WORLD).panel
+    lines = verdicts(analyse(replace(panel, gold_curve=panel.curve), resamples=2000), METHODS)
+    assert "The reward is a formula and its own truth, so that no truth is measured beside it." in lines
+    assert not [line for line in lines if "which no method trains on, rose" in line and "truth" in line]
+    assert [line for line in lines if line.startswith("The share of the prompt")]
+    assert not [line for line in verdicts(_analysis(WORLD), METHODS) if "its own truth" in line]
+
+
 def test_missing_methods_are_named() -> None:
     assert verdicts(_analysis(WORLD, leave_out="ddpo"), METHODS)[-1] == "Missing: ddpo."
 
@@ -188,4 +199,6 @@ def test_it_is_reported_what_others_need_to_reach_the_target() -> None:
     none = replace(exact, gains={"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.1})
     lines = verdicts(_analysis(none, target=Target("ddpo", 32)), METHODS)
     assert "There is no target: ddpo was not above the base model by interval after 32 queries." in lines
+    away = verdicts(_analysis(exact, leave_out="vader", target=Target("vader", 32)), METHODS)
+    assert "There is no target: vader, which is to set it, has no results." in away
     assert not [line for line in verdicts(_analysis(exact), METHODS) if "target" in line]

@@ -24,6 +24,7 @@ def test_numbers_in_files_have_nine_digits() -> None:
         (Estimate(0.00012, 0.00011, 0.00013), "0.000120 [0.000110, 0.000130]"),
         (Estimate(-0.0001, -0.1, 0.1), "0.00 [-0.10, 0.10]"),
         (Estimate(0.0, 0.0, 0.0), "0 [0, 0]"),
+        (Estimate(-0.039, -0.039 - 1e-16, -0.039 + 1e-16), "-0.039 [-0.039, -0.039]"),
         (Estimate(0.3, math.nan, math.nan), "0.3"),
         (Estimate.none("missing"), "missing"),
     ],

@@ -31,6 +31,11 @@ def test_limits_can_be_infinite() -> None:
     assert Sampled(np.asarray(3.0), draws).estimate() == Estimate(3.0, 3.0, np.inf)
 
 
+def test_what_is_not_a_number_has_no_limits() -> None:
+    with pytest.raises(ValueError, match="not a number on some resamples"):
+        Sampled(np.asarray(1.0), np.asarray([1.0, np.nan, 2.0])).bounds()
+
+
 def test_p_value_by_hand() -> None:
     # 3 of 199 draws are at or below 0: 2 * (3 + 1) / (199 + 1)
     draws = np.concatenate([[-1.0, -2.0, 0.0], np.ones(196)])
@@ -121,9 +126,28 @@ def test_without_spread_over_prompts_the_interval_is_about_students(seeds: int) 
 
 def test_amounts_are_resampled_by_seed_alone() -> None:
     spent = np.array([[10.0, 11.0, 12.0], [20.0, 22.0, 24.0]])
-    sampled = Resampler([0, 1, 2], resamples=100).seeds(spent)
+    sampled = Resampler([0, 1, 2], resamples=100).amounts(spent)
     np.testing.assert_array_equal(sampled.point, [11.0, 22.0])
     np.testing.assert_allclose(sampled.draws[:, 1], 2 * sampled.draws[:, 0])
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_amounts_stay_above_zero_however_few_seeds_there_are(seeds: int) -> None:
+    spent = np.array([np.linspace(1.0, 2.0, seeds), np.zeros(seeds), np.full(seeds, 7.0)])
+    resampler = Resampler(range(seeds))
+    assert (resampler.seeds(spent).draws[:, 0] < 0).any()
+    amounts = resampler.amounts(spent)
+    assert (amounts.draws[:, 0] > 0).all()
+    assert set(amounts.draws[:, 1]) == {0.0}
+    assert set(amounts.draws[:, 2]) == {7.0}
+    np.testing.assert_array_equal(amounts.point, resampler.seeds(spent).point)
+
+
+def test_a_small_spread_of_amounts_is_that_of_plain_deviations() -> None:
+    spent = 1000.0 + np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    resampler = Resampler(range(5))
+    plain, amounts = resampler.seeds(spent).estimate(), resampler.amounts(spent).estimate()
+    assert (amounts.low, amounts.high) == pytest.approx((plain.low, plain.high), abs=0.02)
 
 
 def test_against_a_single_run_the_interval_is_the_one_for_a_prediction() -> None:

@@ -105,6 +105,14 @@ def test_one_seed_says_nothing_of_what_would_be_found() -> None:
     assert _pairs(Invented(seeds=(0,)))[0].smallest is None
 
 
+def test_without_any_spread_nothing_is_known_of_what_would_be_found() -> None:
+    exact = np.full(1000, 0.3)
+    for draws in (exact, exact + np.linspace(-1e-16, 1e-16, 1000)):
+        assert smallest_found(Sampled(np.asarray(0.3), draws), 3) is None
+    world = Invented(gains={"vader": 0.1, "ddpo": 0.1, "diffusion-dpo": 0.1}, seed_noise=0, video_noise=0)
+    assert [pair.smallest for pair in _pairs(world)] == [None] * 3
+
+
 @pytest.mark.parametrize("seeds", [2, 5, 1000])
 def test_the_smallest_effect_is_that_of_a_z_test(seeds: int) -> None:
     """Draws whose 95 % interval ends 1.96 standard errors from zero: 1.96 + 0.84 of them are needed."""

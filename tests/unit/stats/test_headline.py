@@ -109,6 +109,18 @@ def test_a_target_by_hand(exact: Analysis) -> None:
     assert "queries_to_target" not in _stats(exact, "vader")
 
 
+def test_a_target_of_few_seeds_has_intervals_of_all_axes() -> None:
+    """With three seeds some resamples had spent nothing, and zero over zero left no interval."""
+    panel = _analysis(replace(EXACT, seed_noise=0.01)).panel
+    for spread in (0.02, 0.3):
+        seconds = panel.spent["device_seconds"] * (1 + spread * np.asarray([-1.0, 0.0, 1.0]))
+        spent = panel.spent | {"device_seconds": seconds}
+        found = analyse(replace(panel, spent=spent), Target("diffusion-dpo", 32))
+        for arm in ("vader", "diffusion-dpo"):
+            time = _of(found, arm, "device_seconds_to_target")
+            assert 0 < time.low <= time.value <= time.high
+
+
 @pytest.mark.parametrize(
     ("target", "reason"), [(Target("absent", 32), "missing"), (Target("ddpo", 32), "undefined")]
 )

@@ -98,6 +98,42 @@ def test_a_course_compares_the_videos_that_all_looks_share() -> None:
     assert course(runs)[1].gain.value == pytest.approx(0.1)
 
 
+def with_extra(given: Evaluation, reward: float) -> Evaluation:
+    """Return the look with a third prompt, which other looks lack."""
+    extra = VideoScore(prompt="c", sample=0, reward=reward, others={"sharp": reward})
+    return given.model_copy(update={"scores": [*given.scores, extra]})
+
+
+def test_all_numbers_at_the_end_are_of_the_videos_that_every_look_judged() -> None:
+    end = with_extra(look(16, 0.7), 99.0)
+    runs = records(
+        evaluations=[with_extra(look(0, 0.5), 1.0), look(8, 0.6), end],
+        frontier=[FrontierPoint(scale=1.0, look=end)],
+    )
+    assert {name: gain.value for name, gain in transfer(runs).items()} == pytest.approx(
+        {"red": 0.2, "sharp": 0.4}
+    )
+    assert course(runs)[-1].gain.value == pytest.approx(0.2)
+    assert frontier(runs)[0].reward.value == pytest.approx(0.75)
+
+
+def test_one_number_a_look_is_compared_among_looks_at_the_same_videos_alone() -> None:
+    measured = {"diversity": 0.2, "motion": 0.1, "path_kl": 3.0}
+    start, middle, end = course(
+        records(
+            evaluations=[
+                with_extra(look(0, 0.5, **measured), 1.0),
+                look(8, 0.6, **measured),
+                with_extra(look(16, 0.7, **measured), 1.0),
+            ]
+        )
+    )
+    seen = (start.diversity.value, end.diversity.value, start.motion.value)
+    assert seen == pytest.approx((0.2, 0.2, 0.1))
+    assert middle.diversity.absent == middle.motion.absent == "of other videos"
+    assert middle.path_kl.value == 3.0
+
+
 def test_one_run_has_no_interval_for_what_has_no_prompts() -> None:
     run = records(evaluations=[look(0, 0.5, motion=0.25), look(8, 0.6, motion=0.5)])[:1]
     assert course(run)[1].motion.value == 0.5
@@ -108,7 +144,7 @@ def test_a_frontier_is_in_the_order_of_its_scales() -> None:
     points = [
         FrontierPoint(scale=scale, look=look(16, 0.5 + scale, 0.9 - scale / 2)) for scale in (1.0, 0.0, 0.5)
     ]
-    found = frontier(records(frontier=points))
+    found = frontier(records(evaluations=[look(0, 0.5), look(16, 1.5)], frontier=points))
     assert [row.scale for row in found] == [0.0, 0.5, 1.0]
     assert [row.reward.value for row in found] == pytest.approx([0.55, 1.05, 1.55])
     assert [row.gold.value for row in found] == pytest.approx([0.9, 0.65, 0.4])

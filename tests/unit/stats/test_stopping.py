@@ -132,6 +132,13 @@ def test_a_share_is_gains_kept_over_best_gains() -> None:
     assert whole.numbers == ()
 
 
+@pytest.mark.parametrize("seeds", [4, 5, 9])
+def test_runs_that_a_rule_ruins_count_however_many_seeds_there_are(seeds: int) -> None:
+    kept = [1.0] * (seeds - 1) + [-5.0]
+    runs = [trail([0.0, 1.0, end], seed=seed) for seed, end in enumerate(kept)]
+    assert judge([Choice(run, None, 2) for run in runs]).kept.value == pytest.approx(sum(kept) / seeds)
+
+
 def test_a_share_of_no_gain_is_undefined() -> None:
     lost = trail([0.0, -1.0, -2.0])
     assert judge([Choice(lost, None, 2)]).kept.absent == "undefined"
@@ -203,10 +210,20 @@ def test_without_another_judge_there_is_no_second_reward(judges: tuple[str, ...]
     assert [state.second for state in found.states] == [None, None]
 
 
-def test_scales_without_the_base_model_and_runs_without_a_truth_are_left_out() -> None:
+def test_diversity_of_other_videos_is_not_seen() -> None:
+    looks = [look(queries, 0.5, {}, diversity=0.2) for queries in (0, 8, 16)]
+    looks[1] = looks[1].model_copy(update={"scores": looks[1].scores[:-1]})
+    [found] = trails({"mine": [record(evaluations=looks)]}, "queries")
+    assert [state.diversity for state in found.states] == [0.2, None, 0.2]
+    assert picked("diversity above a share of the base's", found, 0.5) is None
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.0, 0.5, 2.0), (0.5, 1.0)])
+def test_scales_without_the_base_model_or_what_was_trained_are_left_out(scales: tuple[float, ...]) -> None:
     end = look(8, 0.9, {})
-    assert (
-        trails({"mine": [record(evaluations=[end], frontier=[FrontierPoint(scale=1.0, look=end)])]}, "scale")
-        == []
-    )
+    points = [FrontierPoint(scale=scale, look=end) for scale in scales]
+    assert trails({"mine": [record(evaluations=[end], frontier=points)]}, "scale") == []
+
+
+def test_runs_without_a_truth_are_left_out() -> None:
     assert trails({"mine": [record(evaluations=[look(0, None, {}), look(8, None, {})])]}, "queries") == []
