@@ -31,9 +31,10 @@ def command(
             f"share nothing that can be compared ({reasons})",
             "give two results of one experiment, made with the same weights and prompts",
         )
+    widths = [max(map(len, names)) for names in zip(*((a.reward, a.method) for a in found), strict=True)]
     for one in found:
         verdict = {True: "agrees", False: "DIFFERS", None: "not compared"}[one.agrees]
-        typer.echo(f"{one.reward:<16}{one.method:<16}{verdict}")
+        typer.echo(f"{one.reward:<{widths[0]}}  {one.method:<{widths[1]}}  {verdict}")
     for line in agreement_lines(found):
         typer.echo(line)
     if any(one.agrees is False for one in found):

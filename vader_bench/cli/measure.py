@@ -41,10 +41,10 @@ def command(
     from vader_bench.cost.measured import keep, measured_file
     from vader_bench.cost.whatif import Changes, plan_arms
     from vader_bench.experiment.resolve import resolve_experiment
-    from vader_bench.launch.local import worker_devices
+    from vader_bench.launch.local import one_device
     from vader_bench.records.provenance import device_name
 
-    where = device or worker_devices(1)[0]
+    where = one_device(device)
     named = device_name(where)
     card = GPUS.get(card_of(named) or "")
     resolved = resolve_experiment(experiment, suite, quick, with_weights=False)

@@ -26,19 +26,23 @@ _LARGE = 8 * 64 * 64
 _FEW = "AlignProp makes 20 to 25 of 128 pictures each, VADER 450 of 8 videos each: give a larger budget"
 """What is known of how many it takes: huggingface/trl's AlignProp, and the code of VADER."""
 
+_Frames = Annotated[int | None, typer.Option(min=1, max=4096, help="Plan for videos of this many frames.")]
+_Height = Annotated[
+    int | None, typer.Option(min=1, max=8192, help="Plan for videos of this height, in pixels.")
+]
+_Width = Annotated[
+    int | None, typer.Option(min=1, max=8192, help="Plan for videos of this width, in pixels.")
+]
+
 
 def command(
     experiment: Annotated[Path, typer.Argument(help="Experiment: a packaged name or a file.")],
     suite: Suite = None,
     quick: Quick = False,
     gpu: Annotated[str, typer.Option(help="Card to plan for; an unknown name lists all.")] = "rtx-4080",
-    frames: Annotated[int | None, typer.Option(min=1, help="Plan for videos of this many frames.")] = None,
-    height: Annotated[
-        int | None, typer.Option(min=1, help="Plan for videos of this height, in pixels.")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Plan for videos of this width, in pixels.")
-    ] = None,
+    frames: _Frames = None,
+    height: _Height = None,
+    width: _Width = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Plan for this many steps with gradient in VADER.")
     ] = None,

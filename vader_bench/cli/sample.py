@@ -34,10 +34,10 @@ def command(
     from vader_bench.cli._progress import bar
     from vader_bench.interface.comparison import sample_pair, suite_prompts
     from vader_bench.interface.models import load_model
-    from vader_bench.launch.local import worker_devices
+    from vader_bench.launch.local import one_device
     from vader_bench.prompts.sets import load_prompts
 
-    model = load_model(run, device or worker_devices(1)[0], prompts)
+    model = load_model(run, one_device(device), prompts)
     texts = load_prompts(str(prompts)).split("train") if prompts else suite_prompts(model.suite, _SHOWN)
     folder = out or Path("samples") / _called(run)
     videos = len(texts) * samples * (1 if model.lora is None else 2)

@@ -30,10 +30,10 @@ def command(
     from vader_bench.cli._progress import bar
     from vader_bench.interface.models import load_reward
     from vader_bench.interface.videos import folder_prompts, score
-    from vader_bench.launch.local import worker_devices
+    from vader_bench.launch.local import one_device
     from vader_bench.report.curves import frame_csv
 
-    device = device or worker_devices(1)[0]
+    device = one_device(device)
     given = None
     if prompts is not None:  # prompts may be the same, so that it is no prompt set; blank lines do not count
         given = [line for line in files.read_text(prompts).splitlines() if line.strip()]

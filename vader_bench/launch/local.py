@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from vader_bench.launch.worker import Worker
 from vader_bench.records.cores import usable_cores
 from vader_bench.training.progress import Progress
 
-__all__ = ["LocalExecutor", "worker_devices"]
+__all__ = ["LocalExecutor", "one_device", "worker_devices"]
 
 
 def worker_devices(workers: int | None = None, devices: int = 1) -> list[str]:
@@ -38,6 +39,26 @@ def worker_devices(workers: int | None = None, devices: int = 1) -> list[str]:
         raise UserError(f"--devices {devices}", f"are more than the {gpus} GPUs here", f"give {gpus} at most")
     groups = [",".join(map(str, range(i, i + devices))) for i in range(0, gpus - devices + 1, devices)]
     return [f"cuda:{groups[i % len(groups)]}" for i in range(workers or len(groups))]
+
+
+def one_device(asked: str | None) -> str:
+    """Return ``asked``, or else the first GPU, or the CPU where there is none.
+
+    Raises:
+        UserError: no such device is here.
+    """
+    import torch
+
+    if asked in {None, "cpu"}:
+        return asked or worker_devices(1)[0]
+    card = re.fullmatch(r"cuda:([0-9]{1,4})", asked)
+    if card is None:
+        raise UserError(f"--device {asked}", "is no device", "give cpu, or cuda:0 for the first GPU")
+    count = torch.cuda.device_count()
+    if int(card[1]) >= count:
+        there = f"cuda:0 to cuda:{count - 1}, or cpu" if count else "cpu: no GPU is seen here"
+        raise UserError(f"--device {asked}", "is not on this machine", f"give {there}")
+    return asked
 
 
 class LocalExecutor:

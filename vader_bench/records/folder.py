@@ -18,7 +18,7 @@ from vader_bench import files
 from vader_bench.config.faults import first_fault
 from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
-from vader_bench.errors import UserError
+from vader_bench.errors import ExitCode, UserError
 from vader_bench.records.columns import by_columns
 from vader_bench.records.locks import LOCK_NAME, PROBED_SECONDS, FolderLock, in_use
 from vader_bench.records.metrics import RESTORE, read_metrics
@@ -330,7 +330,10 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: no such file, a record of another version, or no record at all.
     """
-    remedy = "restore the file, or delete it: the same command then measures the run again"
+    if not path.parent.is_dir():
+        wanted = "give the folder of a run, `<results>/<experiment>/<suite>/runs/<run>`"
+        raise UserError(str(path.parent), "is no folder", wanted, exit_code=ExitCode.MISSING)
+    remedy = "give a run's own folder; where its record is damaged, delete it and run the experiment again"
     data = files.read_json(path, remedy=remedy)
     version = data.get("version") if isinstance(data, dict) else None
     if type(version) is not int or not 1 <= version <= RECORD_VERSION:

@@ -39,6 +39,8 @@ class ReferenceAgreement:
     """Those of them whose scores at this look are equal to the last bit."""
     unlike: str = ""
     """Why the two cannot be compared; empty where they were."""
+    settings: str = ""
+    """Which settings are others here than in the reference; empty where none is."""
 
     @property
     def agrees(self) -> bool | None:
@@ -80,6 +82,11 @@ def agreement_lines(agreements: Sequence[ReferenceAgreement]) -> list[str]:
         lines.append(
             "With one seed on either side the intervals cover prompts only, not another training run."
         )
+    lines += [
+        f"{a.method} on {a.reward} has other settings than in the reference: {a.settings}."
+        for a in agreements
+        if a.settings
+    ]
     lines += [f"{a.method} on {a.reward} was not compared: {a.unlike}." for a in agreements if a.unlike]
     return lines
 
@@ -121,6 +128,7 @@ def _compare(
         seeds=(len(own), len(reference)),
         same_seeds=len(same),
         identical_seeds=sum(_scored_alike(here[seed], there[seed], videos) for seed in same),
+        settings=_other_settings(own[0], reference[0]),
     )
 
 
@@ -138,6 +146,16 @@ def _unlike(own: Sequence[Record], reference: Sequence[Record]) -> str:
         return "it is missing here"
     if not reference:
         return "it is missing in the reference"
+    models = [record.asked.suite.backbone.family for record in (own[0], reference[0])]
+    if models[0] != models[1]:
+        return f"it is of another model: {models[0]} here, {models[1]} there"
     names = [*other_inputs(own[0], reference[0].digests)]
     names += ["adapter"] if own[0].digests.get("adapter") != reference[0].digests.get("adapter") else []
     return f"{', '.join(names)} differ" if names else ""
+
+
+def _other_settings(own: Record, reference: Record) -> str:
+    """Return what differs of the settings that both records name; older ones do not name all."""
+    here, there = own.asked.settings, reference.asked.settings
+    odd = [name for name in sorted(here.keys() & there.keys()) if here[name] != there[name]]
+    return ", ".join(f"{name} {here[name]} instead of {there[name]}" for name in odd)

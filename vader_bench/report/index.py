@@ -11,7 +11,7 @@ from typing import Final
 
 import pandas as pd
 
-from vader_bench.errors import UserError
+from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import read_text, sha256_file, write_text
 from vader_bench.report.html import render
 from vader_bench.report.load import Results, load_results
@@ -70,8 +70,11 @@ def write_index(folder: Path) -> Path:
     is wrong with a folder that cannot be read.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: there is no such folder, or the disk refuses.
     """
+    if not folder.is_dir():
+        remedy = "give a folder with results, such as `results`"
+        raise UserError(str(folder), "is no folder", remedy, exit_code=ExitCode.MISSING)
     found = (path.parent for path in folder.rglob(PROVENANCE_NAME))
     reports = sorted(report for report in found if (report / "runs").is_dir())  # not MLflow's copies
     cards, broken = [], []

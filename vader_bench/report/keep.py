@@ -75,8 +75,8 @@ def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool
         sheet: whether the picture of all videos is kept, though it can be made again from them.
 
     Raises:
-        UserError: no such results, no report, a record that cannot be read, ``out`` is there, or the disk
-            refuses.
+        UserError: no such results, no report, no such adapters, a record that cannot be read, ``out`` is
+            there, or the disk refuses.
     """
     if out.exists():
         raise UserError(str(out), "is there already", "name a folder that does not exist")
@@ -89,6 +89,14 @@ def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool
     if unknown:
         raise UserError(", ".join(unknown), f"is no arm with a record in {folder}", "name another arm")
     first = min((record.seed for record in records.values()), default=0)
+    holding = {
+        record.label
+        for name, record in records.items()
+        if not tuned and record.seed == first and (folder / "runs" / name / ADAPTER_NAME).is_file()
+    }
+    if lacking := sorted(set(adapters) - holding):
+        remedy = "leave it out: runs without their adapters are kept as they are, and so are tunings"
+        raise UserError(", ".join(lacking), f"has no adapters of seed {first} to keep in {folder}", remedy)
     with new_folder(out) as copy:
         for name, record in records.items():
             write_record(copy / "runs" / name / _RECORD, record)

@@ -79,6 +79,13 @@ class Variation:
     rater: float = 0.4
     """Of raters, whose tastes differ."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no standard deviation."""
+        for name, value in (("prompts", self.prompt), ("raters", self.rater)):
+            if not 0 <= value < np.inf:
+                given = f"standard deviation of {name} {value}"
+                raise UserError(given, "is none", "give 0 or a number above it, in log-odds")
+
 
 @dataclass(frozen=True)
 class SampleSize:
@@ -281,4 +288,5 @@ def _intercept(share: float, variation: Variation) -> float:
 
 def _require_between(name: str, value: float) -> None:
     if not 0 < value < 1:
-        raise UserError(f"{name} {value}", "is not between 0 and 1", "give a fraction, such as 0.6")
+        usual = {"alpha": 0.05, "power": 0.8}.get(name, 0.6)
+        raise UserError(f"{name} {value}", "is not between 0 and 1", f"give a fraction, such as {usual}")

@@ -15,8 +15,8 @@ from vader_bench.errors import UserError
 WORLD = Invented(rewards=("red",), methods=("vader", "ddpo"), seeds=(0, 1, 2))
 
 
-def _compare(tmp_path: Path, other: Invented) -> Result:
-    own = write_results(tmp_path / "own", WORLD)
+def _compare(tmp_path: Path, other: Invented, own_world: Invented = WORLD) -> Result:
+    own = write_results(tmp_path / "own", own_world)
     reference = write_results(tmp_path / "reference", other)
     return CliRunner().invoke(app, ["compare", str(own), str(reference)])
 
@@ -31,6 +31,13 @@ def test_other_results_are_named_and_end_with_1(tmp_path: Path) -> None:
     found = _compare(tmp_path, replace(WORLD, gains={"vader": 0.9, "ddpo": 0.04}))
     assert found.exit_code == 1
     assert "Differs from the reference in 1 of 2 comparisons: vader on red." in found.output
+
+
+def test_long_names_stay_apart_from_the_verdict(tmp_path: Path) -> None:
+    names = ("an-arm-with-a-very-long-name", "ddpo")
+    found = _compare(tmp_path / "long", replace(WORLD, methods=names), replace(WORLD, methods=names))
+    assert "red  an-arm-with-a-very-long-name  agrees" in found.output
+    assert f"red  {'ddpo':<{len(names[0])}}  agrees" in found.output
 
 
 def test_results_that_share_nothing_are_an_error(tmp_path: Path) -> None:

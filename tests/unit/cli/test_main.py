@@ -17,6 +17,7 @@ from tests.unit.cli.conftest import ENVIRONMENT, ROOT, call_in_an_interpreter, e
 from vader_bench import __version__
 from vader_bench.cli import app, main
 from vader_bench.config.yamlfile import read_mapping
+from vader_bench.errors import ExitCode
 from vader_bench.records.locks import LOCK_NAME
 
 OPTIONS = {
@@ -108,9 +109,10 @@ def wrong(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     said = capsys.readouterr()
     assert code == 2, said.err
     assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert "Traceback" not in said.err
-    return said.err
+    told = "".join(line for line in said.err.splitlines(True) if not line.startswith("warning: "))
+    assert told.startswith("error: ")
+    assert "Traceback" not in told
+    return told
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])
@@ -162,6 +164,28 @@ def test_a_wrong_tracking_address_is_reported_before_anything_runs(
     told = wrong(capsys, "run", experiment, "--tracking", "mlflow.example:5000")
     assert told.startswith("error: tracking address 'mlflow.example:5000': is not one; give http://")
     assert not list(experiment.parent.rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda:99", "--device cuda:99: is not on this machine; give c"),
+        ("cuda", "--device cuda: is no device; give cpu, or cuda:0 for the first GPU"),
+        ("foo", "--device foo: is no device; give cpu"),
+    ],
+)
+def test_a_device_that_is_not_here_is_reported(
+    device: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["sample", "pocket"], ["score", ".", "--reward", "hps"], ["measure", "fig7"]):
+        assert wrong(capsys, *command, "--device", device).startswith(f"error: {message}")
+
+
+def test_what_is_no_run_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path / "nowhere"), "--to", "peft"]) == ExitCode.MISSING
+    assert "nowhere: is no folder; give the folder of a run" in capsys.readouterr().err
+    told = wrong(capsys, "export", tmp_path, "--to", "peft")
+    assert "record.json: does not exist; give a run's own folder" in told
 
 
 def test_an_interrupt_is_exit_code_130(

@@ -12,7 +12,9 @@ from tests.support.answers import Sheet, results_file, sheets_of
 from tests.support.built import invented_study
 from tests.support.studies import write_clip, write_study
 from vader_bench.cli import main
-from vader_bench.errors import ExitCode
+from vader_bench.cli.study._options import liking, planted
+from vader_bench.errors import ExitCode, UserError
+from vader_bench.human.rehearsal.raters import Raters
 from vader_bench.human.responses import load_ingested
 
 ROOT = Path(__file__).parents[3]
@@ -111,6 +113,17 @@ def test_runs_that_were_sampled_otherwise_are_refused_before_any_video_is_made(
     assert not (tmp_path / "out").exists()
 
 
+def test_adapters_that_are_missing_are_told_before_any_video_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = ROOT / "results" / "reference" / "fig7" / "pocket" / "runs"
+    arms = {"unrefined": str(runs / "base-hps-seed1"), "refinedarm": str(runs / "ddpo-hps-seed1")}
+    study = write_study(tmp_path, arms=arms, samples=1)
+    assert main(["study", "build", str(study), "--out", str(tmp_path / "out")]) == ExitCode.MISSING
+    assert "ddpo-hps-seed1/lora.safetensors: is not there" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
 def test_the_papers_number_is_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(tmp_path, clips=True)
     assert main(["study", "build", str(study), "--out", str(tmp_path / "out"), "--paper"]) == ExitCode.DONE
@@ -170,6 +183,14 @@ def test_simulated_answers_are_stamped(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_bytes(results_file("turkle", sheets))
     assert main(["study", "ingest", str(built.folder), str(path)]) == ExitCode.DONE
     assert capsys.readouterr().out.startswith("SIMULATED: ")
+
+
+def test_a_share_of_no_arm_is_refused(tmp_path: Path) -> None:
+    built = invented_study(tmp_path)
+    with pytest.raises(UserError, match="--share: is given without an arm; add --prefer "):
+        planted(built, Raters(1, {}), None, [0.9])
+    assert liking("vader", []) == "vader in 65% of pairs"
+    assert liking(None, []) == "no arm"
 
 
 def test_a_file_without_an_answer_leaves_what_was_there(

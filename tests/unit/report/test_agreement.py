@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,34 @@ def test_other_weights_or_prompts_are_not_compared(
     found = compare_results(load_results(folder), reference)
     assert {a.unlike for a in found} == {unlike}
     assert all(a.agrees for a in found) is not bool(unlike)
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Results:
+    """Return the reference with a change of each run's configuration."""
+    folder = write_results(tmp_path, REFERENCE)
+    for path in folder.glob("runs/*/record.json"):
+        data = json.loads(path.read_text())
+        change(data["config"])
+        path.write_text(json.dumps(data))
+    return load_results(folder)
+
+
+def test_runs_of_another_model_are_not_compared(tmp_path: Path, reference: Results) -> None:
+    def to_wan(config: dict[str, Any]) -> None:
+        config["suite"]["backbone"]["family"] = "wan"
+
+    found = compare_results(changed(tmp_path, to_wan), reference)
+    assert {a.unlike for a in found} == {"it is of another model: wan here, modelscope there"}
+
+
+def test_other_settings_are_named(tmp_path: Path, reference: Results) -> None:
+    def faster(config: dict[str, Any]) -> None:
+        config["settings"] |= {"learning_rate": 0.5, "new_since_then": 1}
+
+    found = compare_results(changed(tmp_path, faster), reference)
+    was = reference.of("red", "vader")[0].asked.settings["learning_rate"]
+    line = f"vader on red has other settings than in the reference: learning_rate 0.5 instead of {was}."
+    assert line in agreement_lines(found)
 
 
 def test_two_looks_after_the_same_queries_are_refused(tmp_path: Path, reference: Results) -> None:

@@ -8,12 +8,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import torch
 
 from tests.support.results import Invented, write_results
-from vader_bench.errors import UserError
+from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import write_bytes, write_json
 from vader_bench.report import build_report
 from vader_bench.report.index import write_index
@@ -115,6 +116,21 @@ def test_missing_runs_stay_missing(tmp_path: Path) -> None:
 
 def test_a_folder_without_reports_says_so(tmp_path: Path) -> None:
     assert "There are no reports yet" in write_index(tmp_path).read_text("utf-8")
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: is no folder; give a folder with results") as refused:
+        write_index(tmp_path / "nowhere")
+    assert refused.value.exit_code == ExitCode.MISSING
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_links_below_folders_of_any_name_lead_there(tmp_path: Path) -> None:
+    build_report(write_results(tmp_path / "a#b?%20c ü" / "tiny", WORLD))
+    page = write_index(tmp_path).read_text("utf-8")
+    links = [link for link in re.findall(r'(?:src|href)="([^"]+)"', page) if link.startswith("a")]
+    assert len(links) > 3
+    assert [link for link in links if not (tmp_path / unquote(urlsplit(link).path)).is_file()] == []
 
 
 def test_the_copies_that_mlflow_keeps_are_no_reports(tmp_path: Path) -> None:

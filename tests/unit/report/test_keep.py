@@ -137,6 +137,16 @@ def test_what_cannot_be_kept_is_said(results: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_adapters_that_are_not_there_are_said_to_be_missing(results: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "fig7" / "tiny"
+    shutil.copytree(results, folder)
+    (folder / "runs" / "ddpo-red-seed1" / ADAPTER).unlink()
+    with pytest.raises(UserError, match="ddpo: has no adapters of seed 1 to keep"):
+        keep(folder, tmp_path / "out", adapters=["vader", "ddpo"])
+    assert not (tmp_path / "out").exists()
+    keep(folder, tmp_path / "out", adapters=["vader"])
+
+
 def test_where_keeping_fails_no_half_copy_is_left(results: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(results, tmp_path / "whole"))
     run = next((copy / "runs").iterdir())

@@ -149,8 +149,18 @@ def test_shares_that_are_no_preference_are_refused() -> None:
         responses_needed(0.5)
     with pytest.raises(UserError, match="share 60: is not between"):
         plan_design(60, Variation())
-    with pytest.raises(UserError, match=r"power 1\.0: is not between"):
+    with pytest.raises(UserError, match=r"power 1\.0: is not between 0 and 1; give a fraction, such as 0\.8"):
         responses_needed(0.6, power=1.0)
+
+
+@pytest.mark.parametrize("deviation", [-1.0, np.inf, np.nan])
+def test_what_is_no_standard_deviation_is_refused(deviation: float) -> None:
+    with pytest.raises(
+        UserError, match=r"standard deviation of prompts .* is none; give 0 or a number above"
+    ):
+        Variation(prompt=deviation)
+    with pytest.raises(UserError, match="standard deviation of raters"):
+        Variation(rater=deviation)
 
 
 @pytest.mark.slow

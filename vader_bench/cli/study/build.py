@@ -54,14 +54,17 @@ def command(
 def _filmed(study: StudyConfig, samples: int, footage: Path) -> StudyConfig:
     """Return ``study`` with new videos in place of each run, made where they are not there yet."""
     from vader_bench.human.package.sources import check_runs, is_run, wanted_prompts
-    from vader_bench.launch.local import worker_devices
+    from vader_bench.launch.local import one_device
     from vader_bench.training.film import film
+    from vader_bench.training.model import read_run
 
     check_runs(study)
     assert study.prompts is not None
     prompts = wanted_prompts(study.prompts)
     runs = {arm: Path(folder) for arm, folder in study.arms.items() if is_run(folder)}
-    device = worker_devices(1)[0]
+    for run in runs.values():
+        read_run(run)  # what the last one lacks is said before videos of the first are made
+    device = one_device(None)
     with Progress(console=Console(stderr=True)) as progress:
         for arm, run in runs.items():
             task = progress.add_task(f"videos of {arm}", total=len(prompts) * samples)

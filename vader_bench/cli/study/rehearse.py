@@ -35,7 +35,7 @@ def command(
         typer.Option(min=1, help="How many people answer; by default 12, more if need be."),
     ] = None,
     prefer: Prefer = None,
-    shares: Shares = [0.65],  # noqa: B006 -- typer copies it
+    shares: Shares = [],  # noqa: B006 -- typer copies it
     careless: Careless = 0.1,
     side_bias: SideBias = 0.2,
     lapse: Lapse = 0.02,

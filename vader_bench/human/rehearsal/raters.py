@@ -5,6 +5,7 @@ Nothing that they answer says anything about videos: they know the arms from the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -56,6 +57,8 @@ class Raters:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise UserError(f"{name} {value}", "is no share", "give a number from 0 to 1")
+        if not math.isfinite(self.side_bias):
+            raise UserError(f"side_bias {self.side_bias}", "is no number of log-odds", "give one such as 0.5")
 
     def manner(self, rater: str) -> Manner:
         """Return how ``rater`` goes about it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,8 @@ def test_a_video_that_does_not_play_leaves_all_questions_open() -> None:
         ({}, 1.2, "vader", "out of reach"),
         ({"lapse": 0.8}, 0.65, "vader", "nearer to 0.5"),
         ({"careless": 1.5}, 0.65, "vader", "is no share"),
+        ({"side_bias": math.nan}, 0.65, "vader", "side_bias nan: is no number of log-odds"),
+        ({"side_bias": math.inf}, 0.65, "vader", "side_bias inf: is no number of log-odds"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, float], share: float, arm: str, message: str) -> None:
