@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vader_bench import files
-from vader_bench.config.names import UNTRAINED
+from vader_bench.config.names import HELDOUT, UNTRAINED
 from vader_bench.config.schema import ExperimentConfig, RunConfig, SuiteConfig
 from vader_bench.config.yamlfile import dump_yaml, raise_faults
 from vader_bench.errors import ExitCode, UserError
@@ -155,15 +155,19 @@ def warnings_of(resolved: ResolvedExperiment) -> list[str]:
 
 def _videos_in_vain(resolved: ResolvedExperiment) -> str:
     """Return that looks differ in their prompts, so that some are judged in vain; empty if they do not."""
-    asked = resolved.experiment.evaluation
-    along, ends = asked.prompts, asked.final_prompts
-    if along == ends or asked.every >= resolved.experiment.budget.reward_queries:
+    asked, rewards = resolved.experiment.evaluation, resolved.experiment.rewards
+    if asked.every >= resolved.experiment.budget.reward_queries:
         return ""  # there is no look in between
-    return (
-        f"held-out numbers are of the first {min(along, ends)} prompts, which every look judges; evaluation "
-        f"asks for {along} prompts along the run and {ends} at its ends: give prompts and final_prompts the "
-        "same number"
-    )
+    for name in sorted({resolved.suite.prompts_for(reward) for reward in rewards}):
+        there = len(load_prompts(name).split(HELDOUT))
+        along, ends = min(asked.prompts, there), min(asked.final_prompts, there)
+        if along != ends:
+            return (
+                f"held-out numbers are of the first {min(along, ends)} prompts, which every look judges; "
+                f"{along} are judged along the run and {ends} at its ends: give prompts and final_prompts "
+                "the same number"
+            )
+    return ""
 
 
 def _other_tuning(resolved: ResolvedExperiment) -> str:

@@ -32,7 +32,8 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
     measures = _MEASURES[1:] if analysis.panel.own_truth else _MEASURES
     lines += [_target(analysis, trained), _OWN_TRUTH if analysis.panel.own_truth else ""]
     lines += [_beside(arms, *measure) for measure in measures]
-    lines += [_parted(analysis, arm) for arm in arms]
+    if not analysis.panel.own_truth:
+        lines += [_parted(analysis, arm) for arm in arms]
     lines.append(_best_of(analysis, arms))
     missing = [name for name in asked if name not in analysis.panel.methods]
     if missing:

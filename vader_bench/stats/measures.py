@@ -116,10 +116,11 @@ def course(records: Sequence[Record]) -> list[Course]:
 def frontier(records: Sequence[Record]) -> list[FrontierRow]:
     """Return what was seen at each scale of the adapters, in the order of the scales.
 
-    Scores are those of the videos of every look, so that the scale 1 has the numbers of the end; diversity is
-    of all videos.
+    Scores are those of the videos that were judged at every look and every scale; diversity is of all videos.
     """
-    resampler, videos = _resampler(records), _videos(records)
+    resampler = _resampler(records)
+    scaled = [point.look for record in records for point in record.frontier]
+    videos = shared_videos([*scaled, *(look for record in records for look in looks_of(record))])
     rows = []
     for points in zip(*(record.frontier for record in records), strict=True):
         looks = [point.look for point in points]

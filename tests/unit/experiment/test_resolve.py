@@ -137,6 +137,7 @@ def test_prompts_that_are_judged_in_vain_are_warned_of(tmp_path: Path, tiny_pipe
     assert every < budget
     for prompts, final_prompts, looks, warned in (
         (2, 2, every, False), (1, 2, every, True), (2, 1, every, True), (1, 2, budget, False),
+        (500, 600, every, False),  # of as many as there are
     ):  # fmt: skip
         asked = {"prompts": prompts, "final_prompts": final_prompts, "every": looks}
         changes = {"evaluation": experiment["evaluation"] | asked, "quick": {}}

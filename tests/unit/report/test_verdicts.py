@@ -149,7 +149,8 @@ def test_a_hacked_reward_shows_in_its_truth(slope: float, words: str) -> None:
 def test_a_truth_that_rose_and_did_not_stay_is_reported_with_its_looks() -> None:
     gains = {"vader": 0.4, "ddpo": 0.2, "diffusion-dpo": 0.0}
     world = replace(WORLD, seed_noise=0.001, gains=gains, gold=lambda gain: 0.5 + gain * (0.4 - gain))
-    (said,) = (line for line in verdicts(_analysis(world), METHODS) if line.startswith("Along the budget"))
+    found = _analysis(world)
+    (said,) = (line for line in verdicts(found, METHODS) if line.startswith("Along the budget"))
     assert said.startswith(
         "Along the budget the truth had risen with vader, by interval at each look by itself"
     )
@@ -157,6 +158,8 @@ def test_a_truth_that_rose_and_did_not_stay_is_reported_with_its_looks() -> None
     assert re.search(
         rf"after 16, 32 and 48 queries, by {highest:.3f}\d* \[.*\] after 16; it does not end", said
     )
+    own = replace(found, panel=replace(found.panel, gold_curve=found.panel.curve))
+    assert not [line for line in verdicts(own, METHODS) if line.startswith("Along the budget")]
 
 
 def test_a_fall_of_the_truth_is_reported_whatever_the_reward_did() -> None:

@@ -117,6 +117,17 @@ def test_all_numbers_at_the_end_are_of_the_videos_that_every_look_judged() -> No
     assert frontier(runs)[0].reward.value == pytest.approx(0.75)
 
 
+def test_scales_that_were_judged_with_fewer_videos_use_those() -> None:
+    """As records of 0.1.0 have them: two videos of a prompt at every look, and one of them at every scale."""
+    second = VideoScore(prompt="a", sample=1, reward=9.0)
+    looks = [
+        given.model_copy(update={"scores": [*given.scores, second]})
+        for given in (look(0, 0.5), look(16, 0.7))
+    ]
+    [row] = frontier(records(evaluations=looks, frontier=[FrontierPoint(scale=1.0, look=look(16, 0.7))]))
+    assert row.reward.value == pytest.approx(0.75)
+
+
 def test_one_number_a_look_is_compared_among_looks_at_the_same_videos_alone() -> None:
     measured = {"diversity": 0.2, "motion": 0.1, "path_kl": 3.0}
     start, middle, end = course(
