@@ -124,7 +124,8 @@ def load_experiment(path: str | Path, quick: bool = False, suite: str | None = N
 
     Raises:
         UserError: every fault of the file, one a line: unknown and missing keys, wrong types and
-            values, unknown suite, method, reward, prompt set or split, unfit settings of a method.
+            values, unknown suite, method, reward, prompt set or split, unfit settings of a method; or
+            it has no ``quick`` and ``quick`` is asked for.
     """
     path = experiment_path(path)
     file = read_experiment_file(path)
@@ -133,6 +134,9 @@ def load_experiment(path: str | Path, quick: bool = False, suite: str | None = N
     small, small_faults = _loaded(_on_suite(file.quick, suite), suites, reader)
     new = [fault for fault in small_faults if str(fault) not in set(map(str, faults))]
     raise_faults(str(path), [*file.faults, *faults, *map(_under_quick, new)])
+    if quick and not file.full.config.quick:  # the full experiment would run under the name of a smaller one
+        remedy = "leave --quick out, or write what a quick run replaces under `quick:`, such as `seeds: [1]`"
+        raise UserError(str(path), "has no smaller form", remedy)
     loaded = small if quick else full
     assert loaded is not None
     own = (file.quick if quick else file.full).config

@@ -41,6 +41,13 @@ def test_quick_may_name_itself(write_files: Write, experiment_data: Data) -> Non
     assert load_experiment(write_files(), quick=True).config.experiment == "smoke"
 
 
+def test_a_quick_form_must_be_there(write_files: Write, experiment_data: Data) -> None:
+    del experiment_data["quick"]
+    assert load_experiment(write_files()).config.experiment == "fig"
+    (line,) = lines_of(lambda: load_experiment(write_files(), quick=True))
+    assert line.startswith("fig.yaml: has no smaller form; leave --quick out, or write ")
+
+
 def test_all_faults_of_a_file_at_once(write_files: Write, experiment_data: Data) -> None:
     experiment_data |= {"seed": [0], "seeds": ["zero"], "compares": "seed"}
     experiment_data["rewards"] = ["aesthetics", "action"]
