@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -24,6 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 Model = TypeVar("Model", bound=BaseModel)
+Place = tuple[int | str, ...]
+"""Keys and indices that lead to a value of a file."""
 
 _LONG = 10
 """Items of a list in which they are counted no more to find one."""
@@ -65,8 +67,7 @@ def parse(model: type[Model], data: Mapping[str, Any]) -> tuple[Model | None, li
         # through JSON, where a list may fill a tuple although types are strict
         return model.model_validate_json(json.dumps(data, default=str), strict=True), []
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        return None, [_told(model, detail, data) for detail in details]
+        return None, _reported(model, error, data)
 
 
 def parse_partly(model: type[Model], data: Mapping[str, Any]) -> tuple[Model, list[Fault]]:
@@ -90,15 +91,7 @@ def value_faults(kind: Any, value: Any) -> list[Fault]:
     try:
         TypeAdapter(kind).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        if len(_members(kind)) > 1:  # places in them name types, which no file has
-            choices = dict.fromkeys(_WANTED.get(detail["type"]) for detail in details)
-            if None not in choices and all(len(detail["loc"]) == 1 for detail in details):
-                wanted = " or ".join(map(str, choices))
-                return [Fault("", f"is {shown(value)}, not {wanted}", f"write {wanted}")]
-            remedies = dict.fromkeys(_worded(kind, detail).remedy for detail in details)
-            return [Fault("", f"is {shown(value)}, which is nothing that it takes", " or ".join(remedies))]
-        return [_told(kind, detail, value) for detail in details]
+        return _reported(kind, error, value)
     return []
 
 
@@ -188,6 +181,49 @@ _BOUNDS = {
 }
 
 
+def _reported(kind: Any, error: ValidationError, data: Any) -> list[Fault]:
+    """Return what is wrong with ``data``, which is to be of type ``kind``."""
+    by_place: dict[Place, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        by_place.setdefault(_union_at(kind, detail["loc"]), []).append(detail)
+    found = []
+    for place, details in by_place.items():
+        if place == details[0]["loc"]:
+            found += [_told(kind, detail, data) for detail in details]
+        else:
+            found.append(_refused_by_all(kind, place, details, data))
+    return found
+
+
+def _union_at(kind: Any, loc: Place) -> Place:
+    """Return ``loc`` as far as files have it: pydantic names the type next in a value of several types."""
+    for depth, part in enumerate(loc):
+        if len(_members(kind)) > 1 and part != "[key]":
+            return loc[:depth]
+        kind = _inside(kind, str(part))
+    return loc
+
+
+def _refused_by_all(kind: Any, place: Place, details: Sequence[ErrorDetails], data: Any) -> Fault:
+    """Return the fault of the value at ``place``, which each type that it may have refuses."""
+    key, value = ".".join(map(str, place)), data
+    for part in place:
+        value = value[part]
+    choices = dict.fromkeys(_wanted(detail) for detail in details)
+    if None not in choices and all(len(detail["loc"]) == len(place) + 1 for detail in details):
+        wanted = " or ".join(map(str, choices))
+        return Fault(key, f"is {shown(value)}, not {wanted}", f"write {wanted}")
+    remedies = dict.fromkeys(_worded(kind, detail).remedy for detail in details)
+    return Fault(key, f"is {shown(value)}, which is nothing that it takes", " or ".join(remedies))
+
+
+def _wanted(detail: ErrorDetails) -> str | None:
+    """Return what is wanted in place of a value; ``None`` where more is wrong than that it is no such."""
+    if detail["type"] == "literal_error":
+        return str(detail["ctx"]["expected"])
+    return _WANTED.get(detail["type"])
+
+
 def _told(kind: Any, detail: ErrorDetails, data: Any) -> Fault:
     """Return the fault that pydantic's ``detail`` of a value of type ``kind`` describes.
 
@@ -251,6 +287,8 @@ def _inside(kind: Any, part: str) -> Any:
 
 def _members(kind: Any) -> list[Any]:
     """Return the types that a value of type ``kind`` may be of, ``None`` left out."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
     options = get_args(kind) if get_origin(kind) in {Union, UnionType} else [kind]
     return [option for option in options if option is not type(None)]
 

@@ -128,6 +128,8 @@ def load_experiment(path: str | Path, quick: bool = False, suite: str | None = N
             it has no ``quick`` and ``quick`` is asked for.
     """
     path = experiment_path(path)
+    if suite is not None:
+        _suite_path(suite)  # a name that is not known is no fault of the file
     file = read_experiment_file(path)
     suites, reader = cache(_checked_suite), SettingsReader()  # what the two forms share is read once
     full, faults = _loaded(_on_suite(file.full, suite), suites, reader)

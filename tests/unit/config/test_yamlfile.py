@@ -52,6 +52,13 @@ class Outer(BaseModel):
         return value
 
 
+class Several(BaseModel):
+    k: int | Literal["random"] = 1
+    names: str | list[str] = ""
+    parts: dict[str, list[Annotated[int | Literal["all"], Field()]] | None] = {}
+    inner: Inner | int | None = None
+
+
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "file.yaml"
     path.write_text(text, "utf-8")
@@ -69,6 +76,32 @@ def test_good_file(tmp_path: Path) -> None:
     found, faults = parse(Outer, data)
     assert faults == []
     assert found == Outer(name="abc", rate=0.001, frames=(0, 2), inner=Inner(steps=10))
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "wrong", "remedy"),
+    [
+        ({"k": "all"}, "k", "is 'all', not a whole number or 'random'", "write a whole number or 'random'"),
+        ({"k": 1.5}, "k", "is 1.5, not a whole number or 'random'", "write a whole number or 'random'"),
+        ({"names": 3}, "names", "is 3, not text or a list", "write text or a list"),
+        (
+            {"parts": {"a": [1, "al"]}},
+            "parts.a.1",
+            "is 'al', not a whole number or 'all'",
+            "write a whole num",
+        ),
+        ({"parts": {"a": 3}}, "parts.a", "is 3, not a list", "write a list"),
+        ({"names": ["a", 3]}, "names", "is ['a', 3], which is nothing that it takes", "write text"),
+        ({"inner": {"kind": "ddim"}}, "inner", "is {'kind': 'ddim'}, which is nothing that", "add it or wri"),
+    ],
+)
+def test_a_value_of_several_types_has_one_fault(
+    data: dict[str, Any], key: str, wrong: str, remedy: str
+) -> None:
+    (fault,) = parse(Several, data)[1]
+    assert fault.key == key
+    assert fault.wrong.startswith(wrong)
+    assert fault.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize("number", ["1e-3", "1E-3", "-2e+4", "1.5e3", "7.e-2"])

@@ -297,6 +297,11 @@ def test_suite_by_name_and_by_path(write_files: Write, suite_data: Data, tmp_pat
     assert "is not known; did you mean 'small'?" in lines_of(lambda: load_suite("smal"))[0]
 
 
+def test_a_suite_that_was_given_is_no_fault_of_the_file(write_files: Write) -> None:
+    (line,) = lines_of(lambda: load_experiment(write_files(), suite="smal"))
+    assert line.startswith("suite 'smal': is not known; did you mean 'small'?")
+
+
 def test_suite_file_beside_the_experiment(
     write_files: Write, experiment_data: Data, suite_data: Data
 ) -> None:
