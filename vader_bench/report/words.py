@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from vader_bench.stats import Estimate
 from vader_bench.stats.bootstrap import no_spread
+from vader_bench.stats.compare import SIGNIFICANT
 
 __all__ = [
     "Column",
@@ -130,8 +131,11 @@ def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """Return a p-value for reading."""
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+    """Return a p-value for reading, with more digits where it would look like 0.05 and decides otherwise."""
+    if p_value < 0.001:
+        return "< 0.001"
+    texts = (f"{p_value:.{digits}f}" for digits in (3, 4, 5, 6))
+    return next((text for text in texts if float(text) != SIGNIFICANT), f"{p_value:.3f}")
 
 
 def _special(value: float, kind: Kind) -> str | None:

@@ -64,6 +64,8 @@ def test_cells_of_a_file_keep_words_out_of_the_limits() -> None:
 
 def test_p_values() -> None:
     assert [p_text(p) for p in (0.0002, 0.0123, 1.0)] == ["< 0.001", "0.012", "1.000"]
+    # on which side of 0.05 a value lies decides what is said of it
+    assert [p_text(p) for p in (0.0504, 0.0496, 0.050004, 0.05)] == ["0.0504", "0.0496", "0.050004", "0.050"]
 
 
 def test_columns_are_the_same_for_every_table_but_for_further_splits() -> None:
