@@ -206,7 +206,7 @@ def _union_at(kind: Any, loc: Place) -> Place:
 
 def _refused_by_all(kind: Any, place: Place, details: Sequence[ErrorDetails], data: Any) -> Fault:
     """Return the fault of the value at ``place``, which each type that it may have refuses."""
-    key, value = ".".join(map(str, place)), data
+    key, value = ".".join(map(str, place)), json.loads(json.dumps(data, default=str))  # with text as keys
     for part in place:
         value = value[part]
     choices = dict.fromkeys(_wanted(detail) for detail in details)
@@ -282,7 +282,8 @@ def _inside(kind: Any, part: str) -> Any:
     kind = _plain(kind)
     if _is_table(kind):
         return kind.model_fields[part].annotation if part in kind.model_fields else Any
-    return get_args(kind)[-1] if get_args(kind) else Any
+    parts = [one for one in get_args(kind) if one is not Ellipsis]
+    return parts[-1] if parts else Any
 
 
 def _members(kind: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from vader_bench.config.yamlfile import (
     raise_faults,
     read_mapping,
     rule,
+    value_faults,
 )
 from vader_bench.errors import ExitCode, UserError
 
@@ -102,6 +103,15 @@ def test_a_value_of_several_types_has_one_fault(
     assert fault.key == key
     assert fault.wrong.startswith(wrong)
     assert fault.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [(tuple[int | str, ...], [1, 2.5], "1"), (dict[int, int | str], {1: 2.5}, "1"), (int | str, 2.5, "")],
+)
+def test_so_has_a_value_inside_of_another(kind: Any, value: Any, key: str) -> None:
+    wanted = "write a whole number or text"
+    assert value_faults(kind, value) == [Fault(key, "is 2.5, not a whole number or text", wanted)]
 
 
 @pytest.mark.parametrize("number", ["1e-3", "1E-3", "-2e+4", "1.5e3", "7.e-2"])
