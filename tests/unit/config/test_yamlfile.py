@@ -109,7 +109,7 @@ def test_a_value_of_several_types_has_one_fault(
     ("kind", "value", "key"),
     [(tuple[int | str, ...], [1, 2.5], "1"), (dict[int, int | str], {1: 2.5}, "1"), (int | str, 2.5, "")],
 )
-def test_so_has_a_value_inside_of_another(kind: Any, value: Any, key: str) -> None:
+def test_a_value_of_several_types_inside_of_another_has_one_fault(kind: Any, value: Any, key: str) -> None:
     wanted = "write a whole number or text"
     assert value_faults(kind, value) == [Fault(key, "is 2.5, not a whole number or text", wanted)]
 
