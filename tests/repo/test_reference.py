@@ -14,6 +14,8 @@ LARGEST = 30 * 10**6
 """Most bytes of all files together."""
 SHEETS = {"fig3", "fig5", "fig6", "fig8"}
 """Whose pictures of all videos ``results/README.md`` points to."""
+WITHOUT_VIDEOS = {"ablate-frames", "ablate-memory", "ablate-truncation", "sanity", "step-sizes", "table1"}
+"""Those whose videos ``results/README.md`` says are left out, or are those of another."""
 ADAPTERS = "fig7/pocket/runs/vader-"
 """Whose adapters a study in ``human_eval/studies/`` makes new videos of."""
 
@@ -43,4 +45,9 @@ def _is_kept(path: PurePath) -> bool:
     if experiment == "tune":
         return path.name in {"config.json", "record.json"}
     adapters = path.as_posix().startswith(ADAPTERS)
-    return kept_of_run(PurePath(*inside[2:]), first=inside[1].endswith("-seed1"), adapters=adapters)
+    return kept_of_run(
+        PurePath(*inside[2:]),
+        first=inside[1].endswith("-seed1"),
+        adapters=adapters,
+        videos=experiment not in WITHOUT_VIDEOS,
+    )

@@ -47,22 +47,25 @@ def kept_of_report(name: str) -> bool:
     return name == PROVENANCE_NAME or PurePath(name).suffix in _SHOWN
 
 
-def kept_of_run(path: PurePath, *, first: bool, adapters: bool) -> bool:
+def kept_of_run(path: PurePath, *, first: bool, adapters: bool, videos: bool = True) -> bool:
     """Tell whether a file of a run's folder is kept.
 
     Args:
         path: relative to the run's folder.
         first: whether the run has the first seed of its experiment.
         adapters: whether the trained adapters of that seed are wanted.
+        videos: whether its videos are.
     """
     if path.parts[0] == _VIDEOS:
-        return first
+        return first and videos
     return path.as_posix() in (_RECORD, _LINES, *_TABLES) or (
         path.as_posix() == ADAPTER_NAME and first and adapters
     )
 
 
-def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool = True) -> Kept:
+def keep(
+    folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool = True, videos: bool = True
+) -> Kept:
     """Write to ``out`` what is kept of the results in ``folder``, which stay as they are.
 
     Records are written in the newest version. Where a report names the digest of a record, the copy's names
@@ -73,6 +76,8 @@ def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool
         out: a new folder.
         adapters: arms whose trained adapters of the first seed are kept.
         sheet: whether the picture of all videos is kept, though it can be made again from them.
+        videos: whether those of the first seed are kept; without them there is no such picture either, since
+            a report of the copy could not make it again.
 
     Raises:
         UserError: no such results, no report, no such adapters, a record that cannot be read, ``out`` is
@@ -101,19 +106,21 @@ def keep(folder: Path, out: Path, *, adapters: Collection[str] = (), sheet: bool
         for name, record in records.items():
             write_record(copy / "runs" / name / _RECORD, record)
             run = folder / "runs" / name
-            wanted = _wanted(run, first=record.seed == first, adapters=record.label in adapters)
+            wanted = _wanted(
+                run, first=record.seed == first, adapters=record.label in adapters, videos=videos
+            )
             # of hundreds of trials those are enough by which a copy of the tuning goes on elsewhere
             for path in (run / _CONFIG,) if tuned else wanted:
                 _copy(path, copy / path.relative_to(folder))
-        _keep_report(folder, copy, sheet)
+        _keep_report(folder, copy, sheet=sheet and videos)
     return Kept(_bytes(folder), _bytes(out))
 
 
-def _wanted(run: Path, *, first: bool, adapters: bool) -> Iterator[Path]:
+def _wanted(run: Path, *, first: bool, adapters: bool, videos: bool) -> Iterator[Path]:
     """Yield the files of a run that are kept, beside its record."""
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run)
-        kept = kept_of_run(inside, first=first, adapters=adapters)
+        kept = kept_of_run(inside, first=first, adapters=adapters, videos=videos)
         if kept and path.is_file() and path.name != _RECORD:
             yield path
 
@@ -128,7 +135,7 @@ def _copy(path: Path, to: Path) -> None:
     write_bytes(to, read_bytes(path))
 
 
-def _keep_report(folder: Path, out: Path, sheet: bool) -> None:
+def _keep_report(folder: Path, out: Path, *, sheet: bool) -> None:
     """Copy what a report or ``tune`` wrote; the provenance last, which says that the copy is whole."""
     found = folder / PROVENANCE_NAME
     if not found.exists():

@@ -58,11 +58,11 @@ def page_html(
         notes: how to read the numbers.
         provenance: what ``provenance.json`` says.
     """
+    videos = {section.reward: video_rows(results, section.reward) for section in said}
     values = {
         "results": results,
-        "sections": [
-            {**section._asdict(), "videos": video_rows(results, section.reward)} for section in said
-        ],
+        "sections": [{**section._asdict(), "videos": videos[section.reward]} for section in said],
+        "filmed": any(cell.source for rows in videos.values() for _, cells in rows for cell in cells),
         "overview": overview_table(results, analyses),
         "paper": paper_table(results.experiment.paper),
         "drawings": {name: _inline(svg) for name, svg in drawings.items()},

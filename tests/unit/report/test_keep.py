@@ -94,6 +94,17 @@ def test_the_command_leaves_out_the_sheet(
     assert "samples.jpg" not in read_json(tmp_path / "out" / "provenance.json")["outputs"]
 
 
+def test_videos_can_be_left_out_and_their_picture_is_with_them(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["keep", str(results), str(out), "--no-videos"]) == ExitCode.DONE
+    assert names(out / "runs" / "ddpo-red-seed1") == {"record.json", "metrics.jsonl", "config.json"}
+    assert not list(out.rglob("samples*"))
+    build_report(out)
+    assert not (out / "samples.jpg").exists()
+    for name in ("summary.md", "fig7.png"):
+        assert (out / name).read_bytes() == (results / name).read_bytes()
+
+
 def test_the_index_knows_the_copy_for_the_one_that_was_reported(kept: Path) -> None:
     page = write_index(kept.parents[1]).read_text("utf-8")
     assert "was changed since the report was made" not in page

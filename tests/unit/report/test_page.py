@@ -140,6 +140,14 @@ def test_a_video_that_is_there_is_shown_and_one_that_is_not_is_missing(tmp_path:
     assert {"controls", "loop", "muted"} <= set(video)
 
 
+def test_a_page_without_any_video_says_so_once_and_has_no_empty_fields(tmp_path: Path) -> None:
+    text = _text(build_report(write_results(tmp_path, Invented(rewards=("red", "blue"), seeds=(7,)))))
+    assert text.count("No videos are in this folder") == 1
+    assert "video missing" not in text
+    assert "play-all" not in text
+    assert "a heldout prompt, number 3" in text
+
+
 @pytest.mark.parametrize(
     ("changes", "words"), [({"gold": lambda _: None}, "red 0."), ({"seeds": (0,)}, "One seed")]
 )
