@@ -16,4 +16,7 @@ def command(
     """Make the page over all reports below a folder; needs no models."""
     from vader_bench.report.index import write_index
 
-    typer.echo(str(write_index(folder)))
+    index = write_index(folder)
+    typer.echo(str(index.path))
+    for fault in index.broken:
+        typer.echo(f"warning: cannot be read: {fault}", err=True)

@@ -80,5 +80,5 @@ def command(
             typer.echo(line)
         raise typer.Exit
     code = show_report(folder, tracker, command=given)
-    typer.echo(f"{'all results':<18}{write_index(out)}")
+    typer.echo(f"{'all results':<18}{write_index(out).path}")
     raise typer.Exit(code)

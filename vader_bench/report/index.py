@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ from vader_bench.report.tables import Table
 from vader_bench.report.words import estimate_text
 from vader_bench.stats import Estimate
 
-__all__ = ["INDEX_NAME", "write_index"]
+__all__ = ["INDEX_NAME", "Index", "write_index"]
 
 INDEX_NAME = "index.html"
 _NUMBERS: Final = tuple(
@@ -62,8 +62,15 @@ class Card:
         return re.sub(r"[^a-z0-9]+", "-", self.path.lower()).strip("-")
 
 
-def write_index(folder: Path) -> Path:
-    """Write ``index.html`` over every report at any depth below ``folder`` and return its path.
+class Index(NamedTuple):
+    """The page, and what is wrong with each folder of results that it could not read."""
+
+    path: Path
+    broken: list[str]
+
+
+def write_index(folder: Path) -> Index:
+    """Write ``index.html`` over every report at any depth below ``folder``.
 
     The main experiments come first, then the others by name. Numbers are those of each report's
     ``summary.csv``. A record that is gone or was changed since the report was made is named, and so is what
@@ -88,7 +95,7 @@ def write_index(folder: Path) -> Path:
         TEMPLATES / "index.html.j2", {"folder": folder.resolve().name, "cards": cards, "broken": broken}
     )
     write_text(folder / INDEX_NAME, page)
-    return folder / INDEX_NAME
+    return Index(folder / INDEX_NAME, broken)
 
 
 def _summary(path: Path) -> pd.DataFrame:

@@ -45,7 +45,7 @@ def opened(browser: Any, page: Path) -> Any:
 
 @pytest.fixture
 def index(browser: Any, page: Path) -> Any:
-    browser.get(write_index(page.parent.parent).as_uri())
+    browser.get(write_index(page.parent.parent).path.as_uri())
     return browser
 
 

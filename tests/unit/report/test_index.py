@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.support.results import Invented, write_results
+from vader_bench.cli import main
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.files import write_bytes, write_json
 from vader_bench.report import build_report
@@ -38,7 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(results: Path) -> str:
-    return write_index(results).read_text("utf-8")
+    return write_index(results).path.read_text("utf-8")
 
 
 def test_every_report_below_the_folder_is_on_the_page(page: str) -> None:
@@ -65,7 +66,7 @@ def test_where_nothing_gains_it_says_so(tmp_path: Path) -> None:
     build_report(
         write_results(tmp_path / "fig7" / "tiny", replace(WORLD, gains={"vader": -0.4, "ddpo": -0.4}))
     )
-    assert "<td>red: no arm</td>" in write_index(tmp_path).read_text("utf-8")
+    assert "<td>red: no arm</td>" in write_index(tmp_path).path.read_text("utf-8")
 
 
 def test_the_main_experiments_come_first(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_the_main_experiments_come_first(tmp_path: Path) -> None:
         build_report(
             write_results(tmp_path / "reference" / experiment / "tiny", replace(WORLD, experiment=experiment))
         )
-    page = write_index(tmp_path).read_text("utf-8")
+    page = write_index(tmp_path).path.read_text("utf-8")
     places = [
         page.index(f'href="#reference-{experiment}-tiny"') for experiment in ("fig7", "table1", "ablate")
     ]
@@ -100,7 +101,7 @@ def test_a_record_that_is_gone_or_changed_is_named(tmp_path: Path) -> None:
     (folder / "runs" / "ddpo-red-seed0" / "record.json").unlink()
     changed = folder / "runs" / "vader-red-seed0" / "record.json"
     changed.write_text(changed.read_text("utf-8") + "\n", "utf-8")
-    page = write_index(tmp_path).read_text("utf-8")
+    page = write_index(tmp_path).path.read_text("utf-8")
     assert "The record of ddpo-red-seed0 is gone since the report was made." in page
     assert "The record of vader-red-seed0 was changed since the report was made: report again." in page
     assert "The record of base-red-seed0" not in page
@@ -109,13 +110,13 @@ def test_a_record_that_is_gone_or_changed_is_named(tmp_path: Path) -> None:
 def test_missing_runs_stay_missing(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "fig7" / "tiny", WORLD, skip=["ddpo-red-seed0"])
     build_report(folder, allow_missing=True)
-    page = write_index(tmp_path).read_text("utf-8")
+    page = write_index(tmp_path).path.read_text("utf-8")
     assert "Missing runs: ddpo-red-seed0." in page
     assert "<td>missing</td>" in page
 
 
 def test_a_folder_without_reports_says_so(tmp_path: Path) -> None:
-    assert "There are no reports yet" in write_index(tmp_path).read_text("utf-8")
+    assert "There are no reports yet" in write_index(tmp_path).path.read_text("utf-8")
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 def test_links_below_folders_of_any_name_lead_there(tmp_path: Path) -> None:
     build_report(write_results(tmp_path / "a#b?%20c ü" / "tiny", WORLD))
-    page = write_index(tmp_path).read_text("utf-8")
+    page = write_index(tmp_path).path.read_text("utf-8")
     links = [link for link in re.findall(r'(?:src|href)="([^"]+)"', page) if link.startswith("a")]
     assert len(links) > 3
     assert [link for link in links if not (tmp_path / unquote(urlsplit(link).path)).is_file()] == []
@@ -139,14 +140,22 @@ def test_the_copies_that_mlflow_keeps_are_no_reports(tmp_path: Path) -> None:
     copy = tmp_path / "mlartifacts" / "1" / "artifacts" / "provenance.json"
     copy.parent.mkdir(parents=True)
     copy.write_bytes((folder / "provenance.json").read_bytes())
-    assert write_index(tmp_path).read_text("utf-8").count('<section class="card"') == 1
+    assert write_index(tmp_path).path.read_text("utf-8").count('<section class="card"') == 1
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("fig7", "sanity"):
         build_report(write_results(tmp_path / name / "tiny", replace(WORLD, experiment=name)))
     (tmp_path / "fig7" / "tiny" / "experiment.yaml").unlink()
-    page = write_index(tmp_path).read_text("utf-8")
+    assert main(["index", str(tmp_path)]) == ExitCode.DONE
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'index.html'}\n"
+    (warning,) = told.err.splitlines()
+    assert warning.startswith("warning: cannot be read: ")
+    assert "fig7/tiny/experiment.yaml: does not exist" in warning
+    page = (tmp_path / "index.html").read_text("utf-8")
     assert "Cannot be read: " in page
     assert "fig7/tiny/experiment.yaml: does not exist" in page
     assert page.count('<section class="card"') == 1
@@ -183,10 +192,10 @@ def test_a_damaged_summary_is_told_on_the_page(reported: Path) -> None:
     head, _, rows = whole.partition(b"\n")
     for data in (b"", b"\xff", b"\0", b'"', head.replace(b"gain", b"x") + b"\n" + rows, head + b"\n" + head):
         path.write_bytes(data)
-        page = write_index(folder).read_text("utf-8")
+        page = write_index(folder).path.read_text("utf-8")
         assert "Cannot be read: " in page, data
         assert "summary.csv" in page, data
     path.unlink()
-    assert "summary.csv: does not exist" in write_index(folder).read_text("utf-8")
+    assert "summary.csv: does not exist" in write_index(folder).path.read_text("utf-8")
     path.write_bytes(whole)
-    assert "Cannot be read: " not in write_index(folder).read_text("utf-8")
+    assert "Cannot be read: " not in write_index(folder).path.read_text("utf-8")

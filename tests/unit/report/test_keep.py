@@ -106,7 +106,7 @@ def test_videos_can_be_left_out_and_their_picture_is_with_them(results: Path, tm
 
 
 def test_the_index_knows_the_copy_for_the_one_that_was_reported(kept: Path) -> None:
-    page = write_index(kept.parents[1]).read_text("utf-8")
+    page = write_index(kept.parents[1]).path.read_text("utf-8")
     assert "was changed since the report was made" not in page
     assert 'href="fig7/tiny/summary.md"' in page
     assert ".html" not in page.partition("</style>")[2]
