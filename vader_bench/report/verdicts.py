@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vader_bench.report.words import effect_text, estimate_text, p_text, quantity
-from vader_bench.stats import Analysis, ArmSummary, MethodComparison
+from vader_bench.report.words import NOT_REACHED, Kind, effect_text, estimate_text, p_text, quantity
+from vader_bench.stats import Analysis, ArmSummary, Estimate, MethodComparison
 from vader_bench.stats.compare import POWER
 
 __all__ = ["verdicts"]
@@ -165,18 +165,27 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
             f"The best baseline, {best}, does not end above the base model by interval: there is no "
             "threshold to reach."
         )
-    return " ".join(_reached(analysis, arm, best) for arm in others)
+    behind = [arm.name for arm in others if _is_never(arm.statistics["queries_speed_up"], "times")]
+    goal = f"the final reward of {best}, the best baseline"
+    lines = [_reached(analysis, arm, goal) for arm in others if arm.name not in behind]
+    return " ".join([*lines, *_never(behind, goal)])
 
 
-def _reached(analysis: Analysis, arm: ArmSummary, best: str) -> str:
+def _reached(analysis: Analysis, arm: ArmSummary, goal: str) -> str:
     needed, ratio = arm.statistics["queries_to_threshold"], arm.statistics["queries_speed_up"]
-    if quantity(ratio.value, "times") == "not reached":
-        return f"{arm.name} does not reach the final reward of {best}, the best baseline."
     return (
-        f"{arm.name} reaches the final reward of {best}, the best baseline, after "
-        f"{estimate_text(needed, 'queries')} queries, {estimate_text(ratio, 'times')} fewer"
-        f"{_straight(analysis, needed.value)}."
+        f"{arm.name} reaches {goal}, after {estimate_text(needed, 'queries')} queries, "
+        f"{estimate_text(ratio, 'times')} fewer{_straight(analysis, needed.value)}."
     )
+
+
+def _is_never(amount: Estimate, kind: Kind) -> bool:
+    return quantity(amount.value, kind) == NOT_REACHED
+
+
+def _never(names: list[str], goal: str) -> list[str]:
+    """Return one sentence about all arms that do not reach the goal, where there are such."""
+    return [f"{_list(names)} {'does' if len(names) == 1 else 'do'} not reach {goal}."] if names else []
 
 
 def _straight(analysis: Analysis, queries: float) -> str:
@@ -199,13 +208,13 @@ def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
         return f"There is no target: {lead} was not above the base model by interval after {queries} queries."
     if absent:
         return f"There is no target: {lead}, which is to set it, has no results."
-    return " ".join(_needs(analysis, arm, queries, reached) for arm in others)
+    behind = [arm.name for arm in others if _is_never(arm.statistics["queries_to_target"], "multiple")]
+    lines = [_needs(analysis, arm, queries, reached) for arm in others if arm.name not in behind]
+    return " ".join([*lines, *_never(behind, reached)])
 
 
 def _needs(analysis: Analysis, arm: ArmSummary, target: int, reached: str) -> str:
     queries, time = (arm.statistics[f"{axis}_to_target"] for axis in ("queries", "device_seconds"))
-    if quantity(queries.value, "multiple") == "not reached":
-        return f"{arm.name} does not reach {reached}."
     return (
         f"{arm.name} needs {estimate_text(queries, 'multiple')} the queries and "
         f"{estimate_text(time, 'multiple')} the device time to reach {reached}"

@@ -10,6 +10,7 @@ from vader_bench.stats.bootstrap import no_spread
 from vader_bench.stats.compare import SIGNIFICANT
 
 __all__ = [
+    "NOT_REACHED",
     "Column",
     "Kind",
     "cells",
@@ -21,7 +22,7 @@ __all__ = [
     "quantity",
 ]
 
-Kind: TypeAlias = Literal["reward", "queries", "flops", "seconds", "times", "multiple", "ratio"]
+Kind: TypeAlias = Literal["reward", "effect", "queries", "flops", "seconds", "times", "multiple", "ratio"]
 
 NOT_REACHED = "not reached"
 UNBOUNDED = "unbounded"
@@ -38,7 +39,7 @@ class Column(NamedTuple):
 _COLUMNS = (
     Column("heldout_reward", "held-out reward", "reward"),
     Column("gain", "gain", "reward"),
-    Column("smallest_gain", "gain found", "reward"),
+    Column("smallest_gain", "gain found", "effect"),
     Column("area", "mean over budget", "reward"),
     Column("reward_at_equal_flops", "at equal FLOPs", "reward"),
     Column("reward_at_equal_device_seconds", "at equal device time", "reward"),
@@ -103,8 +104,8 @@ def estimate_text(estimate: Estimate, kind: Kind = "reward") -> str:
 
 
 def effect_text(size: float) -> str:
-    """Return the size of an effect for reading, to two digits."""
-    return f"{size:.2g}"
+    """Return the size of an effect for reading, to two digits, but whole numbers in full."""
+    return f"{size:.2g}" if abs(size) < 99.5 else f"{size:.0f}"  # from 99.5 on `g` writes an exponent
 
 
 def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
@@ -118,6 +119,8 @@ def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
     special = _special(value, kind)
     if special is not None:
         return special
+    if kind == "effect":
+        return effect_text(value)
     if kind == "queries":
         return f"{value:.0f}"
     if kind in {"times", "multiple"}:

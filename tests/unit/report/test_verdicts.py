@@ -109,6 +109,16 @@ def test_the_threshold_is_reported_for_every_other_method() -> None:
     assert not [line for line in lines if "would be found" in line]  # without spread nothing is known of it
 
 
+def test_all_that_do_not_reach_it_are_named_in_one_sentence() -> None:
+    gains = {"vader": 0.1, "ddpo": 0.0, "diffusion-dpo": 0.2}
+    exact = replace(WORLD, gains=gains, seed_noise=0.0, video_noise=0.0)
+    (line,) = (line for line in verdicts(_analysis(exact), METHODS) if "best baseline" in line)
+    assert line == "vader and ddpo do not reach the final reward of diffusion-dpo, the best baseline."
+    found = verdicts(_analysis(exact, target=Target("diffusion-dpo", 64)), METHODS)
+    (line,) = (line for line in found if "had" in line)
+    assert line == "vader and ddpo do not reach what diffusion-dpo had reached after 64 queries."
+
+
 def test_only_what_lies_before_the_first_look_is_said_to_be_read_off_a_line_to_it() -> None:
     gains = {"vader": 0.4, "ddpo": 0.0, "diffusion-dpo": 0.2}
     lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.0, video_noise=0.0)), METHODS)

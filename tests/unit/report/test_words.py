@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from vader_bench.report.words import Kind, cells, columns, estimate_text, number, p_text, quantity
+from vader_bench.report.words import (
+    Kind,
+    cells,
+    columns,
+    effect_text,
+    estimate_text,
+    number,
+    p_text,
+    quantity,
+)
 from vader_bench.stats import Estimate
 
 
@@ -48,6 +57,23 @@ def test_an_estimate_has_the_digits_that_its_interval_warrants(estimate: Estimat
 )
 def test_amounts_have_units_and_words_for_never(kind: Kind, estimate: Estimate, text: str) -> None:
     assert estimate_text(estimate, kind) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0.0936812, "0.094"),
+        (0.0022, "0.0022"),
+        (12.6, "13"),
+        (99.6, "100"),
+        (1234.5, "1234"),
+        (-0.26, "-0.26"),
+    ],
+)
+def test_the_size_of_an_effect_has_two_digits_and_no_exponent(size: float, text: str) -> None:
+    assert effect_text(size) == text
+    assert quantity(size, "effect") == text
+    assert estimate_text(Estimate(size, math.nan, math.nan), "effect") == text
 
 
 def test_durations_choose_their_unit() -> None:
