@@ -69,7 +69,7 @@ def flop_unit(most: float) -> Unit:
 def draw(results: Results, analyses: dict[str, Analysis], width: float | None = None) -> dict[str, bytes]:
     """Return the figure as ``png``, ``svg`` and ``pdf``, the same bytes for the same numbers.
 
-    Rows: reward against reward queries; its truth against them, where that is measured; reward against FLOPs
+    Rows: reward against reward queries; its truth against them, where that is another; reward against FLOPs
     and against device time, both uncut on a logarithmic axis, with a mark at the amount that every method has
     spent. Lines are the aggregate over seeds, bands the 95 % interval of its gain; up to five seeds every one
     is shown as a thin line. Grey lines are the base model and best-of-N of the base model; those far from all
@@ -112,7 +112,7 @@ def _rows(results: Results, analyses: Mapping[str, Analysis]) -> list[_Row]:
     time = time_unit(most["device_seconds"], gpu=_on_gpu(results))
     queries = Unit("reward queries", 1.0)
     rows = [_Row("held-out reward", "queries", queries)]
-    if any(analysis.gold_bands for analysis in analyses.values()):
+    if any(analysis.gold_bands and not analysis.panel.own_truth for analysis in analyses.values()):
         rows.append(_Row("truth of the reward", "queries", queries, gold=True))
     rows.append(_Row("held-out reward", "flops", flop_unit(most["flops"]), shared=True))
     rows.append(_Row("held-out reward", "device_seconds", time, shared=True))
@@ -124,6 +124,9 @@ def _column(axes: Iterable[Axes], rows: Iterable[_Row], analysis: Analysis, resu
     for ax, row in zip(axes, rows, strict=True):
         bands = analysis.gold_bands if row.gold else analysis.bands
         ax.set_xlabel(row.unit.label)
+        if row.gold and analysis.panel.own_truth:
+            _say([ax], "a formula, its own truth")
+            continue
         if not bands:
             _say([ax], "not measured")
             continue

@@ -158,6 +158,18 @@ def test_without_a_truth_there_is_no_row_of_it(tmp_path: Path) -> None:
     ]
 
 
+def test_a_formula_is_not_drawn_a_second_time_as_its_own_truth(
+    results: Results, analyses: dict[str, Analysis]
+) -> None:
+    red = analyses["red"]
+    formula = replace(red, panel=replace(red.panel, gold_curve=red.panel.curve))
+    one, beside = {"red": formula}, analyses | {"red": formula}
+    assert not [ax for ax in _axes(results, one) if "truth" in ax.get_ylabel()]
+    truths = _axes(results, beside)[2:4]  # of two columns the second row
+    assert _texts(truths[0]) == {"a formula, its own truth"}
+    assert truths[1].lines
+
+
 def test_up_to_five_seeds_are_shown_and_more_are_not(
     results: Results, analyses: dict[str, Analysis], tmp_path: Path
 ) -> None:
