@@ -14,7 +14,10 @@ LARGEST = 30 * 10**6
 """Most bytes of all files together."""
 SHEETS = {"fig3", "fig5", "fig6", "fig8"}
 """Whose pictures of all videos ``results/README.md`` points to."""
-WITHOUT_VIDEOS = {"ablate-frames", "ablate-memory", "ablate-truncation", "sanity", "step-sizes", "table1"}
+WITHOUT_VIDEOS = {
+    "ablate-frames", "ablate-memory", "ablate-truncation", "forms", "sanity", "step-sizes", "step-sizes-wan",
+    "table1",
+}  # fmt: skip
 """Those whose videos ``results/README.md`` says are left out, or are those of another."""
 ADAPTERS = "fig7/pocket/runs/vader-"
 """Whose adapters a study in ``human_eval/studies/`` makes new videos of."""
