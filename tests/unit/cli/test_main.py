@@ -39,7 +39,7 @@ OPTIONS = {
     "report": {"results", "--allow-missing", "--width"},
     "index": {"folder"},
     "compare": {"own", "reference"},
-    "keep": {"results", "out", "--adapters", "--sheet"},
+    "keep": {"results", "out", "--adapters", "--sheet", "--videos"},
     "sample": {"run", "--prompts", "--samples", "--scale", "--out", "--device"},
     "score": {"folder", "--reward", "--suite", "--prompts", "--out", "--device"},
     "export": {"run", "--to", "--out"},
