@@ -94,7 +94,7 @@ def test_the_command_leaves_out_the_sheet(
     assert "samples.jpg" not in read_json(tmp_path / "out" / "provenance.json")["outputs"]
 
 
-def test_videos_can_be_left_out_and_their_picture_is_with_them(results: Path, tmp_path: Path) -> None:
+def test_videos_can_be_left_out_and_their_picture_with_them(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["keep", str(results), str(out), "--no-videos"]) == ExitCode.DONE
     assert names(out / "runs" / "ddpo-red-seed1") == {"record.json", "metrics.jsonl", "config.json"}
