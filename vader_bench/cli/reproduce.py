@@ -90,7 +90,8 @@ def _plan(steps: Sequence[Step], rate: float, workers: int) -> Iterator[str]:
     whole = _hours(sum(step.flops for step in steps), rate, workers)
     yield (
         f"in all {whole} hours here, with {workers} at a time at {rate / 1e9:.3g} GFLOP/s each, measured "
-        "just now on sampling; training may be slower, and other work on the machine adds to it"
+        "just now on sampling; training may be slower, and other work on the machine adds to it. Looks that "
+        "are taken with a shared training are counted, and cost nothing"
     )
 
 

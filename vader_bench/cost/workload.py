@@ -37,7 +37,7 @@ class Work:
     trainings: Mapping[str, float]
     """FLOPs of the trainings of runs that are not trained, by their keys."""
     measuring: float
-    """FLOPs of all that is measured of runs that are not finished."""
+    """FLOPs of all that is measured of runs that are not finished, taken or not."""
 
 
 class Step(NamedTuple):

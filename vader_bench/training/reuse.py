@@ -11,6 +11,7 @@ from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
 from vader_bench.evaluation.looks import looks
+from vader_bench.evaluation.measurements import BASE_FOLDER, MEASUREMENTS_FOLDER
 from vader_bench.records.folder import TRAINING_NAME, RunFolder
 from vader_bench.records.trained import AdapterPoint, Training
 from vader_bench.training.identity import training_depends_on, training_key
@@ -45,7 +46,8 @@ def take_training(
     """Give the run in ``folder`` the training of another one, if there is one that is the same.
 
     The adapters are linked, so that they stay when the other experiment is deleted; the steps of the metrics
-    are copied. What is measured is not taken.
+    are copied. What was measured of them, and of the base model, is linked too: whoever measures finds what
+    depends on the same in all, and measures the rest.
 
     Args:
         config: the run.
@@ -107,11 +109,20 @@ def _take(
     files.write_text(run.metrics_path, "".join(json.dumps(step, sort_keys=True) + "\n" for step in steps))
     place = source.path.relative_to(source.path.parents[3])  # <experiment>/<suite>/runs/<run>
     taken_from = training.taken_from or "/".join([*place.parts[:2], place.name])
+    _link_all(source.path / MEASUREMENTS_FOLDER, run.path / MEASUREMENTS_FOLDER)
+    _link_all(source.path.parent / BASE_FOLDER, run.path.parent / BASE_FOLDER)
     run.end_training(training.model_copy(update={"points": points, "taken_from": taken_from}))
 
 
 def _experiment(taken_from: str) -> str:
     return taken_from.partition("/")[0]
+
+
+def _link_all(source: Path, target: Path) -> None:
+    """Link the measurements in ``source`` that are not in ``target``, which another run may be reading."""
+    for path in source.glob("*.json"):
+        if not (target / path.name).exists():
+            _link(path, target / path.name)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from tests.support.configs import tiny_run
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
+from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
 from vader_bench.records import provenance
@@ -102,6 +103,41 @@ def test_what_is_taken_is_not_trained_and_gives_the_numbers_of_training_it(
     assert [line["metrics"] for line in steps] == [line["metrics"] for line in own]
     looks, own = ([line for line in each if line["kind"] == "evaluation"] for each in lines)
     assert sorted(map(timeless, looks)) == sorted(map(timeless, own))
+
+
+def test_what_was_measured_of_it_is_not_measured_again(
+    results: Path, tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_run(tiny_pipeline, experiment="again")
+    itself, taken = tmp_path / "itself", folder_of(tmp_path, config)
+    execute(config, itself / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS.get("vader"), "step", None)  # nothing can train
+        patch.setattr(Evaluator, "look", None)  # and nothing can look
+        assert take(config, results, tmp_path) == "figure"
+        execute(config, taken)
+    assert comparable(taken) == comparable(itself / "run")
+    lines = [read_metrics(path / "metrics.jsonl") for path in (taken, itself / "run")]
+    assert sorted(map(timeless, lines[0])) == sorted(map(timeless, lines[1]))
+
+
+def test_what_is_asked_of_other_prompts_is_measured(
+    results: Path, tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = figure_run(tiny_pipeline).evaluation.model_dump()
+    fewer = evaluation | {"final_prompts": evaluation["final_prompts"] - 1}
+    config = tiny_run(tiny_pipeline, experiment="again", evaluation=fewer)
+    assert take(config, results, tmp_path) == "figure"
+    looked: list[int] = []
+    look = Evaluator.look
+
+    def watched(self: Evaluator, prompts: list[str], samples: int) -> EvaluationResult:
+        looked.append(len(prompts))
+        return look(self, prompts, samples)
+
+    monkeypatch.setattr(Evaluator, "look", watched)
+    execute(config, folder_of(tmp_path, config))
+    assert set(looked) == {fewer["final_prompts"]}
 
 
 def timeless(line: dict[str, Any]) -> str:
@@ -240,7 +276,8 @@ def test_a_taken_run_that_is_interrupted_goes_on_with_its_measurements(
         with pytest.raises(KeyboardInterrupt):
             execute(config, folder)
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("measurements/*")}
-    assert len(kept) == 3  # both looks at the end, and how far it has moved
+    taken = list(folder_of(results, figure_run(tiny_pipeline)).glob("measurements/*"))
+    assert len(kept) == len(taken) + 3  # both looks at the end, and how far it has moved
     execute(config, folder)
     assert kept.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("measurements/*")}.items()
     lines = read_metrics(folder / "metrics.jsonl")
