@@ -93,7 +93,7 @@ def test_they_do_so_on_every_other_suite_too() -> None:
     assert refused == []
 
 
-@pytest.mark.parametrize(("name", "settings"), [("tune", 3 * 3 * 14), ("tune-methods", 4 * 3 * 14)])
+@pytest.mark.parametrize(("name", "settings"), [("tune", 3 * 3 * 15), ("tune-methods", 4 * 3 * 15)])
 def test_trials_of_a_tuning_have_whole_rounds_too(name: str, settings: int) -> None:
     tune = load_tune(EXPERIMENTS / f"{name}.yaml")
     found = find_candidates(tune, load_suite("pocket"))
