@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -16,7 +18,8 @@ from vader_bench.prompts.sets import known_names
 
 __all__ = [
     "LONG_SEED", "PAPER_RESPONSES", "PLACEHOLDERS", "BlockConfig", "ConsentConfig", "ExclusionConfig",
-    "GoldKind", "PayConfig", "Question", "StudyConfig", "VideoConfig", "block_cost", "load_study",
+    "GoldKind", "PayConfig", "Question", "StudyConfig", "VideoConfig", "arms_named", "block_cost",
+    "load_study",
 ]  # fmt: skip
 
 PAPER_RESPONSES = 100
@@ -283,6 +286,8 @@ def _faults(study: StudyConfig) -> list[Fault]:
         )
     if study.samples is not None and study.prompts is None:
         faults.append(Fault("samples", "asks for new videos, and there is no `prompts`", "name the prompts"))
+    for key, text in _shown(study):
+        faults += arms_named(study, key, text)
     faults += _comparison_faults(study)
     faults += _gold_faults(study)
     hourly, seconds = block_cost(study)
@@ -291,6 +296,29 @@ def _faults(study: StudyConfig) -> list[Fault]:
         wrong = f"pays {hourly:.2f} {study.pay.currency} an hour, below {study.pay.floor_per_hour:.2f}"
         faults.append(Fault("pay.reward", wrong, f"pay at least {wanted:.2f} for a block of {seconds:.0f} s"))
     return faults
+
+
+def arms_named(study: StudyConfig, where: str, text: str) -> list[Fault]:
+    """Return a fault for each arm whose name raters could read in ``text``."""
+    remedy = "rename the arm, or say it otherwise"
+    return [
+        Fault(where, f"names the arm {arm!r}, which raters must not know", remedy)
+        for arm in study.arms
+        if re.search(rf"(?<![a-z0-9]){re.escape(arm)}(?![a-z0-9])", text, re.IGNORECASE)
+    ]
+
+
+def _shown(study: StudyConfig) -> Iterator[tuple[str, str]]:
+    """Yield what the file says to raters, by key."""
+    yield "title", study.title
+    yield "instructions", study.instructions
+    for index, question in enumerate(study.questions):
+        yield f"questions.{index}.id", question.id
+        yield f"questions.{index}.text", question.text
+    for index, hypothesis in enumerate(study.hypotheses):
+        yield f"hypotheses.{index}", hypothesis
+    for name, text in study.consent:
+        yield f"consent.{name}", text
 
 
 def _comparison_faults(study: StudyConfig) -> list[Fault]:

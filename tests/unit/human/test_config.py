@@ -11,6 +11,8 @@ from tests.support.studies import study_data, write_study
 from vader_bench.errors import UserError
 from vader_bench.human.config import PAPER_RESPONSES, block_cost, load_study
 
+ROOT = Path(__file__).parents[3]
+
 
 def told(folder: Path, **changes: Any) -> str:
     with pytest.raises(UserError) as raised:
@@ -34,17 +36,41 @@ def test_the_paper_form_asks_for_a_hundred(tmp_path: Path) -> None:
 
 
 def test_three_arms_are_three_pairs_or_those_named(tmp_path: Path) -> None:
-    arms = {"c": "one", "a": "two", "b": "three"}
-    study = load_study(write_study(tmp_path, arms=arms, gold_arm="a"))
-    assert study.pairs == [("a", "b"), ("a", "c"), ("b", "c")]
-    study = load_study(write_study(tmp_path, arms=arms, gold_arm="a", comparisons=[["c", "a"]]))
-    assert study.pairs == [("a", "c")]
+    arms = {"cc": "one", "aa": "two", "bb": "three"}
+    study = load_study(write_study(tmp_path, arms=arms, gold_arm="aa"))
+    assert study.pairs == [("aa", "bb"), ("aa", "cc"), ("bb", "cc")]
+    study = load_study(write_study(tmp_path, arms=arms, gold_arm="aa", comparisons=[["cc", "aa"]]))
+    assert study.pairs == [("aa", "cc")]
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     lines = told(tmp_path, responses=25, titel="x", questions=[], seed="many").splitlines()
     assert len(lines) == 4
     assert "responses: is 25; it must be even, so that each side is shown equally often" in "\n".join(lines)
+
+
+def test_arms_that_raters_could_read_of_are_refused_before_any_video_is_made(tmp_path: Path) -> None:
+    lines = told(
+        tmp_path,
+        title="Is refinedarm better?",
+        hypotheses=["Nothing is.", "UNREFINED loses to refinedarm."],
+        instructions="Look at\nunrefined-videos. None is refinedarms.",
+    ).splitlines()
+    wrong = "names the arm '{}', which raters must not know; rename the arm, or say it otherwise"
+    named = [
+        ("title", "refinedarm"),
+        ("instructions", "unrefined"),
+        ("hypotheses.1", "unrefined"),
+        ("hypotheses.1", "refinedarm"),
+    ]
+    assert lines == [f"{tmp_path / 'study.yaml'}: {key}: {wrong.format(arm)}" for key, arm in named]
+
+
+def test_the_packaged_studies_are_read() -> None:
+    studies = sorted((ROOT / "human_eval" / "studies").glob("*.yaml"))
+    assert studies
+    for path in studies:
+        assert load_study(path).study == path.stem
 
 
 def test_faults_between_fields_are_reported_at_once(tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vader_bench import files
+from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import UserError
 from vader_bench.human.analysis.method import analysis_plan
-from vader_bench.human.config import StudyConfig, block_cost
+from vader_bench.human.config import StudyConfig, block_cost, arms_named
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
 from vader_bench.human.package.advice import doubts, outlook
 from vader_bench.human.package.contact_sheet import CONTACT_SHEET, contact_sheet, thumbnail_of
@@ -221,13 +221,11 @@ def _plan(
 
 
 def _check_blind(study: StudyConfig, texts: Mapping[str, str]) -> None:
-    """Refuse a package in whose text a rater could read the name of an arm."""
-    for arm in study.arms:
-        word = re.compile(rf"(?<![a-z0-9]){re.escape(arm)}(?![a-z0-9])", re.IGNORECASE)
-        for name, text in texts.items():
-            if word.search(text):
-                wrong = f"names the arm {arm!r}, which raters must not know"
-                raise UserError(f"study {study.study}: {name}", wrong, "rename the arm, or say it otherwise")
+    """Refuse a package in whose text, that of prompts too, a rater could read the name of an arm."""
+    raise_faults(
+        f"study {study.study}",
+        [fault for name, text in texts.items() for fault in arms_named(study, name, text)],
+    )
 
 
 def _check_new(path: Path, text: str) -> None:
