@@ -13,7 +13,7 @@ from vader_bench import files
 from vader_bench.config.yamlfile import raise_faults
 from vader_bench.errors import UserError
 from vader_bench.human.analysis.method import analysis_plan
-from vader_bench.human.config import StudyConfig, block_cost, arms_named
+from vader_bench.human.config import StudyConfig, arms_named, block_cost
 from vader_bench.human.manifest import MANIFEST, changed_files, write_manifest
 from vader_bench.human.package.advice import doubts, outlook
 from vader_bench.human.package.contact_sheet import CONTACT_SHEET, contact_sheet, thumbnail_of

@@ -46,13 +46,12 @@ def write_starter(path: Path, first: Path, second: Path, prompts: str) -> None:
     if first.resolve() == second.resolve():
         raise UserError(str(second), "is both arms", "give two folders")
     wanted_prompts(prompts)
-    names = list(_names(first, second))
-    files.write_text(path, _text(path, dict(zip(names, (first, second), strict=True)), prompts))
+    arms = dict(zip(_names(first, second), (first, second), strict=True))
+    files.write_text(path, _text(path, {f"arm-of-{name}": arms[name] for name in arms}, prompts))
     page = set(re.findall(r"[a-z0-9]+", fragment(load_study(path), _PAIRS).lower()))
-    if {name.lower() for name in names} & page:  # the build refuses arms that raters read on the page
-        named = {f"arm-of-{name}": folder for name, folder in zip(names, (first, second), strict=True)}
-        files.write_text(path, _text(path, named, prompts))
-    load_study(path)
+    if not {name.lower() for name in arms} & page:  # arms that raters read on the page are refused
+        files.write_text(path, _text(path, arms, prompts))
+        load_study(path)
 
 
 def _names(*folders: Path) -> Iterator[str]:
