@@ -265,12 +265,14 @@ class _Panel:
 
 
 def _photograph(browser: Chrome, path: Path) -> None:
-    """Write a picture of the pair that is shown, its questions open, in a window of the smallest size."""
-    browser.set_window_size(1280, 720)
+    """Write a picture of the pair that is shown, its questions open, on a page of the smallest size."""
+    # the size of a window counts its frame in some versions, which is then missing from the page
+    page = {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", page)
     browser.find_element("css selector", "#pair .both").click()
     awaited(browser, "pair fieldset:enabled")
     files.write_bytes(path, browser.get_screenshot_as_png())
-    browser.set_window_size(*WINDOW)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def _answer_pair(browser: Chrome, name: str, wanted: Sequence[Choice | None] | None) -> None:

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -568,7 +569,8 @@ def test_simulated_raters_answer_a_study_in_chromium(environment: Path, tmp_path
         assert done == [(number, blocks) for number in range(1, blocks + 1)]
         answered = rows(running)
     assert running.folder == built.folder / "rehearsal"
-    assert (running.folder / "page.png").read_bytes().startswith(b"\x89PNG")
+    head = (running.folder / "page.png").read_bytes()[:24]
+    assert (head[:4], struct.unpack(">2I", head[16:])) == (b"\x89PNG", (1280, 720))
     # blocks are handed out in their order, however long each takes
     by_block = {row["Input.block_id"]: row["Turkle.Username"] for row in answered}
     with (built.package / "batch.csv").open(encoding="utf-8", newline="") as stream:
