@@ -95,7 +95,7 @@ def work(
 ) -> Tracker:
     """Execute ``jobs`` and return the tracker that follows them, to be finished.
 
-    A run whose training another experiment beside ``folder`` has done takes it, and is measured alone. Runs
+    A run whose training another experiment beside ``folder`` has done takes it, and only measures. Runs
     that another launcher executes are left to it: see ``unfinished``.
 
     Args:
