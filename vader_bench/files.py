@@ -18,7 +18,7 @@ from vader_bench.errors import UserError
 from vader_bench.plainjson import NotJsonError, parse_json
 
 __all__ = [
-    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "make_folder",
+    "TEMPORARY_SUFFIX", "append_line", "canonical_json", "cut", "link", "make_folder",
     "make_private_folder", "new_folder", "open_to_append", "read_bytes", "read_json",
     "read_text", "refusal", "remove_left", "remove_temporaries", "sha256_file", "sha256_text",
     "sync_folder", "temporary", "write_bytes", "write_json", "write_private", "write_table", "write_text",
@@ -251,6 +251,16 @@ def read_json(path: Path, *, finite: bool = True, remedy: str | None = None) -> 
     except NotJsonError as error:
         told = remedy or "fix the file, or delete it to have it written again"
         raise UserError(str(path), str(error), told) from error
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` the file ``source`` under another name, or a copy of it on another disk."""
+    make_folder(target.parent)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one that has no links
+        write_bytes(target, read_bytes(source))
 
 
 def canonical_json(obj: Any) -> str:

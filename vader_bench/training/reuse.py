@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from vader_bench.errors import UserError
 from vader_bench.evaluation.looks import looks
 from vader_bench.evaluation.measurements import BASE_FOLDER, MEASUREMENTS_FOLDER
 from vader_bench.records.folder import TRAINING_NAME, RunFolder
+from vader_bench.records.measurements import MeasurementFolder
 from vader_bench.records.trained import AdapterPoint, Training
 from vader_bench.training.identity import training_depends_on, training_key
 
@@ -103,33 +103,16 @@ def _take(
     """Make ``run`` a trained one: ``training.json`` comes last, as when it is trained itself."""
     for point in points:
         if point.adapter is not None:
-            _link(source.adapter_path(point.queries, budget), run.adapter_path(point.queries, budget))
+            files.link(source.adapter_path(point.queries, budget), run.adapter_path(point.queries, budget))
     files.write_json(run.origin_path, source.load_origin().model_dump(mode="json"))
     steps = [line for line in source.metrics() if line["kind"] == "step"]
     files.write_text(run.metrics_path, "".join(json.dumps(step, sort_keys=True) + "\n" for step in steps))
     place = source.path.relative_to(source.path.parents[3])  # <experiment>/<suite>/runs/<run>
     taken_from = training.taken_from or "/".join([*place.parts[:2], place.name])
-    _link_all(source.path / MEASUREMENTS_FOLDER, run.path / MEASUREMENTS_FOLDER)
-    _link_all(source.path.parent / BASE_FOLDER, run.path.parent / BASE_FOLDER)
+    MeasurementFolder(run.path / MEASUREMENTS_FOLDER).take(source.path / MEASUREMENTS_FOLDER)
+    MeasurementFolder(run.path.parent / BASE_FOLDER).take(source.path.parent / BASE_FOLDER)
     run.end_training(training.model_copy(update={"points": points, "taken_from": taken_from}))
 
 
 def _experiment(taken_from: str) -> str:
     return taken_from.partition("/")[0]
-
-
-def _link_all(source: Path, target: Path) -> None:
-    """Link the measurements in ``source`` that are not in ``target``, which another run may be reading."""
-    for path in source.glob("*.json"):
-        if not (target / path.name).exists():
-            _link(path, target / path.name)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make ``target`` the file ``source`` under another name, or a copy of it on another disk."""
-    files.make_folder(target.parent)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or one that has no links
-        files.write_bytes(target, source.read_bytes())

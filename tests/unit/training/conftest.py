@@ -7,8 +7,23 @@ from collections.abc import Hashable
 import pytest
 
 from vader_bench.budget import metering
+from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 
 _COUNTED: dict[str, dict[Hashable, tuple[int, int]]] = {}
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many prompts each look since judged."""
+    counts: list[int] = []
+    look = Evaluator.look
+
+    def counted(self: Evaluator, prompts: list[str], samples: int) -> EvaluationResult:
+        counts.append(len(prompts))
+        return look(self, prompts, samples)
+
+    monkeypatch.setattr(Evaluator, "look", counted)
+    return counts
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tests.support.configs import tiny_run
 from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.errors import UserError
-from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
+from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
 from vader_bench.records import provenance
@@ -122,22 +122,30 @@ def test_what_was_measured_of_it_is_not_measured_again(
 
 
 def test_what_is_asked_of_other_prompts_is_measured(
-    results: Path, tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, tiny_pipeline: Path, tmp_path: Path, looked: list[int]
 ) -> None:
     evaluation = figure_run(tiny_pipeline).evaluation.model_dump()
     fewer = evaluation | {"final_prompts": evaluation["final_prompts"] - 1}
     config = tiny_run(tiny_pipeline, experiment="again", evaluation=fewer)
     assert take(config, results, tmp_path) == "figure"
-    looked: list[int] = []
-    look = Evaluator.look
-
-    def watched(self: Evaluator, prompts: list[str], samples: int) -> EvaluationResult:
-        looked.append(len(prompts))
-        return look(self, prompts, samples)
-
-    monkeypatch.setattr(Evaluator, "look", watched)
     execute(config, folder_of(tmp_path, config))
     assert set(looked) == {fewer["final_prompts"]}
+
+
+def test_a_damaged_measurement_is_not_taken_and_measured_again(
+    results: Path, tiny_pipeline: Path, tmp_path: Path, looked: list[int]
+) -> None:
+    shutil.copytree(results, tmp_path / "there")
+    source = folder_of(tmp_path / "there", figure_run(tiny_pipeline))
+    damaged = [*source.glob("measurements/*"), *(source.parent / ".base-model").iterdir()]
+    for path in damaged:
+        files.write_text(path, path.read_text("utf-8").replace('"reward":', '"reward":1'))
+    config = tiny_run(tiny_pipeline, experiment="again")
+    assert take(config, tmp_path / "there", tmp_path) == "figure"
+    taken = folder_of(tmp_path, config)
+    execute(config, taken)
+    assert len(looked) == 5
+    assert read_record(taken / "record.json").evaluations == read_record(source / "record.json").evaluations
 
 
 def timeless(line: dict[str, Any]) -> str:

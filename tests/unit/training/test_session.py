@@ -154,18 +154,11 @@ def test_a_first_look_is_the_same_whoever_took_it(
     assert first == second
 
 
-def test_a_first_look_is_not_taken_twice(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_look_is_not_taken_twice(make: Make, tmp_path: Path, looked: list[int]) -> None:
     execute(make("base"), tmp_path / "base")
-    looks: list[int] = []
-    look = Evaluator.look
-
-    def counted(evaluator: Evaluator, prompts: list[str], samples: int) -> Any:
-        looks.append(len(prompts))
-        return look(evaluator, prompts, samples)
-
-    monkeypatch.setattr(Evaluator, "look", counted)
+    looked.clear()
     record = execute(make(), tmp_path / "vader")
-    assert looks == [2, 3, 3]
+    assert looked == [2, 3, 3]
     assert len(record.evaluations) == 5
 
 

@@ -222,10 +222,9 @@ def _plan(
 
 def _check_blind(study: StudyConfig, texts: Mapping[str, str]) -> None:
     """Refuse a package in whose text, that of prompts too, a rater could read the name of an arm."""
-    raise_faults(
-        f"study {study.study}",
-        [fault for name, text in texts.items() for fault in arms_named(study, name, text)],
-    )
+    found = [fault for name, text in texts.items() for fault in arms_named(study, name, text)]
+    # an arm that is on every page is reported once
+    raise_faults(f"study {study.study}", {fault.wrong: fault for fault in reversed(found)}.values())
 
 
 def _check_new(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from vader_bench import files
 from vader_bench.errors import UserError
-from vader_bench.human.config import PLACEHOLDERS, load_study
+from vader_bench.human.config import PLACEHOLDERS, arms_named, load_study
 from vader_bench.human.package.sources import is_run, wanted_prompts
 from vader_bench.human.package.template import fragment
 from vader_bench.prompts.sets import known_names
@@ -48,8 +48,9 @@ def write_starter(path: Path, first: Path, second: Path, prompts: str) -> None:
     wanted_prompts(prompts)
     arms = dict(zip(_names(first, second), (first, second), strict=True))
     files.write_text(path, _text(path, {f"arm-of-{name}": arms[name] for name in arms}, prompts))
-    page = set(re.findall(r"[a-z0-9]+", fragment(load_study(path), _PAIRS).lower()))
-    if not {name.lower() for name in arms} & page:  # arms that raters read on the page are refused
+    study = load_study(path)
+    plain = study.model_copy(update={"arms": {name: str(folder) for name, folder in arms.items()}})
+    if not arms_named(plain, "page", fragment(study, _PAIRS)):
         files.write_text(path, _text(path, arms, prompts))
         load_study(path)
 
