@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,20 +187,19 @@ class Store:
         from requests.exceptions import RequestException
         from sqlalchemy.exc import SQLAlchemyError
 
+        refused = (CommandError, MlflowException, OSError, SQLAlchemyError)
+        # MLflow's client takes answers apart without looking at their form
+        foreign = (AttributeError, IndexError, KeyError, ParseError, TypeError, ValueError)
+        handled = sys.exc_info()[1]
         try:
             yield
-        except MlflowException as error:
-            below = error.__cause__ or error.__context__
+        except (*refused, *foreign) as error:
+            if _is_interrupt(error, handled):
+                raise KeyboardInterrupt from error
+            below = (error.__cause__ or error.__context__) if isinstance(error, MlflowException) else error
             if isinstance(below, RequestException):
                 raise self._error(AWAY, _innermost(below)) from error
-            raise self._error(REFUSES, error) from error
-        except RequestException as error:
-            raise self._error(AWAY, _innermost(error)) from error
-        except (CommandError, OSError, SQLAlchemyError) as error:
-            raise self._error(REFUSES, error) from error
-        except (AttributeError, IndexError, KeyError, ParseError, TypeError, ValueError) as error:
-            # MLflow's client takes answers apart without looking at their form
-            raise self._error(_FOREIGN, error) from error
+            raise self._error(REFUSES if isinstance(error, refused) else _FOREIGN, error) from error
 
     def _error(self, wrong: str, error: Exception) -> StoreError:
         path = self.address.path
@@ -232,6 +232,16 @@ def _settle() -> None:
 
     for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they announce each table and each attempt
+
+
+def _is_interrupt(error: BaseException | None, handled: BaseException | None) -> bool:
+    """Tell whether Ctrl-C came before ``error`` and after what was ``handled`` already.
+
+    SQLAlchemy puts the fault of a transaction that was cut off in the place of the interrupt.
+    """
+    while error is not None and error is not handled and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None and error is not handled
 
 
 def _innermost(error: Exception) -> Exception:

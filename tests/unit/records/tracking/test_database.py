@@ -19,8 +19,10 @@ from vader_bench.records.tracking import database
 CREATE = """
 import sys
 from pathlib import Path
-from vader_bench.records.tracking import database
-database.create(Path(sys.argv[1]))
+from vader_bench.records.tracking.address import read_address
+from vader_bench.records.tracking.store import Store
+path = Path(sys.argv[1])
+Store(read_address(f"sqlite:///{path}", path.parent)).open()
 """
 ROOT = Path(__file__).parents[4]
 
