@@ -59,7 +59,7 @@ def _sent(folder: Path, tracking: str | None) -> Tracker:
 
 
 def _runs(results: Path) -> list[Path]:
-    return sorted(path.parent for path in (results / "runs").glob("*/metrics.jsonl"))
+    return sorted({path.parent for path in (results / "runs").glob("*/metrics.jsonl*")})
 
 
 def _warn(text: str) -> None:

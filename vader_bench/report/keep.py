@@ -22,6 +22,7 @@ from vader_bench.files import (
     write_table,
 )
 from vader_bench.records.folder import read_record, write_record
+from vader_bench.records.metrics import METRICS_NAME, PACKED_NAME, pack_metrics
 from vader_bench.report.reported import PROVENANCE_NAME, read_reported
 
 __all__ = ["Kept", "keep", "kept_of_report", "kept_of_run"]
@@ -29,7 +30,6 @@ __all__ = ["Kept", "keep", "kept_of_report", "kept_of_run"]
 _RECORD: Final = "record.json"
 _CONFIG: Final = "config.json"
 _TABLES: Final = (_CONFIG, "origin.json", "training.json")
-_LINES: Final = "metrics.jsonl"
 _VIDEOS: Final = "samples"
 _TUNING: Final = ("choice.yaml", "trials.csv", "summary.md", "trials.png")
 _SHOWN: Final = (".csv", ".jpg", ".md", ".png", ".tex", ".yaml")
@@ -58,7 +58,7 @@ def kept_of_run(path: PurePath, *, first: bool, adapters: bool, videos: bool = T
     """
     if path.parts[0] == _VIDEOS:
         return first and videos
-    return path.as_posix() in (_RECORD, _LINES, *_TABLES) or (
+    return path.as_posix() in (_RECORD, METRICS_NAME, PACKED_NAME, *_TABLES) or (
         path.as_posix() == ADAPTER_NAME and first and adapters
     )
 
@@ -68,8 +68,8 @@ def keep(
 ) -> Kept:
     """Write to ``out`` what is kept of the results in ``folder``, which stay as they are.
 
-    Records are written in the newest version. Where a report names the digest of a record, the copy's names
-    that of the record in the copy.
+    Records are written in the newest version, and metrics are packed. Where a report names the digest of a
+    record, the copy's names that of the record in the copy.
 
     Args:
         folder: ``results/<experiment>/<suite>`` with its report, or what ``tune`` wrote.
@@ -131,6 +131,9 @@ def _copy(path: Path, to: Path) -> None:
         if not isinstance(table, dict):
             raise UserError(str(path), "is not a table", "restore it, or delete it to leave it out")
         write_table(to, table)
+        return
+    if path.name == METRICS_NAME:
+        pack_metrics(path, to.parent)
         return
     write_bytes(to, read_bytes(path))
 

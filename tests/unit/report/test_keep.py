@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 from pathlib import Path
@@ -53,7 +54,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_of_runs_stay_records_and_metrics_and_of_the_first_seed_the_videos(kept: Path) -> None:
-    told = {"record.json", "metrics.jsonl", "config.json"}
+    told = {"record.json", "metrics.jsonl.gz", "config.json"}
     assert names(kept / "runs" / "ddpo-red-seed2") == told
     assert names(kept / "runs" / "ddpo-red-seed1") == told | {VIDEO}
     assert names(kept / "runs" / "vader-red-seed2") == told
@@ -62,12 +63,22 @@ def test_of_runs_stay_records_and_metrics_and_of_the_first_seed_the_videos(kept:
 
 def test_they_are_what_they_were(results: Path, kept: Path) -> None:
     run = Path("runs/vader-red-seed1")
-    for name in (VIDEO, ADAPTER, "metrics.jsonl"):
+    for name in (VIDEO, ADAPTER):
         assert (kept / run / name).read_bytes() == (results / run / name).read_bytes()
+    packed = (kept / run / "metrics.jsonl.gz").read_bytes()
+    assert gzip.decompress(packed) == (results / run / "metrics.jsonl").read_bytes()
     for name in ("record.json", "config.json"):
         assert (kept / run / name).stat().st_size <= (results / run / name).stat().st_size
     assert read_record(kept / run / "record.json") == read_record(results / run / "record.json")
     assert read_json(kept / run / "config.json") == {"run": "vader-red-seed1"}
+
+
+def test_a_copy_of_the_copy_is_the_copy(kept: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    keep(kept, again, adapters=["vader"])
+    assert names(again) == names(kept)
+    for name in (name for name in names(kept) if name.endswith(".gz")):
+        assert (again / name).read_bytes() == (kept / name).read_bytes()
 
 
 def test_the_copy_makes_the_same_report(results: Path, kept: Path, tmp_path: Path) -> None:
@@ -97,7 +108,7 @@ def test_the_command_leaves_out_the_sheet(
 def test_videos_can_be_left_out_and_their_picture_with_them(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["keep", str(results), str(out), "--no-videos"]) == ExitCode.DONE
-    assert names(out / "runs" / "ddpo-red-seed1") == {"record.json", "metrics.jsonl", "config.json"}
+    assert names(out / "runs" / "ddpo-red-seed1") == {"record.json", "metrics.jsonl.gz", "config.json"}
     assert not list(out.rglob("samples*"))
     build_report(out)
     assert not (out / "samples.jpg").exists()
