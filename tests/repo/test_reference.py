@@ -12,7 +12,7 @@ from vader_bench.report.keep import kept_of_report, kept_of_run
 ROOT = Path(__file__).parents[2]
 LARGEST = 30 * 10**6
 """Most bytes of all files together."""
-SHEETS = {"fig3", "fig5", "fig6", "fig8"}
+SHEETS = {"fig3", "fig5", "fig6", "fig8", "methods"}
 """Whose pictures of all videos ``results/README.md`` points to."""
 TUNINGS = {"tune", "tune-methods"}
 """Of whose trials a record and a configuration are kept."""
