@@ -55,7 +55,7 @@ def _comparison(analysis: Analysis, arms: list[ArmSummary]) -> str:
             f"winner is named. In this run {_highest(ranked)} at {queries} reward queries."
         )
     if analysis.winner is None:
-        return f"No winner at {queries} reward queries: {_undecided(analysis, ranked)}."
+        return f"No winner at {queries} reward queries{_undecided(analysis, ranked)}."
     second = ranked[1]
     pair = next(p for p in analysis.pairs if {p.first, p.second} == {top.name, second.name})
     return (
@@ -90,26 +90,30 @@ def _highest(ranked: list[ArmSummary]) -> str:
 
 
 def _undecided(analysis: Analysis, ranked: list[ArmSummary]) -> str:
-    top = ranked[0]
+    """Say of which others it is open that the highest is ahead of them, by interval or by Holm's p."""
+    top = ranked[0].name
     names = {arm.name for arm in ranked}
-    pairs = [p for p in analysis.pairs if {p.first, p.second} <= names]
-    open_pairs = [p for p in pairs if top.name in {p.first, p.second} and p.ahead != top.name]
-    if not open_pairs:
-        return f"{top.name} is ahead of the other methods but not above the base model by interval"
-    return "; ".join(_open(pair, top.name, len(analysis.pairs)) for pair in open_pairs)
+    pairs = [p for p in analysis.pairs if {p.first, p.second} <= names and top in {p.first, p.second}]
+    pairs = [pair for pair in pairs if pair.ahead != top]
+    if not pairs:
+        return f": {top} is ahead of the other methods but not above the base model by interval"
+    level = [_open(pair, top, "") for pair in pairs if not pair.margin(top).above_zero]
+    corrected = [_open(pair, top, f", p {_p(pair.p_holm)}") for pair in pairs if pair.margin(top).above_zero]
+    told, it = "", top
+    if level:
+        told, it = f". By interval {top} is not distinguished from {_list(level)}", "it"
+    if corrected:
+        told += f". After Holm's correction over {len(analysis.pairs)} pairs {it} is not distinguished from "
+        told += _list(corrected)
+    told += ". In brackets: the difference with its uncorrected 95 % interval"
+    sized = any(pair.smallest is not None for pair in pairs)
+    return told + (f", and from which size on it would be found with probability {POWER}" if sized else "")
 
 
-def _open(pair: MethodComparison, top: str, pairs: int) -> str:
-    """Say which of the two, interval or Holm's p, leaves it open that ``top`` is ahead."""
-    other, margin = pair.second if pair.first == top else pair.first, pair.margin(top)
-    found = f"{top} is not distinguished from {other}"
-    needed = _smallest("difference", pair.smallest)
-    if margin.above_zero:
-        return (
-            f"{found} after Holm's correction over {pairs} pairs (p {_p(pair.p_holm)}), although the "
-            f"uncorrected 95 % interval of the difference is {estimate_text(margin)}{needed}"
-        )
-    return f"{found}, by interval: the difference is {estimate_text(margin)}{needed}"
+def _open(pair: MethodComparison, top: str, p_holm: str) -> str:
+    other = pair.second if pair.first == top else pair.first
+    found = "" if pair.smallest is None else f", found from {effect_text(pair.smallest)}"
+    return f"{other} ({estimate_text(pair.margin(top))}{p_holm}{found})"
 
 
 def _smallest(what: str, size: float | None) -> str:

@@ -32,8 +32,9 @@ def test_no_winner_is_named_where_intervals_overlap() -> None:
     gains = {"vader": 0.10, "ddpo": 0.09, "diffusion-dpo": 0.0}
     lines = verdicts(_analysis(replace(WORLD, gains=gains, seed_noise=0.05)), METHODS)
     assert lines[0].startswith(
-        "No winner at 64 reward queries: vader is not distinguished from ddpo, by interval: "
+        "No winner at 64 reward queries. By interval vader is not distinguished from ddpo ("
     )
+    assert " after Holm" not in lines[0]
     assert "is ahead" not in lines[0]
 
 
@@ -44,11 +45,33 @@ def test_holms_correction_is_named_where_it_decides() -> None:
     line = verdicts(replace(analysis, pairs=corrected, winner=None), METHODS)[0]
     assert pair.difference.above_zero
     assert line.startswith(
-        "No winner at 64 reward queries: vader is not distinguished from ddpo after Holm's correction over 3 "
-        "pairs (p = 0.056), although the uncorrected 95 % interval of the difference is 0.3"
+        "No winner at 64 reward queries. After Holm's correction over 3 pairs vader is not distinguished "
+        "from ddpo (0.3"
     )
-    assert " (a difference of 0." in line
-    assert line.endswith(" would be found with probability 0.8).")
+    assert re.search(
+        r"\], p = 0\.056, found from 0\.[0-9]+\)\. In brackets: the difference with its uncorrected 95 % "
+        r"interval, and from which size on it would be found with probability 0\.8\.$",
+        line,
+    )
+
+
+def test_those_that_the_interval_leaves_open_and_those_of_holms_correction_are_two_lists() -> None:
+    gains = {"vader": 0.3, "ddpo": 0.29, "diffusion-dpo": 0.0}
+    analysis = _analysis(replace(WORLD, gains=gains, seed_noise=0.05))
+    pairs = [replace(pair, p_holm=0.06) for pair in analysis.pairs]
+    line = verdicts(replace(analysis, pairs=pairs, winner=None), METHODS)[0]
+    assert re.match(
+        r"No winner at 64 reward queries\. By interval vader is not distinguished from ddpo \([^)]*\)\. "
+        r"After Holm's correction over 3 pairs it is not distinguished from diffusion-dpo \([^)]*p = 0\.06"
+        r"[^)]*\)\. In",
+        line,
+    )
+
+
+def test_a_difference_without_spread_has_no_size_from_which_it_is_found() -> None:
+    pairs = [replace(pair, smallest=None, p_holm=0.06) for pair in _analysis(WORLD).pairs]
+    line = verdicts(replace(_analysis(WORLD), pairs=pairs, winner=None), METHODS)[0]
+    assert line.endswith("In brackets: the difference with its uncorrected 95 % interval.")
 
 
 def test_ahead_of_the_others_but_not_of_the_base_model_is_no_win() -> None:
