@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from vader_bench.records.metrics import METRICS_NAME
 from vader_bench.report.keep import kept_of_report, kept_of_run
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,8 @@ def test_nothing_is_there_that_can_be_made_again(committed: list[PurePath]) -> N
 
 def _is_kept(path: PurePath) -> bool:
     experiment, _suite, *inside = path.parts
+    if path.name == METRICS_NAME:
+        return False  # it is packed
     if inside[0] != "runs":
         return kept_of_report(path.name) and (path.stem != "samples" or experiment in SHEETS)
     if experiment in TUNINGS:

@@ -9,6 +9,7 @@ import typer
 
 from vader_bench.cli._options import Tracking
 from vader_bench.errors import ExitCode, UserError
+from vader_bench.records.metrics import METRICS_NAME, PACKED_NAME
 
 if TYPE_CHECKING:
     from vader_bench.records.tracking import Tracker
@@ -59,7 +60,8 @@ def _sent(folder: Path, tracking: str | None) -> Tracker:
 
 
 def _runs(results: Path) -> list[Path]:
-    return sorted({path.parent for path in (results / "runs").glob("*/metrics.jsonl*")})
+    found = (results / "runs").glob("*/*")
+    return sorted({path.parent for path in found if path.name in {METRICS_NAME, PACKED_NAME}})
 
 
 def _warn(text: str) -> None:

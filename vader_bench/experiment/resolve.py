@@ -16,7 +16,7 @@ from vader_bench.experiment.fits import component_faults, fit_faults
 from vader_bench.experiment.grid import expand
 from vader_bench.experiment.job import Job
 from vader_bench.experiment.load import LoadedExperiment, load_experiment
-from vader_bench.experiment.tuning.choice import check_tuning, chosen_at, other_weights
+from vader_bench.experiment.tuning.choice import check_tuning, chosen_at, other_weights, queries_of_tuning
 from vader_bench.methods.optimizers import require_optimizer
 from vader_bench.prompts.sets import load_prompts
 from vader_bench.records.folder import RunFolder
@@ -150,7 +150,8 @@ def warnings_of(resolved: ResolvedExperiment) -> list[str]:
     Raises:
         UserError: see ``other_weights``.
     """
-    return [line for line in (_other_tuning(resolved), _videos_in_vain(resolved)) if line]
+    lines = (_other_tuning(resolved), _unequal_tuning(resolved), _videos_in_vain(resolved))
+    return [line for line in lines if line]
 
 
 def _videos_in_vain(resolved: ResolvedExperiment) -> str:
@@ -185,6 +186,18 @@ def _other_tuning(resolved: ResolvedExperiment) -> str:
         if budget not in (None, spent) and not resolved.quick:
             told.append(f"{name} was chosen with {budget} queries a run, and these spend {spent}")
     return f"{'; '.join(told)}; tune again to have settings for these" if told else ""
+
+
+def _unequal_tuning(resolved: ResolvedExperiment) -> str:
+    """Return where one tuning had more queries for each method than another; empty where all had the same."""
+    told = []
+    for reward in resolved.experiment.rewards:
+        files_of = zip(resolved.experiment.tuning, resolved.tuning, strict=True)
+        spent = {name: count for name, path in files_of if (count := queries_of_tuning(path, reward))}
+        if len(set(spent.values())) > 1:
+            each = ", ".join(f"{count} queries in {name}" for name, count in spent.items())
+            told.append(f"on {reward} each method had {each}")
+    return f"methods were not tuned with the same effort: {'; '.join(told)}" if told else ""
 
 
 def _seeds(given: Sequence[int], count: int) -> list[int]:

@@ -21,7 +21,7 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.records.columns import by_columns
 from vader_bench.records.locks import LOCK_NAME, PROBED_SECONDS, FolderLock, in_use
-from vader_bench.records.metrics import METRICS_NAME, RESTORE, read_metrics, unpack_metrics
+from vader_bench.records.metrics import METRICS_NAME, RESTORE, read_metrics
 from vader_bench.records.places import note_places
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
@@ -116,8 +116,6 @@ class RunFolder:
             files.remove_temporaries(self.path)
             self._claim(config)
             note_places(self.path, config.suite)
-            if not self.finished:
-                unpack_metrics(self.metrics_path)
             # a read-only disk refuses even to delete what is not there
             if (self.trained or self.finished) and self._checkpoint_path.exists():
                 self._checkpoint_path.unlink()
@@ -149,7 +147,7 @@ class RunFolder:
         files.append_line(self.metrics_path, json.dumps(line, sort_keys=True, allow_nan=False))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the complete lines of ``metrics.jsonl``."""
+        """Return the complete lines of ``metrics.jsonl``, or of the packed one of a kept copy."""
         return read_metrics(self.metrics_path)
 
     def save_checkpoint(self, payload: bytes) -> None:

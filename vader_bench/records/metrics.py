@@ -1,4 +1,4 @@
-"""Reading ``metrics.jsonl``, to which a run adds a line at a time; packing it once no line will follow."""
+"""Reading ``metrics.jsonl``, to which a run adds a line at a time, and packing it in a copy of the run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vader_bench.errors import UserError
 from vader_bench.plainjson import NotJsonError, parse_json
 
 __all__ = [
-    "METRICS_NAME", "PACKED_NAME", "RESTORE", "pack_metrics", "read_metrics", "stored", "unpack_metrics",
+    "METRICS_NAME", "PACKED_NAME", "RESTORE", "metrics_file", "pack_metrics", "read_metrics",
 ]  # fmt: skip
 
 METRICS_NAME = "metrics.jsonl"
 PACKED_NAME = "metrics.jsonl.gz"
-"""What stands in its place in a copy that ``keep`` made: a fifth of the bytes."""
+"""What stands in its place in a copy that ``keep`` made: less than a quarter of the bytes."""
 
 RESTORE = "restore the file, or delete the run's folder and run again"
 """What to do about a damaged file of a run."""
 
 
 _MOST_BYTES = 2**30
-"""Of a file that is unpacked: a hundred times what the longest packaged experiment writes."""
+"""Of a file that is unpacked: a thousand times what the longest packaged experiment writes, and more."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -35,14 +35,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: another line is not JSON, or the file is damaged or not UTF-8.
     """
-    path = stored(path)
+    path = metrics_file(path)
     if not path.exists():
         return []
     text = _unpacked(path) if path.name == PACKED_NAME else files.read_text(path, remedy=RESTORE)
     return [_line(path, number, line) for number, line in enumerate(text.split("\n")[:-1], start=1)]
 
 
-def stored(path: Path) -> Path:
+def metrics_file(path: Path) -> Path:
     """Return where the lines of a ``metrics.jsonl`` are: there, or packed beside it."""
     packed = path.with_name(PACKED_NAME)
     return packed if packed.exists() and not path.exists() else path
@@ -57,18 +57,6 @@ def pack_metrics(path: Path, folder: Path) -> None:
     files.write_bytes(folder / PACKED_NAME, gzip.compress(files.read_bytes(path), mtime=0))
 
 
-def unpack_metrics(path: Path) -> None:
-    """Put the ``metrics.jsonl`` at ``path`` in the place of the packed one beside it, where there is one.
-
-    Raises:
-        UserError: it is damaged, or the disk refuses.
-    """
-    packed = stored(path)
-    if packed != path:
-        files.write_text(path, _unpacked(packed))
-        packed.unlink()
-
-
 def _unpacked(path: Path) -> str:
     unpacker = zlib.decompressobj(wbits=31)  # gzip's form
     try:
@@ -77,8 +65,9 @@ def _unpacked(path: Path) -> str:
         raise UserError(str(path), f"is damaged ({error})", RESTORE) from error
     if len(data) > _MOST_BYTES:
         raise UserError(str(path), f"holds more than {_MOST_BYTES} bytes of metrics", RESTORE)
-    if not unpacker.eof:
-        raise UserError(str(path), "is damaged (it was cut short)", RESTORE)
+    if not unpacker.eof or unpacker.unused_data:
+        wrong = "more follows its end" if unpacker.eof else "it was cut short"
+        raise UserError(str(path), f"is damaged ({wrong})", RESTORE)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

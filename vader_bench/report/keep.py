@@ -121,7 +121,8 @@ def _wanted(run: Path, *, first: bool, adapters: bool, videos: bool) -> Iterator
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run)
         kept = kept_of_run(inside, first=first, adapters=adapters, videos=videos)
-        if kept and path.is_file() and path.name != _RECORD:
+        old = path.name == PACKED_NAME and (run / METRICS_NAME).exists()
+        if kept and not old and path.is_file() and path.name != _RECORD:
             yield path
 
 

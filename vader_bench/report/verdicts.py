@@ -90,27 +90,30 @@ def _highest(ranked: list[ArmSummary]) -> str:
 
 
 def _undecided(analysis: Analysis, ranked: list[ArmSummary]) -> str:
-    """Say of which others it is open that the highest is ahead of them, by interval or by Holm's p."""
+    """Say which arms the highest is not shown to be ahead of: by interval, and by Holm's correction alone."""
     top = ranked[0].name
     names = {arm.name for arm in ranked}
     pairs = [p for p in analysis.pairs if {p.first, p.second} <= names and top in {p.first, p.second}]
     pairs = [pair for pair in pairs if pair.ahead != top]
     if not pairs:
         return f": {top} is ahead of the other methods but not above the base model by interval"
-    level = [_open(pair, top, "") for pair in pairs if not pair.margin(top).above_zero]
-    corrected = [_open(pair, top, f", p {_p(pair.p_holm)}") for pair in pairs if pair.margin(top).above_zero]
+    by_interval = [_open(pair, top, "") for pair in pairs if not pair.margin(top).above_zero]
+    by_holm = [_open(pair, top, f", p {_p(pair.p_holm)}") for pair in pairs if pair.margin(top).above_zero]
     told, it = "", top
-    if level:
-        told, it = f". By interval {top} is not distinguished from {_list(level)}", "it"
-    if corrected:
+    if by_interval:
+        told, it = f". By interval {top} is not distinguished from {_list(by_interval)}", "it"
+    if by_holm:
         told += f". After Holm's correction over {len(analysis.pairs)} pairs {it} is not distinguished from "
-        told += _list(corrected)
-    told += ". In brackets: the difference with its uncorrected 95 % interval"
-    sized = any(pair.smallest is not None for pair in pairs)
-    return told + (f", and from which size on it would be found with probability {POWER}" if sized else "")
+        told += _list(by_holm)
+    parts = ["the difference with its uncorrected 95 % interval"]
+    parts += ["the corrected p-value"] if by_holm else []
+    if any(pair.smallest is not None for pair in pairs):
+        parts.append(f"the size from which on a difference would be found with probability {POWER}")
+    return f"{told}. In brackets: {_list(parts)}"
 
 
 def _open(pair: MethodComparison, top: str, p_holm: str) -> str:
+    """Name the other arm of the pair, with how far ``top`` is above it."""
     other = pair.second if pair.first == top else pair.first
     found = "" if pair.smallest is None else f", found from {effect_text(pair.smallest)}"
     return f"{other} ({estimate_text(pair.margin(top))}{p_holm}{found})"

@@ -70,6 +70,8 @@ def test_packed_metrics_of_a_kept_copy_are_sent_too(folder: Path, capsys: pytest
     for run in (folder / "runs").iterdir():
         pack_metrics(run / "metrics.jsonl", run)
         (run / "metrics.jsonl").unlink()
+    (folder / "runs" / "other").mkdir()
+    (folder / "runs" / "other" / "metrics.jsonl.bak").touch()
     assert said(capsys, folder).startswith("sent 2 runs to ")
     check(folder.parents[1])
 

@@ -130,6 +130,30 @@ def test_a_budget_that_settings_were_not_chosen_at_is_warned_of(tmp_path: Path, 
         assert "choice.yaml was chosen on suite far" in warnings_of(resolve_experiment(path))[0]
 
 
+def test_tunings_of_unequal_effort_are_warned_of(tmp_path: Path, tiny_pipeline: Path) -> None:
+    path = write_project(tmp_path, tiny_pipeline)
+    experiment = yaml.safe_load(path.read_text("utf-8"))
+    path.write_text(yaml.safe_dump(experiment | {"tuning": ["one.yaml", "other.yaml"]}), "utf-8")
+    arms, budget = sorted(experiment["methods"]), experiment["budget"]["reward_queries"]
+    for efforts, warned in (
+        ((64, 64), ""),
+        ((64, None), ""),  # of one that does not say it nothing is known
+        ((64, 128), "on red each method had 64 queries in one.yaml, 128 queries in other.yaml"),
+    ):
+        for name, arm, effort in zip(("one", "other"), (arms[0], arms[1]), efforts, strict=True):
+            choice: dict[str, Any] = {
+                "version": 2,
+                "suite": "tiny",
+                "choice": {"red": {arm: {}}},
+                "rungs": [{"reward_queries": budget}],
+                "effort": {"red": {"settings_per_method": 8, "queries_per_method": effort}} if effort else {},
+            }
+            choice["sha256"] = files.sha256_text(files.canonical_json(choice))
+            (path.parent / f"{name}.yaml").write_text(yaml.safe_dump(choice), "utf-8")
+        told = [line for line in warnings_of(resolve_experiment(path)) if "effort" in line]
+        assert (warned in "".join(told), len(told)) == (True, bool(warned))
+
+
 def test_prompts_that_are_judged_in_vain_are_warned_of(tmp_path: Path, tiny_pipeline: Path) -> None:
     path = write_project(tmp_path, tiny_pipeline)
     experiment = yaml.safe_load(path.read_text("utf-8"))

@@ -23,7 +23,6 @@ from vader_bench.errors import UserError
 from vader_bench.records import folder as module
 from vader_bench.records.folder import RunFolder, read_metrics, read_record, write_record
 from vader_bench.records.locks import LOCK_NAME
-from vader_bench.records.metrics import pack_metrics
 from vader_bench.records.provenance import repository_root
 from vader_bench.records.record import Record
 from vader_bench.records.trained import Provenance, Training
@@ -443,18 +442,6 @@ def test_a_finished_run_opens_on_a_read_only_disk(
         monkeypatch.setattr(os, name, refuse)
     with RunFolder(folder.path).open(run_config) as opened:
         assert opened.load_record() == record
-
-
-def test_packed_metrics_are_unpacked_where_a_run_goes_on(folder: RunFolder, run_config: RunConfig) -> None:
-    for step in range(3):
-        folder.append_metrics({"step": step})
-    folder.save_checkpoint(b"state")
-    pack_metrics(folder.metrics_path, folder.path)
-    folder.metrics_path.unlink()
-    again = reopened(folder, run_config)
-    assert again.resume() == b"state"
-    again.append_metrics({"step": 3})
-    assert steps(again) == [0, 1, 2, 3]
 
 
 def test_what_killed_writes_left_below_is_cleared_away_too(folder: RunFolder, run_config: RunConfig) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vader_bench.errors import UserError
 from vader_bench.records import metrics
-from vader_bench.records.metrics import pack_metrics, read_metrics, stored, unpack_metrics
+from vader_bench.records.metrics import metrics_file, pack_metrics, read_metrics
 
 TEXT = "".join(f'{{"kind": "step", "queries": {8 * step}}}\n' for step in range(100))
 
@@ -32,12 +32,12 @@ def packed(plain: Path, tmp_path: Path) -> Path:
 def test_the_lines_are_the_same_in_a_fraction_of_the_bytes(plain: Path, packed: Path) -> None:
     assert [line["queries"] for line in read_metrics(packed)] == list(range(0, 800, 8))
     assert read_metrics(packed) == read_metrics(plain)
-    assert stored(packed).stat().st_size < plain.stat().st_size / 4
+    assert metrics_file(packed).stat().st_size < plain.stat().st_size / 4
 
 
 def test_packed_again_it_is_the_same_file(plain: Path, packed: Path, tmp_path: Path) -> None:
     pack_metrics(plain, tmp_path / "again")
-    assert (tmp_path / "again" / "metrics.jsonl.gz").read_bytes() == stored(packed).read_bytes()
+    assert (tmp_path / "again" / "metrics.jsonl.gz").read_bytes() == metrics_file(packed).read_bytes()
 
 
 def test_what_a_run_writes_goes_before_what_is_packed(packed: Path) -> None:
@@ -45,31 +45,22 @@ def test_what_a_run_writes_goes_before_what_is_packed(packed: Path) -> None:
     assert [line["queries"] for line in read_metrics(packed)] == [1]
 
 
-def test_unpacked_it_is_what_it_was(packed: Path) -> None:
-    unpack_metrics(packed)
-    assert packed.read_text("utf-8") == TEXT
-    assert [path.name for path in packed.parent.iterdir()] == ["metrics.jsonl"]
-    unpack_metrics(packed)
-    assert packed.read_text("utf-8") == TEXT
-
-
-def test_where_there_are_none_there_is_nothing_to_unpack(tmp_path: Path) -> None:
-    unpack_metrics(tmp_path / "metrics.jsonl")
+def test_where_there_are_none_none_are_read(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []
 
 
 @pytest.mark.parametrize("data", [
     b"no gzip", gzip.compress(TEXT.encode())[:-20], gzip.compress(TEXT.encode())[:-8] + bytes(8),
-    gzip.compress(b"\xff\xfe\n"), b"",
+    gzip.compress(b"\xff\xfe\n"), b"", gzip.compress(TEXT.encode()) * 2,
 ])  # fmt: skip
 def test_a_damaged_one_is_refused(packed: Path, data: bytes) -> None:
-    stored(packed).write_bytes(data)
+    metrics_file(packed).write_bytes(data)
     with pytest.raises(UserError, match=r"metrics\.jsonl\.gz.* is damaged .*restore the file"):
         read_metrics(packed)
 
 
 def test_a_broken_line_is_named_in_the_file_where_it_is(packed: Path) -> None:
-    stored(packed).write_bytes(gzip.compress(b'{"queries": 0}\n{"que\n'))
+    metrics_file(packed).write_bytes(gzip.compress(b'{"queries": 0}\n{"que\n'))
     with pytest.raises(UserError, match=r"metrics\.jsonl\.gz: line 2: is not JSON"):
         read_metrics(packed)
 

@@ -81,6 +81,17 @@ def test_a_copy_of_the_copy_is_the_copy(kept: Path, tmp_path: Path) -> None:
         assert (again / name).read_bytes() == (kept / name).read_bytes()
 
 
+def test_what_a_run_wrote_is_kept_where_an_older_packed_file_is_beside_it(
+    results: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(results, tmp_path / "fig7" / "tiny"))
+    run = Path("runs") / "vader-red-seed1"
+    write_bytes(folder / run / "metrics.jsonl.gz", gzip.compress(b"old"))
+    keep(folder, tmp_path / "out")
+    packed = (tmp_path / "out" / run / "metrics.jsonl.gz").read_bytes()
+    assert gzip.decompress(packed) == (folder / run / "metrics.jsonl").read_bytes()
+
+
 def test_the_copy_makes_the_same_report(results: Path, kept: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     keep(results, out)

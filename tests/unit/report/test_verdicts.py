@@ -50,7 +50,8 @@ def test_holms_correction_is_named_where_it_decides() -> None:
     )
     assert re.search(
         r"\], p = 0\.056, found from 0\.[0-9]+\)\. In brackets: the difference with its uncorrected 95 % "
-        r"interval, and from which size on it would be found with probability 0\.8\.$",
+        r"interval, the corrected p-value and the size from which on a difference would be found with "
+        r"probability 0\.8\.$",
         line,
     )
 
@@ -71,7 +72,9 @@ def test_those_that_the_interval_leaves_open_and_those_of_holms_correction_are_t
 def test_a_difference_without_spread_has_no_size_from_which_it_is_found() -> None:
     pairs = [replace(pair, smallest=None, p_holm=0.06) for pair in _analysis(WORLD).pairs]
     line = verdicts(replace(_analysis(WORLD), pairs=pairs, winner=None), METHODS)[0]
-    assert line.endswith("In brackets: the difference with its uncorrected 95 % interval.")
+    assert line.endswith(
+        "In brackets: the difference with its uncorrected 95 % interval and the corrected p-value."
+    )
 
 
 def test_ahead_of_the_others_but_not_of_the_base_model_is_no_win() -> None:

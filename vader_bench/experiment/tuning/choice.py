@@ -31,11 +31,18 @@ __all__ = [
     "chosen_at",
     "findings",
     "other_weights",
+    "queries_of_tuning",
     "write_choice",
 ]
 
 CHOICE_NAME = "choice.yaml"
 TRIALS_NAME = "trials.csv"
+
+
+class _Effort(BaseModel):
+    """What each method had on a reward."""
+
+    queries_per_method: int
 
 
 class _Choice(BaseModel):
@@ -49,6 +56,8 @@ class _Choice(BaseModel):
     """Settings by method that all of its trials had; version 1 does not have them."""
     rungs: list[RungConfig] = []
     """Version 1 does not have them."""
+    effort: dict[str, _Effort] = {}
+    """By reward; version 1 does not have it."""
     weights: dict[str, str] = {}
     """SHA-256 of the weights of backbone and rewards by name; version 1 does not have them."""
 
@@ -141,6 +150,20 @@ def chosen_at(path: Path) -> tuple[str, int | None]:
     """
     found = _load_choice(path)
     return found.suite, found.rungs[-1].reward_queries if found.rungs else None
+
+
+def queries_of_tuning(path: Path, reward: str) -> int | None:
+    """Return how many reward queries each method was tuned with on ``reward``; ``None`` where it is not said.
+
+    Args:
+        path: that result's ``choice.yaml``.
+        reward: a reward of the experiment.
+
+    Raises:
+        UserError: the result is missing or was changed by hand.
+    """
+    effort = _load_choice(path).effort.get(reward)
+    return effort.queries_per_method if effort else None
 
 
 def other_weights(path: Path, suite: SuiteConfig, rewards: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from vader_bench.config.names import ADAPTER, BASE, HELDOUT
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.errors import UserError
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.metrics import RESTORE, stored
+from vader_bench.records.metrics import RESTORE, metrics_file
 from vader_bench.records.record import Record, gold_is_share
 
 __all__ = ["Point", "SentPoint", "Story", "points", "tell"]
@@ -140,7 +140,7 @@ def tell(run: RunFolder) -> Story:
         looks = (line for line in metrics if line.get("split") == HELDOUT)
         untrained = next(looks, {}).get("curve_mean")
     lines = [
-        _line_points(stored(run.metrics_path), number, line, gold_as, untrained)
+        _line_points(metrics_file(run.metrics_path), number, line, gold_as, untrained)
         for number, line in enumerate(metrics, start=1)
     ]
     record = run.load_record() if run.finished else None

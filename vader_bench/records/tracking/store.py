@@ -239,9 +239,10 @@ def _is_interrupt(error: BaseException | None, handled: BaseException | None) ->
 
     SQLAlchemy puts the fault of a transaction that was cut off in the place of the interrupt.
     """
-    while error is not None and error is not handled and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None and error is not handled
+    if error is None or error is handled:
+        return False
+    before = {error.__cause__, error.__context__}
+    return isinstance(error, KeyboardInterrupt) or any(_is_interrupt(one, handled) for one in before)
 
 
 def _innermost(error: Exception) -> Exception:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
+from requests.exceptions import ConnectTimeout
 from sqlalchemy.exc import PendingRollbackError
 
 from vader_bench.records.tracking.address import read_address
-from vader_bench.records.tracking.store import Store, StoreError
+from vader_bench.records.tracking.store import AWAY, Store, StoreError
 
 
 @pytest.fixture
@@ -36,11 +37,19 @@ def cut_off_below_mlflow() -> None:
         raise MlflowException(str(error)) from error
 
 
+def cut_off_below_another_cause() -> None:
+    """Be interrupted, and fail for a reason of its own meanwhile, which is named as the cause."""
+    try:
+        interrupt()
+    except KeyboardInterrupt:
+        raise MlflowException("no") from OSError("disk")
+
+
 def refuse() -> None:
     raise PendingRollbackError("invalid transaction")
 
 
-@pytest.mark.parametrize("call", [cut_off, cut_off_below_mlflow])
+@pytest.mark.parametrize("call", [cut_off, cut_off_below_mlflow, cut_off_below_another_cause])
 def test_an_interrupt_stays_one(store: Store, call: object) -> None:
     assert callable(call)
     with pytest.raises(KeyboardInterrupt):
@@ -53,6 +62,25 @@ def test_a_fault_after_an_interrupt_that_is_handled_is_a_fault(store: Store) -> 
     except KeyboardInterrupt:
         with pytest.raises(StoreError, match="invalid transaction"):
             store.ask(refuse)
+
+
+def no_connection() -> None:
+    raise ConnectTimeout("no route")
+
+
+def no_connection_below_mlflow() -> None:
+    try:
+        no_connection()
+    except ConnectTimeout as error:
+        raise MlflowException("request failed") from error
+
+
+@pytest.mark.parametrize("call", [no_connection, no_connection_below_mlflow])
+def test_a_server_that_cannot_be_reached_is_away(store: Store, call: object) -> None:
+    assert callable(call)
+    with pytest.raises(StoreError) as raised:
+        store.ask(call)
+    assert raised.value.wrong == AWAY
 
 
 @pytest.mark.parametrize("error", [MlflowException("no"), OSError("no"), KeyError("no"), ValueError("no")])
