@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from vader_bench.report.style import GREY, LIGHT_GREY, SMALL, note_at_edge, style_of
+from vader_bench.report.style import GREY, LIGHT_GREY, SMALL, Style, note_at_edge
 from vader_bench.stats import Band
 from vader_bench.stats.aggregate import FEW_SEEDS, FloatArray
 
@@ -80,7 +80,7 @@ def draw_panel(
     bands: Mapping[str, Band],
     cost: CostAxis,
     frame: Frame,
-    methods: Sequence[str],
+    styles: Mapping[str, Style],
     untrained: Collection[str] = (),
 ) -> None:
     """Draw ``bands`` by method against what was spent.
@@ -90,15 +90,15 @@ def draw_panel(
         bands: the curves by method.
         cost: the x axis.
         frame: the y axis.
-        methods: all of the experiment, which decide colours.
+        styles: colour, marker and line style by method.
         untrained: those that are adapters from a file: they spend nothing, and are lines across the panel.
     """
     for rank, (method, band) in enumerate(bands.items()):
-        style = (*style_of(method, methods), 5.0 - 0.1 * rank)
+        order = 5.0 - 0.1 * rank
         if method in untrained:
-            _draw_level(ax, band, style)
+            _draw_level(ax, band, styles[method], order)
         else:
-            _draw_band(ax, band, cost, style)
+            _draw_band(ax, band, cost, styles[method], order)
     if cost.shared is None:
         looks = next(band.spent[cost.key] for name, band in bands.items() if name not in untrained)
         _linear(ax, looks / cost.size)
@@ -136,9 +136,9 @@ def _low(cluster: list[int], positions: Sequence[float], gap: float) -> float:
     return sum(positions[i] for i in cluster) / len(cluster) - gap * (len(cluster) - 1) / 2
 
 
-def _draw_band(ax: Axes, band: Band, cost: CostAxis, style: tuple[str, str, float]) -> None:
+def _draw_band(ax: Axes, band: Band, cost: CostAxis, style: Style, order: float) -> None:
     axis, scale, logarithmic = cost.key, cost.size, cost.shared is not None
-    colour, marker, order = style
+    colour, marker, line = style
     spent, value, low, high = _from(logarithmic, band.spent[axis], band.value, band.low, band.high)
     ax.fill_between(spent / scale, low, high, color=colour, alpha=0.16, linewidth=0, zorder=order - 2)
     if shows_seeds(len(band.runs)):
@@ -146,14 +146,14 @@ def _draw_band(ax: Axes, band: Band, cost: CostAxis, style: tuple[str, str, floa
             x, y = _from(logarithmic, own, run)
             ax.plot(x / scale, y, color=colour, linewidth=0.6, alpha=0.55, zorder=order - 1)
     ax.plot(
-        spent / scale, value, marker=marker, color=colour, linewidth=1.6, markersize=4,
+        spent / scale, value, marker=marker, color=colour, linestyle=line, linewidth=1.6, markersize=4,
         markeredgecolor="white", markeredgewidth=0.5, zorder=order, clip_on=False,
     )  # fmt: skip
 
 
-def _draw_level(ax: Axes, band: Band, style: tuple[str, str, float]) -> None:
+def _draw_level(ax: Axes, band: Band, style: Style, order: float) -> None:
     """Draw adapters from a file, which spend nothing, as a line across the panel."""
-    colour, _, order = style
+    colour = style[0]
     ax.axhspan(band.low[-1], band.high[-1], color=colour, alpha=0.10, linewidth=0, zorder=order - 2)
     ax.axhline(band.value[-1], color=colour, linewidth=1.4, linestyle=DASHES, zorder=order)
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from vader_bench.config.names import BASE, UNTRAINED
 from vader_bench.report.curve_panel import DASHES, CostAxis, draw_panel, frame_of, shows_seeds
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, LIGHT_GREY, drawing, legend_above, rendered, style_of
+from vader_bench.report.style import GREY, LIGHT_GREY, drawing, legend_above, rendered, styles_of
 from vader_bench.report.units import gold_unit, reward_unit
 from vader_bench.stats import Analysis, Band
 from vader_bench.stats.aggregate import aggregate_name
@@ -131,9 +131,10 @@ def _column(axes: Iterable[Axes], rows: Iterable[_Row], analysis: Analysis, resu
             _say([ax], "not measured")
             continue
         lines = _levels(analysis, "gold" if row.gold else "heldout_reward")
-        frame, methods = frame_of(bands, lines, BASE), results.methods
+        frame = frame_of(bands, lines, BASE)
+        styles = styles_of(results.methods, results.families())
         cost = CostAxis(row.axis, row.unit.size, analysis.cuts[row.axis] if row.shared else None)
-        draw_panel(ax, bands, cost, frame, methods, {arm.name for arm in analysis.adapters})
+        draw_panel(ax, bands, cost, frame, styles, {arm.name for arm in analysis.adapters})
         ax.set_ylabel((gold_unit if row.gold else reward_unit)(results, reward))
 
 
@@ -159,10 +160,11 @@ def _on_gpu(results: Results) -> bool:
 
 def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis], width: float) -> None:
     bands: dict[str, Band] = {name: band for a in analyses.values() for name, band in a.bands.items()}
+    styles = styles_of(results.methods, results.families())
     handles: list[Line2D | Patch] = []
     for method in (name for name in results.methods if name in bands):
-        colour, marker = style_of(method, results.methods)
-        look: dict[str, Any] = {"marker": marker, "markersize": 4.5, "linewidth": 1.6}
+        colour, marker, line = styles[method]
+        look: dict[str, Any] = {"marker": marker, "markersize": 4.5, "linewidth": 1.6, "linestyle": line}
         if not results.trained(method):
             look = {"linestyle": DASHES, "linewidth": 1.4}
         handles.append(Line2D([], [], color=colour, label=method, **look))

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -103,12 +104,37 @@ def lines_of(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
     }
 
 
+def styles_of(arms: Sequence[str], families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
+    """Return colour, marker and line style of every arm: those of its own while no two arms have the same.
+
+    Args:
+        arms: all of them.
+        families: those that are trained, by method; they share colours and markers where ``arms`` are many.
+    """
+    own: dict[str, Style] = {arm: (*style_of(arm, arms), "-") for arm in arms}
+    if len(set(own.values())) == len(arms):
+        return own
+    trained = {arm for found in families.values() for arm in found}
+    return lines_of({**families, **{arm: [arm] for arm in arms if arm not in trained}})
+
+
 def legend_above(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """Put a legend above all panels; a high one makes the figure higher, and the panels no lower."""
-    legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    """Put a legend of at most so many columns above all panels, as many as the figure is wide enough for.
+
+    A high one makes the figure higher, and the panels no lower.
+    """
+    legend = _legend(figure, handles, columns)
+    while columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+        legend.remove()
+        columns -= 1
+        legend = _legend(figure, handles, columns)
     more = legend.get_window_extent().height / figure.dpi - _LEGEND
     if more > 0:
         figure.set_figheight(figure.get_figheight() + more)
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], columns: int) -> Legend:
+    return figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def note_at_edge(ax: Axes, place: tuple[float, float], above: bool, text: str) -> None:

@@ -24,7 +24,7 @@ from vader_bench.report import figure
 from vader_bench.report.curve_panel import frame_of, spread
 from vader_bench.report.figure import Unit, draw, flop_unit, time_unit
 from vader_bench.report.load import Results, load_results
-from vader_bench.report.style import drawing, legend_above, rendered, style_of
+from vader_bench.report.style import drawing, legend_above, rendered, style_of, styles_of
 from vader_bench.stats import Analysis, Estimate
 
 
@@ -234,6 +234,32 @@ def test_methods_differ_in_colour_and_marker() -> None:
 def test_as_many_arms_as_an_ablation_has_differ_too() -> None:
     arms = [f"k-{number}" for number in range(8)]
     assert len({style_of(arm, arms) for arm in arms}) == 8
+
+
+def test_of_many_arms_no_two_look_alike_and_those_of_a_method_belong_together() -> None:
+    families = {method: [f"{method}-{n}" for n in range(3)] for method in ("vader", "ddpo", "nft", "raft")}
+    arms = [*(arm for found in families.values() for arm in found), "published"]
+    styles = styles_of(arms, families)
+    assert len(set(styles.values())) == len(arms) == 13
+    for method, members in families.items():
+        assert {styles[arm][:2] for arm in members} == {style_of(method, list(families))}
+
+
+def test_few_arms_keep_colours_of_their_own() -> None:
+    styles = styles_of(["k-1", "k-8"], {"vader": ["k-1", "k-8"]})
+    assert len({colour for colour, _, _ in styles.values()}) == 2
+    assert {line for _, _, line in styles.values()} == {"-"}
+
+
+def test_a_legend_has_as_many_columns_as_the_figure_is_wide_enough_for() -> None:
+    for name, columns in (("arm", 3), ("an arm with a long name", 2), ("a name that fills a line " * 3, 1)):
+        with drawing():
+            drawn = Figure(figsize=(4.2, 4), layout="constrained")
+            drawn.subplots()
+            legend_above(drawn, [Line2D([], [], label=f"{name} {n}") for n in range(9)], 3)
+            drawn.draw_without_rendering()
+            (legend,) = drawn.legends
+            assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) == columns
 
 
 def test_a_reward_without_results_says_missing(results: Results, analyses: dict[str, Analysis]) -> None:
