@@ -18,8 +18,8 @@ SHEETS = {"fig3", "fig5", "fig6", "fig8", "methods"}
 TUNINGS = {"tune", "tune-methods"}
 """Of whose trials a record and a configuration are kept."""
 WITHOUT_VIDEOS = {
-    "ablate-frames", "ablate-memory", "ablate-truncation", "fig7-wan", "forms", "sanity", "step-sizes",
-    "step-sizes-wan", "table1",
+    "ablate-frames", "ablate-memory", "ablate-truncation", "fig7-wan", "forms", "overoptimisation", "sanity",
+    "step-sizes", "step-sizes-wan", "table1",
 }  # fmt: skip
 """Those whose videos ``results/README.md`` says are left out, or are those of another."""
 ADAPTERS = "fig7/pocket/runs/vader-"
