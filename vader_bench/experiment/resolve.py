@@ -192,8 +192,8 @@ def _unequal_tuning(resolved: ResolvedExperiment) -> str:
     """Return where one tuning had more queries for each method than another; empty where all had the same."""
     told = []
     for reward in resolved.experiment.rewards:
-        files_of = zip(resolved.experiment.tuning, resolved.tuning, strict=True)
-        spent = {name: count for name, path in files_of if (count := queries_of_tuning(path, reward))}
+        chosen = zip(resolved.experiment.tuning, resolved.tuning, strict=True)
+        spent = {name: count for name, path in chosen if (count := queries_of_tuning(path, reward))}
         if len(set(spent.values())) > 1:
             each = ", ".join(f"{count} queries in {name}" for name, count in spent.items())
             told.append(f"on {reward} each method had {each}")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, Style, drawing, legend_above, lines_of, rendered
+from vader_bench.report.style import GREY, Style, drawing, legend_above, rendered, styles_of
 from vader_bench.stats import Analysis, Course, Estimate, FrontierRow, course, frontier
 
 __all__ = ["draw_course"]
@@ -71,7 +71,7 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
     trades = [trade for trade in _TRADES if any(not trade.pick(point).absent for point in points)]
     if not rows:  # no seed is complete
         return None
-    styles = _styles(results)
+    styles = styles_of(results.methods, results.families())
     with drawing():
         size = (2.9 * len(rewards) + 0.6, 1.6 * (len(rows) + len(trades)))
         figure = Figure(figsize=size, layout="constrained")
@@ -95,12 +95,6 @@ def draw_course(results: Results, analyses: dict[str, Analysis]) -> dict[str, by
         handles.append(Line2D([], [], color=GREY, linestyle="--", marker=".", label="best-of-N of the base"))
         legend_above(figure, handles, 3)
         return rendered(figure, kinds=("png", "svg", "pdf"))
-
-
-def _styles(results: Results) -> dict[str, Style]:
-    """Return the styles of all arms, adapters from files among them."""
-    others = [arm for arm in results.methods if not results.trained(arm)]
-    return lines_of(results.families() | {arm: [arm] for arm in others})
 
 
 def _draw_row(ax: Axes, row: _Row, courses: dict[str, list[Course]], styles: Mapping[str, Style]) -> None:

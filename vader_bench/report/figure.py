@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from vader_bench.config.names import BASE, UNTRAINED
 from vader_bench.report.curve_panel import DASHES, CostAxis, draw_panel, frame_of, shows_seeds
 from vader_bench.report.load import Results
-from vader_bench.report.style import GREY, LIGHT_GREY, drawing, legend_above, rendered, styles_of
+from vader_bench.report.style import GREY, LIGHT_GREY, Style, drawing, legend_above, rendered, styles_of
 from vader_bench.report.units import gold_unit, reward_unit
 from vader_bench.stats import Analysis, Band
 from vader_bench.stats.aggregate import aggregate_name
@@ -89,17 +89,18 @@ def _figure(results: Results, analyses: dict[str, Analysis], width: float | None
     wide = width or max(4.2, _COLUMN * len(rewards) + 0.6)
     figure = Figure(figsize=(wide, _ROW * len(rows) + _HEAD), layout="constrained")
     axes = figure.subplots(len(rows), len(rewards), squeeze=False)
+    styles = styles_of(results.methods, results.families())
     for column, reward in enumerate(rewards):
         axes[0, column].set_title(reward, fontweight="bold")
         analysis = analyses.get(reward)
         if analysis is None:
             _say(axes[:, column], "missing")
         else:
-            _column(axes[:, column], rows, analysis, results)
+            _column(axes[:, column], rows, analysis, results, styles)
     for ax, row in zip(axes[:, 0], rows, strict=True):
         ax.set_ylabel("\n".join(filter(None, [row.title, ax.get_ylabel()])))
     figure.align_ylabels()
-    _legend(figure, results, analyses, wide)
+    _legend(figure, results, analyses, styles, wide)
     return figure
 
 
@@ -119,7 +120,13 @@ def _rows(results: Results, analyses: Mapping[str, Analysis]) -> list[_Row]:
     return rows
 
 
-def _column(axes: Iterable[Axes], rows: Iterable[_Row], analysis: Analysis, results: Results) -> None:
+def _column(
+    axes: Iterable[Axes],
+    rows: Iterable[_Row],
+    analysis: Analysis,
+    results: Results,
+    styles: Mapping[str, Style],
+) -> None:
     reward = analysis.panel.reward
     for ax, row in zip(axes, rows, strict=True):
         bands = analysis.gold_bands if row.gold else analysis.bands
@@ -132,7 +139,6 @@ def _column(axes: Iterable[Axes], rows: Iterable[_Row], analysis: Analysis, resu
             continue
         lines = _levels(analysis, "gold" if row.gold else "heldout_reward")
         frame = frame_of(bands, lines, BASE)
-        styles = styles_of(results.methods, results.families())
         cost = CostAxis(row.axis, row.unit.size, analysis.cuts[row.axis] if row.shared else None)
         draw_panel(ax, bands, cost, frame, styles, {arm.name for arm in analysis.adapters})
         ax.set_ylabel((gold_unit if row.gold else reward_unit)(results, reward))
@@ -158,9 +164,14 @@ def _on_gpu(results: Results) -> bool:
     return all(record.on_gpu for record in results.records.values() if record.method not in UNTRAINED)
 
 
-def _legend(figure: Figure, results: Results, analyses: dict[str, Analysis], width: float) -> None:
+def _legend(
+    figure: Figure,
+    results: Results,
+    analyses: dict[str, Analysis],
+    styles: Mapping[str, Style],
+    width: float,
+) -> None:
     bands: dict[str, Band] = {name: band for a in analyses.values() for name, band in a.bands.items()}
-    styles = styles_of(results.methods, results.families())
     handles: list[Line2D | Patch] = []
     for method in (name for name in results.methods if name in bands):
         colour, marker, line = styles[method]
