@@ -10,7 +10,7 @@ import pandas as pd
 
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
-from vader_bench.report.words import cells, estimate_text, number
+from vader_bench.report.words import cells, estimate_text, number, significant
 from vader_bench.stats import Analysis, BestOf, Fit, Law, best_of_points, cloud, fit_law
 
 __all__ = ["Distances", "read_distances"]
@@ -45,7 +45,7 @@ class Distances:
                 estimate_text(fit.beta),
                 f"{fit.residual:.3g}",
                 estimate_text(fit.peak),
-                f"{law.cloud.farthest:.3g}" if index == 0 else "",
+                significant(law.cloud.farthest, 3) if index == 0 else "",
                 "yes" if law.better is fit else "",
             ]
             for method, law in self.laws[reward].items()
@@ -57,7 +57,7 @@ class Distances:
 
     def _best_of(self, reward: str) -> Table:
         rows = [
-            [f"best-of-{one.size}", f"{one.distance:.3g}", *map(estimate_text, one.gains.values())]
+            [f"best-of-{one.size}", significant(one.distance, 3), *map(estimate_text, one.gains.values())]
             for one in self.best_of[reward]
         ]
         measured = self.best_of[reward][0].gains if rows else {}
@@ -131,12 +131,12 @@ def _said(method: str, law: Law) -> str:
 def _peak_said(fit: Fit, law: Law) -> str:
     """Return where the fitted truth gain is largest, with what may be said of it."""
     farthest, nearest = law.cloud.farthest, float(law.cloud.distance.min())
-    measured = f"d = {farthest:.3g}, the farthest that was measured"
+    measured = f"d = {significant(farthest, 3)}, the farthest that was measured"
     peak = estimate_text(fit.peak)
     if not fit.beta.above_zero:
         return f"the truth gain does not bend down detectably up to {measured}"
     if fit.peak.high <= nearest:
-        return f"the truth gain falls from the first look (d = {nearest:.3g}) on"
+        return f"the truth gain falls from the first look (d = {significant(nearest, 3)}) on"
     if fit.peak.high <= farthest:
         return f"the truth gain is largest at d = {peak}, before {measured}: over-optimised beyond"
     if fit.peak.low > farthest:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
-from vader_bench.report.words import cells, estimate_text, number
+from vader_bench.report.words import cells, estimate_text, number, significant
 from vader_bench.stats import RULES, Choice, Estimate, Kind, Stopped, choose, judge, trails
 
 __all__ = ["Stopping", "read_stopping"]
@@ -78,8 +78,8 @@ class Stopping:
             [
                 [
                     rule,
-                    ", ".join(f"{value:.3g}" for value in found[ALL].numbers),
-                    f"{found[ALL].at:.3g}",
+                    ", ".join(significant(value, 3) for value in found[ALL].numbers),
+                    significant(found[ALL].at, 3),
                     *(estimate_text(found[name].kept) if name in found else "" for name in methods),
                 ]
                 for rule, found in rows

@@ -20,6 +20,7 @@ __all__ = [
     "number",
     "p_text",
     "quantity",
+    "significant",
 ]
 
 Kind: TypeAlias = Literal["reward", "effect", "queries", "flops", "seconds", "times", "multiple", "ratio"]
@@ -105,7 +106,12 @@ def estimate_text(estimate: Estimate, kind: Kind = "reward") -> str:
 
 def effect_text(size: float) -> str:
     """Return the size of an effect for reading, to two digits, but whole numbers in full."""
-    return f"{size:.2g}" if abs(size) < 99.5 else f"{size:.0f}"  # from 99.5 on `g` writes an exponent
+    return significant(size, 2)
+
+
+def significant(value: float, digits: int) -> str:
+    """Return a number to so many significant digits, but whole numbers in full, where `g` has an exponent."""
+    return f"{value:.{digits}g}" if abs(value) < 10**digits - 0.5 else f"{value:.0f}"
 
 
 def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
@@ -124,13 +130,13 @@ def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
     if kind == "queries":
         return f"{value:.0f}"
     if kind in {"times", "multiple"}:
-        return f"{value:.3g}x"
+        return f"{significant(value, 3)}x"
     if kind == "flops":
         return _flops(value)
     if kind == "seconds":
         return _duration(value)
     # adding 0.0 makes a zero of what rounds to minus zero
-    return f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
+    return significant(value, 4) if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def p_text(p_value: float) -> str:
@@ -154,7 +160,7 @@ def _flops(value: float) -> str:
     for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
         if value >= size:
             return f"{value / size:.3g} {prefix}FLOP"
-    return f"{value:.3g} FLOP"
+    return f"{significant(value, 3)} FLOP"
 
 
 def _duration(seconds: float) -> str:

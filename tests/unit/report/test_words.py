@@ -13,6 +13,7 @@ from vader_bench.report.words import (
     number,
     p_text,
     quantity,
+    significant,
 )
 from vader_bench.stats import Estimate
 
@@ -74,6 +75,17 @@ def test_the_size_of_an_effect_has_two_digits_and_no_exponent(size: float, text:
     assert effect_text(size) == text
     assert quantity(size, "effect") == text
     assert estimate_text(Estimate(size, math.nan, math.nan), "effect") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.7654, 3, "0.765"), (999.4, 3, "999"), (999.6, 3, "1000"), (1611.2, 3, "1611"),
+        (-2013078.75, 3, "-2013079"), (9999.4, 4, "9999"), (88080.6, 4, "88081"), (0.0, 3, "0"),
+    ],
+)  # fmt: skip
+def test_a_large_number_is_written_in_full(value: float, digits: int, text: str) -> None:
+    assert significant(value, digits) == text
 
 
 def test_durations_choose_their_unit() -> None:
