@@ -49,7 +49,7 @@ class SearchConfig(Strict):
     """Combinations to try, each by itself; all of them name the same settings."""
     extend: list[dict[str, Any]] = Field(default=[])
     """Combinations that are tried too, of all methods on a reward, where the choice of one method there is at
-    an edge of what was tried, or ends below the base model."""
+    an edge of what was tried, or ends below the base model, or where ``extend_on`` names the reward."""
     bounds: dict[str, list[Any]] = Field(default={})
     """Values of a setting beyond which there is nothing to try: a choice of one is at no edge."""
 
@@ -78,6 +78,9 @@ class TuneConfig(RecordedAsWritten, Strict):
     """What every run may spend where there is one rung of one seed; a file has this or ``rungs``."""
     rungs: list[RungConfig] = Field(default=[])
     """Successive halving: all settings at the first rung, the best of each rung at the next."""
+    extend_on: Annotated[list[str], AfterValidator(distinct)] = Field(default=[])
+    """Rewards on which the settings under ``extend`` are tried whatever is chosen there. An experiment that
+    compares methods of two tunings needs it where the other tuning tried more, so that effort is equal."""
     evaluation: EvaluationConfig
     methods: dict[Name, SearchConfig] = Field(min_length=1)
     """What is tried of each method, by its name or that of the search."""
@@ -120,7 +123,7 @@ def load_tune(path: Path) -> TuneConfig:
         data["suite"] = located(suite, path.parent)
     data, written = with_code(data, path.parent)
     config, found = parse(TuneConfig, data)
-    more = [*_unequal(config), *_rung_faults(config)] if config is not None else []
+    more = [*_unequal(config), *_extend_faults(config), *_rung_faults(config)] if config is not None else []
     raise_faults(str(path), [*faults, *found, *more])
     assert config is not None
     return config.with_written(written)
@@ -165,6 +168,16 @@ def _setting_faults(key: str, search: SearchConfig) -> Iterator[Fault]:
     for name in search.bounds:
         if name not in names:
             yield Fault(f"{key}.bounds", f"names {shown(name)}, which is not varied", nearest(name, names))
+
+
+def _extend_faults(config: TuneConfig) -> Iterator[Fault]:
+    """Yield what ``extend_on`` asks for and there is not."""
+    for reward in config.extend_on:
+        if reward not in config.rewards:
+            wrong = f"names {shown(reward)}, which is no reward of this tuning"
+            yield Fault("extend_on", wrong, nearest(reward, config.rewards))
+    if config.extend_on and not any(search.extend for search in config.methods.values()):
+        yield Fault("extend_on", "has nothing to try", "add settings under `extend` of every method")
 
 
 def _rung_faults(config: TuneConfig) -> Iterator[Fault]:

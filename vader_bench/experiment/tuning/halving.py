@@ -90,7 +90,8 @@ def halve(config: TuneConfig, candidates: Sequence[Candidate], folder: Path, do:
     """Try ``candidates`` rung by rung and return what came of it.
 
     Where the choice of a method is at an edge of what was tried, or one of its seeds ends below the base
-    model, the settings under ``extend`` of *all* methods are tried on that reward; once, and no further.
+    model, the settings under ``extend`` of *all* methods are tried on that reward; once, and no further. So
+    they are where the file asks for it.
 
     Args:
         config: the tuning.
@@ -100,7 +101,7 @@ def halve(config: TuneConfig, candidates: Sequence[Candidate], folder: Path, do:
     """
     judged = _bracket(config, [one for one in candidates if not one.extension], folder, do)
     chosen = _chosen(judged)
-    extended: dict[str, list[str]] = {}
+    extended = {reward: ["the file's `extend_on`"] for reward in config.extend_on}
     for (reward, method), reasons in _open(config, judged, chosen).items():
         extended.setdefault(reward, []).extend(f"{method}: {reason}" for reason in reasons)
     more = [one for one in candidates if one.extension and one.config.reward in extended]
@@ -122,7 +123,11 @@ def planned(config: TuneConfig, suite: SuiteConfig) -> list[str]:
         runs, seeds = arms * count * rung.seeds, "1 seed" if rung.seeds == 1 else f"{rung.seeds} seeds"
         what = f"{count} settings, {seeds} each, {rung.reward_queries} queries a run"
         lines.append(f"  rung {number} of {len(config.ladder)}: {what}: {runs} runs")
-    if more:
+    if more and config.extend_on:
+        price = config.queries(more) * len(searches) * len(config.extend_on)
+        who = ", ".join(config.extend_on)
+        lines.append(f"  then more settings of every method ({more}) on {who}: {price:,} queries")
+    if more and len(config.extend_on) < len(config.rewards):
         price = config.queries(more) * len(searches)
         lines.append(
             f"  where a choice is at an edge of what was tried, or ends below the base model: more "

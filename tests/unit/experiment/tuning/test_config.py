@@ -78,6 +78,21 @@ def test_rungs_that_are_no_ladder_are_refused(
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        ("rde", "extend_on: names 'rde', which is no reward of this tuning; did you mean 'red'?"),
+        ("red", "extend_on: has nothing to try; add settings under `extend` of every method"),
+    ],
+)
+def test_an_extension_that_is_none_is_refused(
+    reward: str, message: str, load: Load, tune_data: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tune_data | {"extend_on": [reward]})
+    assert message in str(caught.value)
+
+
 def test_a_budget_beside_rungs_is_refused(load: Load, tune_data: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="rungs: stands beside `budget`; write `rungs`, or `budget`"):
         load(tune_data | {"budget": {"reward_queries": 16}})

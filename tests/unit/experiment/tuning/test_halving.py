@@ -139,6 +139,27 @@ def test_a_bound_and_a_setting_that_is_not_varied_are_no_edges(
     assert halve(config, find_candidates(config, suite), tmp_path, do).left_open == {}
 
 
+def test_the_file_may_ask_for_the_extension_and_every_method_gets_it(
+    load: Load, tune_data: dict[str, Any], suite: SuiteConfig, tmp_path: Path, doing: Any
+) -> None:
+    """No choice is at an edge, and a setting of the extension is better than all that were tried before."""
+    tune_data["extend_on"] = ["red"]
+    tune_data["methods"] = {
+        "vader": rates(1.0, 2.0, 3.0, more=(1.9, 2.5)),
+        "half": rates(1.0, 2.0, 3.0, more=(1.9, 2.5), method="vader"),
+    }
+    config = load(tune_data)
+    do, asked = doing(best_at(vader=1.9, half=2.0))
+    tuned = halve(config, find_candidates(config, suite), tmp_path, do)
+    assert [what for what, _ in asked][2:] == [
+        "extension, rung 1 of 2: 4 settings, 4 runs of 8 queries",
+        "extension, rung 2 of 2: 4 settings, 8 runs of 16 queries",
+    ]
+    assert tuned.extended == {"red": ["the file's `extend_on`"]}
+    rate = {arm: one.trial.candidate.varied["learning_rate"] for arm, one in tuned.chosen.items()}
+    assert rate == {("red", "vader"): 1.9, ("red", "half"): 2.0}
+
+
 def test_a_seed_that_ends_below_the_base_model_extends_too(
     load: Load, tune_data: dict[str, Any], suite: SuiteConfig, tmp_path: Path, doing: Any
 ) -> None:
@@ -205,10 +226,17 @@ def test_seeds_with_other_weights_are_not_averaged(
 def test_the_plan_counts_runs_and_queries(load: Load, tune_data: dict[str, Any], suite: SuiteConfig) -> None:
     tune_data["methods"]["vader"]["extend"] = [{"k": 2, "learning_rate": 1.0}]
     tune_data["methods"]["ddpo"]["extend"] = [{"clip_range": 0.2, "learning_rate": 1.0}]
-    assert planned(load(tune_data), suite) == [
+    first = [
         "planned: 2 methods on red of tiny, 96 queries for each method and reward, 192 in all",
         "  rung 1 of 2: 4 settings, 1 seed each, 8 queries a run: 8 runs",
         "  rung 2 of 2: 2 settings, 2 seeds each, 16 queries a run: 8 runs",
+    ]
+    assert planned(load(tune_data | {"extend_on": ["red"]}), suite) == [
+        *first,
+        "  then more settings of every method (1) on red: 80 queries",
+    ]
+    assert planned(load(tune_data), suite) == [
+        *first,
         (
             "  where a choice is at an edge of what was tried, or ends below the base model: more settings "
             "of every method (1) on that reward, 80 queries a reward"
