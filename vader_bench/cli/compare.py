@@ -34,7 +34,7 @@ def command(
     widths = [max(map(len, names)) for names in zip(*((a.reward, a.method) for a in found), strict=True)]
     for one in found:
         verdict = {True: "agrees", False: "DIFFERS", None: "not compared"}[one.agrees]
-        typer.echo(f"{one.reward:<{widths[0]}}  {one.method:<{widths[1]}}  {verdict}")
+        typer.echo(f"{one.reward:<{widths[0]}}  {one.method:<{widths[1]}}  {verdict}{one.proviso}")
     for line in agreement_lines(found):
         typer.echo(line)
     if any(one.agrees is False for one in found):

@@ -49,6 +49,11 @@ class ReferenceAgreement:
             return None
         return self.difference.low <= 0 <= self.difference.high
 
+    @property
+    def proviso(self) -> str:
+        """Return what follows a verdict: that it is one about other settings, or nothing."""
+        return ", with other settings" if self.settings else ""
+
 
 def compare_results(own: Results, reference: Results) -> list[ReferenceAgreement]:
     """Return the comparison for every reward and method of ``own``, by held-out reward."""
@@ -67,11 +72,13 @@ def agreement_lines(agreements: Sequence[ReferenceAgreement]) -> list[str]:
     """Return what the comparison allows to be said."""
     compared = [a for a in agreements if a.agrees is not None]
     apart = [a for a in compared if not a.agrees]
+    odd = sum(bool(a.settings) for a in compared)
+    proviso = f"; {odd} of them {'has' if odd == 1 else 'have'} other settings" if odd else ""
     lines = []
     if compared and not apart:
-        lines.append(f"Agrees with the reference in all {len(compared)} comparisons, by interval.")
+        lines.append(f"Agrees with the reference in all {len(compared)} comparisons, by interval{proviso}.")
     if apart:
-        names = ", ".join(f"{a.method} on {a.reward}" for a in apart)
+        names = ", ".join(f"{a.method} on {a.reward}{a.proviso}" for a in apart)
         lines.append(f"Differs from the reference in {len(apart)} of {len(compared)} comparisons: {names}.")
     same, identical = sum(a.same_seeds for a in compared), sum(a.identical_seeds for a in compared)
     if same:

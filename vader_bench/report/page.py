@@ -161,7 +161,7 @@ def _agreement(agreements: Sequence[ReferenceAgreement]) -> dict[str, Any]:
             estimate_text(a.reference),
             estimate_text(a.difference),
             f"{a.seeds[0]} and {a.seeds[1]}",
-            "yes" if a.agrees else "no",
+            f"{'yes' if a.agrees else 'no'}{a.proviso}",
         ]
         for a in agreements
         if a.agrees is not None

@@ -110,9 +110,15 @@ def test_other_weights_or_prompts_are_not_compared(
     assert all(a.agrees for a in found) is not bool(unlike)
 
 
-def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Results:
-    """Return the reference with a change of each run's configuration."""
-    folder = write_results(tmp_path, REFERENCE)
+def faster(config: dict[str, Any]) -> None:
+    """Give VADER another learning rate, and a setting that older records do not have."""
+    if config["method"] == "vader":
+        config["settings"] |= {"learning_rate": 0.5, "new_since_then": 1}
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None], world: Invented = REFERENCE) -> Results:
+    """Return the results of ``world`` with a change of each run's configuration."""
+    folder = write_results(tmp_path, world)
     for path in folder.glob("runs/*/record.json"):
         data = json.loads(path.read_text())
         change(data["config"])
@@ -129,13 +135,20 @@ def test_runs_of_another_model_are_not_compared(tmp_path: Path, reference: Resul
 
 
 def test_other_settings_are_named(tmp_path: Path, reference: Results) -> None:
-    def faster(config: dict[str, Any]) -> None:
-        config["settings"] |= {"learning_rate": 0.5, "new_since_then": 1}
-
     found = compare_results(changed(tmp_path, faster), reference)
     was = reference.of("red", "vader")[0].asked.settings["learning_rate"]
     line = f"vader on red has other settings than in the reference: learning_rate 0.5 instead of {was}."
-    assert line in agreement_lines(found)
+    lines = agreement_lines(found)
+    assert line in lines
+    agrees = "Agrees with the reference in all 3 comparisons, by interval; 1 of them has other settings."
+    assert lines[0] == agrees
+    assert [a.proviso for a in found] == [", with other settings", "", ""]
+
+
+def test_a_difference_with_other_settings_is_said_to_be_one(tmp_path: Path, reference: Results) -> None:
+    far = replace(REFERENCE, gains=REFERENCE.gains | {"vader": 0.6})
+    lines = agreement_lines(compare_results(changed(tmp_path, faster, far), reference))
+    assert lines[0] == "Differs from the reference in 1 of 3 comparisons: vader on red, with other settings."
 
 
 def test_two_looks_after_the_same_queries_are_refused(tmp_path: Path, reference: Results) -> None:
