@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from vader_bench.records.record import Record
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
-from vader_bench.report.words import estimate_text, quantity
-from vader_bench.stats import course, drift, frontier, transfer
+from vader_bench.report.words import estimate_text, listed, quantity
+from vader_bench.stats import Course, course, drift, frontier, transfer
 from vader_bench.stats.aggregate import over_seeds, spent
 
 __all__ = ["findings", "measure_tables"]
@@ -30,27 +30,40 @@ def measure_tables(results: Results, reward: str) -> list[Table]:
 
 def findings(results: Results, reward: str) -> list[str]:
     """Return what these measures say about ``reward``, in sentences."""
-    lines = []
-    for arm, records in _measured(results, reward, lambda record: record.has_path_kl):
-        states = course(records) if results.trained(arm) else []
-        hacked = next((state for state in states if state.hacked), None)
-        if hacked is not None:
-            lines.append(
-                f"{arm} is over-optimised after {hacked.queries} queries: the reward has risen and the truth "
-                "that it imitates has fallen, both by interval."
-            )
-        astray = next((state for state in states if state.off_prompt), None)
-        if astray is not None:
-            lines.append(
-                f"{arm} departs from the prompt after {astray.queries} queries: the reward has risen and the "
-                "share of the prompt that the oracle sees has fallen, both by interval."
-            )
+    courses = {
+        arm: course(records)
+        for arm, records in _measured(results, reward, lambda record: record.has_path_kl)
+        if results.trained(arm)
+    }
+    lines = [
+        *_fallen(courses, "over-optimised", "the truth that it imitates", lambda state: state.hacked),
+        *_fallen(
+            courses,
+            "departs from the prompt",
+            "the share of the prompt that the oracle sees",
+            lambda state: state.off_prompt,
+        ),
+    ]
     for arm, records in _measured(results, reward, lambda record: bool(record.extensions)):
         last = drift(records)[-1]
         if last.change.above_zero or last.change.below_zero:
             way = "rises" if last.change.above_zero else "falls"
             lines.append(f"With {arm} the reward {way} along the chunks, by {estimate_text(last.change)}.")
     return lines
+
+
+def _fallen(
+    courses: Mapping[str, Sequence[Course]], name: str, what: str, fell: Callable[[Course], bool]
+) -> Iterator[str]:
+    """Yield a sentence with every arm's first look at which the reward has risen and ``what`` has fallen."""
+    first: dict[int, list[str]] = {}
+    for arm, states in courses.items():
+        if (state := next(filter(fell, states), None)) is not None:
+            first.setdefault(state.queries, []).append(arm)
+    if first:
+        told = "; ".join(f"after {queries} queries {listed(first[queries])}" for queries in sorted(first))
+        risen = f"First look at which the reward has risen and {what} has fallen, both by interval"
+        yield f"{risen} ({name}): {told}."
 
 
 def _measured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vader_bench.report.words import NOT_REACHED, Kind, effect_text, estimate_text, p_text, quantity
+from vader_bench.report.words import NOT_REACHED, Kind, effect_text, estimate_text, listed, p_text, quantity
 from vader_bench.stats import Analysis, ArmSummary, Estimate, MethodComparison
 from vader_bench.stats.compare import POWER
 
@@ -37,7 +37,7 @@ def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
     lines.append(_best_of(analysis, arms))
     missing = [name for name in asked if name not in analysis.panel.methods]
     if missing:
-        lines.append(f"Missing: {_list(missing)}.")
+        lines.append(f"Missing: {listed(missing)}.")
     return [line for line in lines if line]
 
 
@@ -75,7 +75,7 @@ def _adapters(analysis: Analysis, name: str) -> str:
             found["not distinguished from"].append(f"{other}{_smallest('difference', pair.smallest)}")
         else:
             found["above" if pair.ahead == name else "below"].append(other)
-    told = "; ".join(f"{place} {_list(names)}" for place, names in found.items() if names)
+    told = "; ".join(f"{place} {listed(names)}" for place, names in found.items() if names)
     what = f"{name} was not trained here, and what it has cost is in none of the budgets"
     if len(analysis.panel.seeds) == 1 or not told:
         return f"{what}."  # another training run of the others might stand elsewhere
@@ -101,15 +101,15 @@ def _undecided(analysis: Analysis, ranked: list[ArmSummary]) -> str:
     by_holm = [_open(pair, top, f", p {_p(pair.p_holm)}") for pair in pairs if pair.margin(top).above_zero]
     told, it = "", top
     if by_interval:
-        told, it = f". By interval {top} is not distinguished from {_list(by_interval)}", "it"
+        told, it = f". By interval {top} is not distinguished from {listed(by_interval)}", "it"
     if by_holm:
         told += f". After Holm's correction over {len(analysis.pairs)} pairs {it} is not distinguished from "
-        told += _list(by_holm)
+        told += listed(by_holm)
     parts = ["the difference with its uncorrected 95 % interval"]
     parts += ["the corrected p-value"] if by_holm else []
     if any(pair.smallest is not None for pair in pairs):
         parts.append(f"the size from which on a difference would be found with probability {POWER}")
-    return f"{told}. In brackets: {_list(parts)}"
+    return f"{told}. In brackets: {listed(parts)}"
 
 
 def _open(pair: MethodComparison, top: str, p_holm: str) -> str:
@@ -135,8 +135,8 @@ def _over_base(arms: list[ArmSummary]) -> str:
     above = [arm.name for arm in arms if arm.statistics["gain"].above_zero]
     below = [arm.name for arm in arms if arm.statistics["gain"].below_zero]
     level = [f"{arm.name}{_smallest('gain', _size(arm))}" for arm in arms if arm.name not in above + below]
-    parts = [f"above it: {_list(above)}" if above else "", f"below it: {_list(below)}" if below else ""]
-    parts.append(f"not distinguished from it: {_list(level)}" if level else "")
+    parts = [f"above it: {listed(above)}" if above else "", f"below it: {listed(below)}" if below else ""]
+    parts.append(f"not distinguished from it: {listed(level)}" if level else "")
     return f"Against the base model on held-out prompts, by interval, {'; '.join(p for p in parts if p)}."
 
 
@@ -148,7 +148,7 @@ def _findable(analysis: Analysis, arms: list[ArmSummary]) -> str:
     seeds, prompts = len(analysis.panel.seeds), arms[0].prompts
     line = (
         f"{seeds} seeds and {prompts} prompts find a gain over the base model with probability {POWER} if it "
-        f"is {_list(sizes)}"
+        f"is {listed(sizes)}"
     )
     base, *chosen = analysis.untrained
     if not chosen:
@@ -192,7 +192,7 @@ def _is_never(amount: Estimate, kind: Kind) -> bool:
 
 def _never(names: list[str], goal: str) -> list[str]:
     """Return one sentence about all arms that do not reach the goal, where there are such."""
-    return [f"{_list(names)} {'does' if len(names) == 1 else 'do'} not reach {goal}."] if names else []
+    return [f"{listed(names)} {'does' if len(names) == 1 else 'do'} not reach {goal}."] if names else []
 
 
 def _straight(analysis: Analysis, queries: float) -> str:
@@ -236,12 +236,12 @@ def _beside(arms: list[ArmSummary], key: str, what: str, sign: str) -> str:
     rose = [arm.name for arm in measured if arm.statistics[key].above_zero]
     if not measured:
         return ""
-    parts = [f"rose with {_list(rose)}" if rose else "rose with no method"]
+    parts = [f"rose with {listed(rose)}" if rose else "rose with no method"]
     if fell:
-        parts.append(f"fell with {_list([_change(arm, key) for arm in fell])}")
+        parts.append(f"fell with {listed([_change(arm, key) for arm in fell])}")
     line = f"{what}, which no method trains on, {' and '.join(parts)}, by interval."
     hacked = [arm.name for arm in fell if arm.statistics["gain"].above_zero]
-    return f"{line} The reward rose meanwhile with {_list(hacked)}{sign}." if hacked else line
+    return f"{line} The reward rose meanwhile with {listed(hacked)}{sign}." if hacked else line
 
 
 def _change(arm: ArmSummary, key: str) -> str:
@@ -257,7 +257,7 @@ def _parted(analysis: Analysis, arm: ArmSummary) -> str:
     most = max(risen, key=lambda queries: risen[queries].value)
     return (
         f"Along the budget the truth had risen with {arm.name}, by interval at each look by itself, after "
-        f"{_list(list(map(str, risen)))} queries, by {estimate_text(risen[most])} after {most}; it does not "
+        f"{listed(list(map(str, risen)))} queries, by {estimate_text(risen[most])} after {most}; it does not "
         "end above the base model by interval."
     )
 
@@ -267,8 +267,6 @@ def _best_of(analysis: Analysis, arms: list[ArmSummary]) -> str:
     if base is None or not base.best_of:
         return ""
     above = [arm.name for arm in arms if arm.statistics["margin_over_best_of"].above_zero]
-    return f"Above best-of-{max(base.best_of)} of the base model, by interval: {_list(above) or 'no method'}."
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+    return (
+        f"Above best-of-{max(base.best_of)} of the base model, by interval: {listed(above) or 'no method'}."
+    )

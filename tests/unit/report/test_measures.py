@@ -94,11 +94,34 @@ def test_a_course_has_a_row_a_look_and_names_over_optimisation(
     ]  # fmt: skip
     assert len(table.rows) == 3 * 5
     [said] = findings(found, "red")
-    assert said.startswith("vader is over-optimised after 16 queries: the reward has risen and the truth")
+    assert said == (
+        "First look at which the reward has risen and the truth that it imitates has fallen, both by "
+        "interval (over-optimised): after 16 queries vader."
+    )
     drawn = draw_course(found, analyses)
     assert drawn is not None
     assert drawn["png"].startswith(b"\x89PNG")
     assert b"<svg" in drawn["svg"]
+
+
+def test_all_arms_that_depart_from_the_prompt_have_one_sentence(results: Results) -> None:
+    """The share of VADER's prompts falls from the first look on, those of the others from the third."""
+
+    def departing(record: Record) -> dict[str, Any]:
+        from_queries = 16 if record.method == "vader" else 48
+        looks = []
+        for look in record.evaluations:
+            share = 0.2 if look.queries >= from_queries else 0.8
+            scores = [score.model_copy(update={"prompt_share": share}) for score in look.scores]
+            looks.append(look.model_copy(update={"scores": scores, "path_kl": 1.0, "motion": 0.1}))
+        return {"evaluations": looks}
+
+    [said] = findings(changed(results, departing), "red")
+    assert said == (
+        "First look at which the reward has risen and the share of the prompt that the oracle sees has "
+        "fallen, both by interval (departs from the prompt): after 16 queries vader; after 48 queries ddpo "
+        "and diffusion-dpo."
+    )
 
 
 def test_scales_are_rows(results: Results) -> None:
