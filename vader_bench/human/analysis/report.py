@@ -19,6 +19,7 @@ from vader_bench.human.analysis.forest import draw_forest
 from vader_bench.human.analysis.tables import (
     agreement_table,
     flow_table,
+    habits_table,
     narrow_table2,
     ranking_table,
     responses_csv,
@@ -95,7 +96,8 @@ def _markdown(analysis: StudyAnalysis, built: Built) -> str:
     lines += [f"# {built.plan.title}", ""]
     lines += [f"* {line}" for line in findings(analysis, built.plan)]
     paper = [PAPER["table2"]] if analysis.paper else []
-    for table in (table2(analysis), *paper, agreement_table(analysis), flow_table(analysis)):
+    raters = [agreement_table(analysis), habits_table(analysis), flow_table(analysis)]
+    for table in (table2(analysis), *paper, *raters):
         lines += ["", f"## {table.title}", "", *markdown(table)]
     if (ranking := ranking_table(analysis)) is not None:
         lines += ["", f"## {ranking.title}", "", *markdown(ranking)]
@@ -145,6 +147,7 @@ def _page(analysis: StudyAnalysis, built: Built, forest: bytes) -> str:
         "few": MIN_CLUSTERS,
         "forest": Markup(drawing[drawing.index("<svg") :]),  # noqa: S704 -- drawn by this package
         "agreement": agreement_table(analysis),
+        "habits": habits_table(analysis),
         "flow": flow_table(analysis),
         "ranking": ranking_table(analysis),
         "rules": rules(built.plan),

@@ -18,8 +18,8 @@ from vader_bench.stats.bootstrap import Estimate
 from vader_bench.stats.preference import NO_TEST, wilson
 
 __all__ = [
-    "PaperShare", "agreement_table", "flow_table", "narrow_table2", "paper_share", "ranking_table",
-    "responses_csv", "table2", "table2_csv",
+    "PaperShare", "agreement_table", "flow_table", "habits_table", "narrow_table2", "paper_share",
+    "ranking_table", "responses_csv", "table2", "table2_csv",
 ]  # fmt: skip
 
 PAPER_MODELS: Final = "VADER over ModelScope"
@@ -113,11 +113,10 @@ def table2_csv(analysis: StudyAnalysis) -> str:
 
 
 def agreement_table(analysis: StudyAnalysis) -> Table:
-    """Return how far raters agree with each other and with themselves, and lean to one side."""
+    """Return how far raters agree with each other."""
     head = [
         "question, arms", "pairs judged twice or more", "raters who agree", "Krippendorff's alpha",
-        "Gwet's AC1", "repeats answered as before", "left chosen", "share of the first, sides weighted alike",
-        "median seconds a pair",
+        "Gwet's AC1",
     ]  # fmt: skip
     rows = [
         [
@@ -126,6 +125,21 @@ def agreement_table(analysis: StudyAnalysis) -> Table:
             percent(one.agreement.pairwise),
             estimate_text(one.agreement.alpha),
             estimate_text(one.agreement.ac1),
+        ]
+        for one in analysis.outcomes
+    ]
+    return Table(stamped(analysis, "Agreement"), head, rows)
+
+
+def habits_table(analysis: StudyAnalysis) -> Table:
+    """Return how far raters agree with themselves, lean to one side, and how long they took."""
+    head = [
+        "question, arms", "repeats answered as before", "left chosen",
+        "share of the first, sides weighted alike", "median seconds a pair",
+    ]  # fmt: skip
+    rows = [
+        [
+            _name(one),
             percent(one.consistency.same),
             percent(one.side.wilson if one.side.clustered.absent else one.side.clustered),
             percent(one.main.side_adjusted),
@@ -133,7 +147,7 @@ def agreement_table(analysis: StudyAnalysis) -> Table:
         ]
         for one in analysis.outcomes
     ]
-    return Table(stamped(analysis, "Agreement, repeats and sides"), head, rows)
+    return Table(stamped(analysis, "Repeats, sides and time"), head, rows)
 
 
 def flow_table(analysis: StudyAnalysis) -> Table:

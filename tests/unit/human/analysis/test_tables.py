@@ -16,6 +16,7 @@ from vader_bench.human.analysis.tables import (
     RESPONSE_COLUMNS,
     agreement_table,
     flow_table,
+    habits_table,
     paper_share,
     ranking_table,
     responses_csv,
@@ -96,7 +97,9 @@ def test_flow_and_agreement_are_reported() -> None:
     assert flow["refused: unknown block"] == "1"
     assert (flow["left out (for one reason or several)"], flow["left out for: gold"]) == ("1", "1")
     assert flow[f"blocks used, by {len(ANSWERS) - 1} raters"] == str(len(ANSWERS) - 1)
-    assert [row[0] for row in agreement_table(ANALYSIS).rows] == [row[0] for row in table2(ANALYSIS).rows]
+    for table in (agreement_table(ANALYSIS), habits_table(ANALYSIS)):
+        assert [row[0] for row in table.rows] == [row[0] for row in table2(ANALYSIS).rows]
+        assert {len(row) for row in table.rows} == {len(table.head)}
     assert ranking_table(ANALYSIS) is None
 
 
