@@ -173,9 +173,15 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
             "threshold to reach."
         )
     behind = [arm.name for arm in others if _is_never(arm.statistics["queries_speed_up"], "times")]
+    ahead = analysis.passed_over
     goal = f"the final reward of {best}, the best baseline"
+    goal += " that ends above the base model" if ahead else ""
     lines = [_reached(analysis, arm, goal) for arm in others if arm.name not in behind]
-    return " ".join([*lines, *_never(behind, goal)])
+    lines += _never(behind, goal)
+    if ahead:
+        end = "ends" if len(ahead) == 1 else "end"
+        lines.append(f"{listed(ahead)} {end} higher than {best}, and not above the base model by interval.")
+    return " ".join(lines)
 
 
 def _reached(analysis: Analysis, arm: ArmSummary, goal: str) -> str:

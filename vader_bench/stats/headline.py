@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -76,6 +77,9 @@ class Analysis:
     pairs: list[MethodComparison]
     winner: str | None
     best_baseline: str | None
+    """The highest of those that end above the base model by interval; where none does, the highest."""
+    passed_over: list[str]
+    """Baselines that end higher than that one, but not above the base model by interval."""
     cuts: dict[str, float]
     """The largest amount that every trained method has spent, by axis."""
     target: Target | None
@@ -135,7 +139,7 @@ class _Analyst:
         # what adapters have cost is not known: no winner at an equal budget
         gains = {arm.name: arm.statistics["gain"] for arm in methods if arm.seeds}
         trained = [pair for pair in pairs if pair.first in gains and pair.second in gains]
-        best = self.best_baseline
+        best, names = self.best_baseline, self.panel.methods
         return Analysis(
             panel=self.panel,
             arms=[*self._untrained(), *methods],
@@ -144,16 +148,29 @@ class _Analyst:
             gold_gains=self._gold_gains(),
             pairs=pairs,
             winner=find_winner(trained, gains, len(self.panel.seeds)),
-            best_baseline=None if best is None else self.panel.methods[best],
+            best_baseline=None if best is None else names[best],
+            passed_over=[names[one] for one in itertools.takewhile(lambda one: one != best, self.baselines)],
             cuts=self.cuts,
             target=self.target,
         )
 
     @cached_property
     def best_baseline(self) -> int | None:
-        """Index of the baseline with the highest final reward; chosen once, on the data."""
+        """Index of the best baseline; chosen once, on the data.
+
+        One that ends higher by luck, and not above the base model by interval, would leave no threshold.
+        """
+        return next(filter(self._ends_above, self.baselines), next(iter(self.baselines), None))
+
+    @cached_property
+    def baselines(self) -> list[int]:
+        """Indices of the baselines, that with the highest final reward first."""
         found = [index for index, counts in enumerate(self.panel.baselines) if counts]
-        return max(found, key=lambda index: float(self.curve.point[index, -1]), default=None)
+        return sorted(found, key=lambda index: -float(self.curve.point[index, -1]))
+
+    def _ends_above(self, index: int) -> bool:
+        """Return whether a method ends above the base model by interval."""
+        return (self.curve[index, -1] - self.curve[index, 0]).estimate().above_zero
 
     def _spent(self, axis: str) -> Sampled:
         """Return [M, T], kept from falling along the curve, which rescaled resamples could do."""
@@ -201,7 +218,7 @@ class _Analyst:
         found = {"threshold": level.estimate()}
         if index not in self.trained:
             return found | dict.fromkeys(keys, _NOT_TRAINED)
-        if not (level - self.curve[best, 0]).estimate().above_zero:
+        if not self._ends_above(best):
             return found | dict.fromkeys(keys, Estimate.none("undefined"))
         for axis in AXES:
             x = self.spent[axis]

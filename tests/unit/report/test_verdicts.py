@@ -135,6 +135,16 @@ def test_the_threshold_is_reported_for_every_other_method() -> None:
     assert not [line for line in lines if "would be found" in line]  # without spread nothing is known of it
 
 
+def test_a_baseline_that_ends_higher_and_sets_no_threshold_is_named() -> None:
+    exact = _analysis(replace(WORLD, seed_noise=0.0, video_noise=0.0))
+    lines = verdicts(replace(exact, passed_over=["ddpo"]), METHODS)
+    (line,) = (line for line in lines if "best baseline" in line)
+    best = "diffusion-dpo, the best baseline that ends above the base model"
+    assert line.startswith(f"vader reaches the final reward of {best}, after 7 [7, 7] queries")
+    assert f"ddpo does not reach the final reward of {best}. " in line
+    assert line.endswith("ddpo ends higher than diffusion-dpo, and not above the base model by interval.")
+
+
 def test_all_that_do_not_reach_it_are_named_in_one_sentence() -> None:
     gains = {"vader": 0.1, "ddpo": 0.0, "diffusion-dpo": 0.2}
     exact = replace(WORLD, gains=gains, seed_noise=0.0, video_noise=0.0)

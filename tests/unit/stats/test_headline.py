@@ -84,7 +84,7 @@ def test_what_stays_below_the_threshold_never_reaches_it(exact: Analysis) -> Non
 @pytest.mark.parametrize("gain", [0.0, -0.05])
 def test_a_threshold_not_above_the_base_model_is_undefined(gain: float) -> None:
     analysis = _analysis(replace(EXACT, gains={"vader": 0.4, "ddpo": gain, "diffusion-dpo": gain - 0.1}))
-    assert analysis.best_baseline == "ddpo"
+    assert (analysis.best_baseline, analysis.passed_over) == ("ddpo", [])
     assert _of(analysis, "vader", "queries_speed_up").absent == "undefined"
     assert _of(analysis, "ddpo", "device_seconds_to_threshold").absent == "undefined"
 
@@ -96,6 +96,23 @@ def test_a_baseline_not_above_the_base_model_by_interval_sets_no_threshold() -> 
     assert gain.low <= 0 < gain.value
     assert _of(analysis, "vader", "queries_speed_up").absent == "undefined"
     assert _of(analysis, "vader", "queries_to_target").absent == "undefined"
+
+
+def test_a_baseline_that_ends_higher_by_luck_is_passed_over() -> None:
+    """DDPO's seeds lie far apart; Diffusion-DPO's end lower on average, and all above the base model."""
+    panel = _analysis(replace(EXACT, gains={"vader": 0.4, "ddpo": 0.1, "diffusion-dpo": 0.08})).panel
+    curve = panel.curve.copy()
+    ddpo = panel.methods.index("ddpo")
+    spread = np.linspace(-0.3, 0.3, len(panel.seeds))
+    curve[ddpo, -1] += spread[:, None]
+    splits = {name: replace(split, reward=split.reward.copy()) for name, split in panel.splits.items()}
+    for split in splits.values():
+        split.reward[ddpo, -1] += spread[:, None]
+    found = analyse(replace(panel, curve=curve, splits=splits), resamples=2000)
+    assert (found.best_baseline, found.passed_over) == ("diffusion-dpo", ["ddpo"])
+    assert _of(found, "ddpo", "heldout_reward").value > _of(found, "diffusion-dpo", "heldout_reward").value
+    # vader has .4 * .4375 = .175 at 16 queries
+    assert _of(found, "vader", "queries_to_threshold").value == pytest.approx(16 * 0.08 / 0.175)
 
 
 def test_a_target_by_hand(exact: Analysis) -> None:
