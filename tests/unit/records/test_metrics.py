@@ -49,10 +49,19 @@ def test_where_there_are_none_none_are_read(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []
 
 
-@pytest.mark.parametrize("data", [
-    b"no gzip", gzip.compress(TEXT.encode())[:-20], gzip.compress(TEXT.encode())[:-8] + bytes(8),
-    gzip.compress(b"\xff\xfe\n"), b"", gzip.compress(TEXT.encode()) * 2,
-])  # fmt: skip
+PACKED = gzip.compress(TEXT.encode(), mtime=0)
+DAMAGED = {
+    "no gzip": b"no gzip",
+    "cut short": PACKED[:-20],
+    "another checksum": PACKED[:-8] + bytes(8),
+    "not UTF-8": gzip.compress(b"\xff\xfe\n", mtime=0),
+    "empty": b"",
+    "twice": PACKED * 2,
+}
+
+
+# ids of their own: bytes as ids held the time of packing, and two workers collected different tests
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_one_is_refused(packed: Path, data: bytes) -> None:
     metrics_file(packed).write_bytes(data)
     with pytest.raises(UserError, match=r"metrics\.jsonl\.gz.* is damaged .*restore the file"):
