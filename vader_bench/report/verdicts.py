@@ -173,15 +173,14 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
             "threshold to reach."
         )
     behind = [arm.name for arm in others if _is_never(arm.statistics["queries_speed_up"], "times")]
-    ahead = analysis.passed_over
-    goal = f"the final reward of {best}, the best baseline"
-    goal += " that ends above the base model" if ahead else ""
-    lines = [_reached(analysis, arm, goal) for arm in others if arm.name not in behind]
-    lines += _never(behind, goal)
-    if ahead:
+    lines = []
+    if ahead := analysis.passed_over:
         end = "ends" if len(ahead) == 1 else "end"
-        lines.append(f"{listed(ahead)} {end} higher than {best}, and not above the base model by interval.")
-    return " ".join(lines)
+        lines.append(f"{best} is the best baseline, since {listed(ahead)}, which {end} higher,")
+        lines.append(f"{'does' if len(ahead) == 1 else 'do'} not end above the base model by interval.")
+    goal = f"the final reward of {best}{'' if ahead else ', the best baseline'}"
+    lines += [_reached(analysis, arm, goal) for arm in others if arm.name not in behind]
+    return " ".join([*lines, *_never(behind, goal)])
 
 
 def _reached(analysis: Analysis, arm: ArmSummary, goal: str) -> str:
