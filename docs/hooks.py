@@ -50,15 +50,18 @@ _LOADED = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents of the repository that are pages, and every file that a page links to."""
+    """Add the documents of the repository that are pages, and every file that a page links to, and so on."""
     for source, page in BROUGHT.items():
         text = (ROOT / source).read_text("utf-8") + ADDED.get(page, "")
         files.append(File.generated(config, page, content=text))
-    for file in list(files.documentation_pages()):
-        text = filled(file.content_string)
-        for path in _outside(_source_of(file), text):
+    pages = list(files.documentation_pages())
+    while pages:
+        file = pages.pop()
+        for path in _outside(_source_of(file), filled(file.content_string)):
             if files.get_file_from_path(_place(path)) is None:
-                files.append(File.generated(config, _place(path), abs_src_path=str(ROOT / path)))
+                added = File.generated(config, _place(path), abs_src_path=str(ROOT / path))
+                files.append(added)
+                pages += [added] if added.is_documentation_page() else []
     return files
 
 
@@ -110,6 +113,8 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 def _source_of(file: File) -> str:
     """Return the path in the repository of what a page is made of."""
+    if file.src_uri.startswith(REPOSITORY):
+        return file.src_uri.removeprefix(REPOSITORY)
     pages = {page: source for source, page in BROUGHT.items()}
     return pages.get(file.src_uri, f"docs/{file.src_uri}")
 

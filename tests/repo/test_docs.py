@@ -221,6 +221,13 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
+def test_no_link_leads_to_a_folder(path: Path) -> None:
+    """GitHub shows a folder; the site has none, and its strict build fails."""
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)\s#]+)", path.read_text("utf-8"))
+    assert [link for link in links if (path.parent / link).is_dir()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
 def test_every_example_can_be_read(path: Path) -> None:
     for code in fenced(path, "python"):
         ast.parse(code)
