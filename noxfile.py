@@ -116,7 +116,7 @@ def reproduce_table2(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests, fast and slow."""
-    install(session, "test", "ray")
+    install(session, "test", "ray", "docs")
     # in turn and not scattered, so that what tests of a file share is made by one process
     workers = ("--numprocesses", "logical", "--dist", "worksteal")
     session.run("pytest", *workers, "--benchmark-disable", *session.posargs)

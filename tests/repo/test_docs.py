@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +254,16 @@ def test_every_entry_of_the_navigation_is_a_page() -> None:
     entries = re.findall(r"[\w./-]+\.md", nav)
     assert len(entries) > 20
     assert [entry for entry in entries if entry not in brought and not (DOCS / entry).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="needs the extra `docs`")
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    """Of a page of results the pictures are there, which no page but that one links to."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert built.returncode == 0, built.stderr[-3000:]
+    assert (tmp_path / "site/repository/results/reference/tune-methods/pocket/trials.png").is_file()
 
 
 def test_the_citation_has_the_version_of_the_package() -> None:
