@@ -50,7 +50,7 @@ _LOADED = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents of the repository that are pages, and every file that a page links to, and so on."""
+    """Add the documents of the repository that are pages, and every file that any page links to."""
     for source, page in BROUGHT.items():
         text = (ROOT / source).read_text("utf-8") + ADDED.get(page, "")
         files.append(File.generated(config, page, content=text))

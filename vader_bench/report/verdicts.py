@@ -175,9 +175,11 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
     behind = [arm.name for arm in others if _is_never(arm.statistics["queries_speed_up"], "times")]
     lines = []
     if ahead := analysis.passed_over:
-        end = "ends" if len(ahead) == 1 else "end"
-        lines.append(f"{best} is the best baseline, since {listed(ahead)}, which {end} higher,")
-        lines.append(f"{'does' if len(ahead) == 1 else 'do'} not end above the base model by interval.")
+        end, do = ("ends", "does") if len(ahead) == 1 else ("end", "do")
+        lines.append(
+            f"{best} is the best baseline, since {listed(ahead)}, which {end} higher, {do} not end above the "
+            "base model by interval."
+        )
     goal = f"the final reward of {best}{'' if ahead else ', the best baseline'}"
     lines += [_reached(analysis, arm, goal) for arm in others if arm.name not in behind]
     return " ".join([*lines, *_never(behind, goal)])

@@ -141,6 +141,11 @@ def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
     return significant(value, 4) if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: ``a, b and c``."""
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
 def p_text(p_value: float) -> str:
     """Return a p-value for reading, with more digits where it would look like 0.05 and decides otherwise."""
     if p_value < 0.001:
@@ -169,8 +174,3 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them: ``a, b and c``."""
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -123,12 +123,13 @@ def planned(config: TuneConfig, suite: SuiteConfig) -> list[str]:
         runs, seeds = arms * count * rung.seeds, "1 seed" if rung.seeds == 1 else f"{rung.seeds} seeds"
         what = f"{count} settings, {seeds} each, {rung.reward_queries} queries a run"
         lines.append(f"  rung {number} of {len(config.ladder)}: {what}: {runs} runs")
-    if more and config.extend_on:
-        price = config.queries(more) * len(searches) * len(config.extend_on)
-        who = ", ".join(config.extend_on)
-        lines.append(f"  then more settings of every method ({more}) on {who}: {price:,} queries")
-    if more and len(config.extend_on) < len(config.rewards):
-        price = config.queries(more) * len(searches)
+    price = config.queries(more) * len(searches) if more else 0
+    if asked := config.extend_on:
+        where = ", ".join(asked)
+        lines.append(
+            f"  then more settings of every method ({more}) on {where}: {price * len(asked):,} queries"
+        )
+    if more and len(asked) < len(config.rewards):
         lines.append(
             f"  where a choice is at an edge of what was tried, or ends below the base model: more "
             f"settings of every method ({more}) on that reward, {price:,} queries a reward"
