@@ -110,13 +110,22 @@ def write_table(path: Path, table: Mapping[str, Any]) -> None:
     Raises:
         ValueError: ``table`` holds a NaN or an infinity, which JSON cannot say.
     """
+    write_text(path, table_text(table))
+
+
+def table_text(table: Mapping[str, Any]) -> str:
+    """Return what ``write_table`` writes.
+
+    Raises:
+        ValueError: as ``write_table``.
+    """
     lines = (
         json.dumps(
             {key: table[key]}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         )
         for key in sorted(table)
     )
-    write_text(path, "{\n" + ",\n".join(line[1:-1] for line in lines) + "\n}\n")
+    return "{\n" + ",\n".join(line[1:-1] for line in lines) + "\n}\n"
 
 
 def append_line(path: Path, text: str) -> None:

@@ -15,8 +15,8 @@ from tests.support.fuzz import enter, examples, hold
 from tests.support.fuzz_damage import NO_FILES, put, retold, torn
 from tests.support.results import Invented, write_results
 from vader_bench.errors import ExitCode
-from vader_bench.records.folder import write_record
 from vader_bench.records.record import Record
+from vader_bench.records.record_file import write_record
 from vader_bench.report import style
 from vader_bench.stats import bootstrap
 

@@ -21,7 +21,8 @@ from tests.support.deaths import PHASES, Counted, Death, contents, die_in, own_f
 from tests.support.results import Invented, write_results
 from tests.support.small_backbone import METHOD_SETTINGS
 from vader_bench import files
-from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.records.folder import RunFolder, read_metrics
+from vader_bench.records.record_file import read_record
 
 DRAWS = 2
 """Moments a method and phase: 7 methods, 5 phases and 2 moments are 70, and those of the report 8."""

@@ -18,7 +18,8 @@ from tests.repo.test_docs import DOCS, PAGES, ROOT, fenced, named, text_of
 from tests.unit.cli.conftest import experiment_data, write_project, write_yaml
 from vader_bench.experiment.load import load_experiment, load_suite
 from vader_bench.experiment.resolve import resolve_loaded
-from vader_bench.records.folder import read_metrics, read_record
+from vader_bench.records.folder import read_metrics
+from vader_bench.records.record_file import read_record
 from vader_bench.training.session import execute
 
 ELSEWHERE = ("vb.run_arm(", "from diffusers import")

@@ -47,11 +47,11 @@ def test_nothing_is_there_that_can_be_made_again(committed: list[PurePath]) -> N
 def _is_kept(path: PurePath) -> bool:
     experiment, _suite, *inside = path.parts
     if path.name == METRICS_NAME:
-        return False  # it is packed
+        return False  # it is packed; records are where they were kept since they are packed, too
     if inside[0] != "runs":
         return kept_of_report(path.name) and (path.stem != "samples" or experiment in SHEETS)
     if experiment in TUNINGS:
-        return path.name in {"config.json", "record.json"}
+        return path.name in {"config.json", "record.json", "record.json.gz"}
     adapters = path.as_posix().startswith(ADAPTERS)
     return kept_of_run(
         PurePath(*inside[2:]),

@@ -21,8 +21,9 @@ from tests.support.commands import FEW_DOTS, FEW_RESAMPLES
 from vader_bench.budget import metering
 from vader_bench.config.schema import RunConfig
 from vader_bench.methods import METHODS, Method
-from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.records.folder import RunFolder, read_metrics
 from vader_bench.records.locks import LOCK_NAME
+from vader_bench.records.record_file import read_record
 from vader_bench.training import session
 
 __all__ = [

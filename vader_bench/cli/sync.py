@@ -9,7 +9,8 @@ import typer
 
 from vader_bench.cli._options import Tracking
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.records.metrics import METRICS_NAME, PACKED_NAME
+from vader_bench.records.metrics import METRICS_NAME
+from vader_bench.records.packed import stored
 
 if TYPE_CHECKING:
     from vader_bench.records.tracking import Tracker
@@ -60,8 +61,7 @@ def _sent(folder: Path, tracking: str | None) -> Tracker:
 
 
 def _runs(results: Path) -> list[Path]:
-    found = (results / "runs").glob("*/*")
-    return sorted({path.parent for path in found if path.name in {METRICS_NAME, PACKED_NAME}})
+    return sorted(run for run in (results / "runs").glob("*") if stored(run / METRICS_NAME).exists())
 
 
 def _warn(text: str) -> None:

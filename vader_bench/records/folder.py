@@ -15,21 +15,18 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vader_bench import files
-from vader_bench.config.faults import first_fault
 from vader_bench.config.names import ADAPTER_NAME
 from vader_bench.config.schema import RunConfig
-from vader_bench.errors import ExitCode, UserError
-from vader_bench.records.columns import by_columns
+from vader_bench.errors import UserError
 from vader_bench.records.locks import LOCK_NAME, PROBED_SECONDS, FolderLock, in_use
-from vader_bench.records.metrics import METRICS_NAME, RESTORE, read_metrics
+from vader_bench.records.metrics import METRICS_NAME, read_metrics
+from vader_bench.records.packed import RESTORE, stored
 from vader_bench.records.places import note_places
 from vader_bench.records.record import Record
+from vader_bench.records.record_file import RECORD_NAME, as_model, has_record, read_record, write_record
 from vader_bench.records.trained import Provenance, Training
-from vader_bench.records.upgrade import RECORD_VERSION
 
-__all__ = [
-    "ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics", "read_record", "write_record",
-]  # fmt: skip
+__all__ = ["ADAPTER_NAME", "LOG_NAME", "TRAINING_NAME", "RunFolder", "read_metrics"]
 
 TRAINING_NAME = "training.json"
 LOG_NAME = "log.txt"
@@ -60,14 +57,15 @@ class RunFolder:
     for what is made of the run later; ``origin.json`` what was in force when training began;
     ``metrics.jsonl`` grows by a line at a time; ``checkpoint`` is the last state to continue from, and says
     how much of ``metrics.jsonl`` belongs to it; ``training.json`` means that the run is trained, its adapters
-    beside it; ``record.json`` comes last, when all is measured, and means that the run is finished. Use it as
-    a context manager: it is locked from ``open`` to ``close``.
+    beside it; ``record.json`` comes last, when all is measured, and means that the run is finished. In a copy
+    that ``keep`` made, metrics and record are packed. Use it as a context manager: it is locked from ``open``
+    to ``close``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics_path = path / METRICS_NAME
-        self.record_path = path / "record.json"
+        self.record_path = path / RECORD_NAME
         self.training_path = path / TRAINING_NAME
         self.origin_path = path / "origin.json"
         self._config_path = path / "config.json"
@@ -77,7 +75,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Tell whether the run has ended and its record is written."""
-        return self.record_path.exists()
+        return has_record(self.path)
 
     @property
     def resumable(self) -> bool:
@@ -244,7 +242,7 @@ class RunFolder:
 
     def forget(self) -> None:
         """Delete all that the run has done; the folder is then as if it had never been opened."""
-        first = [self.record_path, self.training_path]  # what says that the rest is whole
+        first = [stored(self.record_path), self.training_path]  # what says that the rest is whole
         kept = {*first, self._config_path, self.path / LOCK_NAME}
         others = [path for path in self.path.iterdir() if path not in kept]
         for path in [*first, *others, self._config_path]:
@@ -324,43 +322,8 @@ class RunFolder:
             raise UserError(str(self.path), wrong, "give the same command again to run it again")
 
 
-def read_record(path: Path) -> Record:
-    """Return the record in the file ``path``.
-
-    Raises:
-        UserError: no such file, a record of another version, or no record at all.
-    """
-    if not path.parent.is_dir():
-        wanted = "give the folder of a run, `<results>/<experiment>/<suite>/runs/<run>`"
-        raise UserError(str(path.parent), "is no folder", wanted, exit_code=ExitCode.MISSING)
-    remedy = "give a run's own folder; where its record is damaged, delete it and run the experiment again"
-    data = files.read_json(path, remedy=remedy)
-    version = data.get("version") if isinstance(data, dict) else None
-    if type(version) is not int or not 1 <= version <= RECORD_VERSION:
-        wrong = f"is a record of version {version}; this program reads versions 1 to {RECORD_VERSION}"
-        raise UserError(str(path), wrong, "upgrade vader-bench to the version that wrote it, or a newer one")
-    return _validated(path, Record, data)
-
-
-def write_record(path: Path, record: Record) -> None:
-    """Write ``record`` to the file ``path``, in the newest version and its scores by column.
-
-    Raises:
-        UserError: the disk refuses.
-    """
-    files.write_table(path, by_columns(record.model_dump(mode="json")))
-
-
 def _read(path: Path, kind: type[_File]) -> _File:
-    return _validated(path, kind, files.read_json(path, remedy=RESTORE))
-
-
-def _validated(path: Path, kind: type[_File], data: Any) -> _File:
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        wrong = f"is no {kind.__name__.lower()} ({first_fault(error)})"
-        raise UserError(str(path), wrong, RESTORE) from error
+    return as_model(path, kind, files.read_json(path, remedy=RESTORE))
 
 
 def _changed(held: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.files import read_text, sha256_file, write_text
+from vader_bench.files import read_text, write_text
+from vader_bench.records.packed import stored_digest
+from vader_bench.records.record_file import RECORD_NAME, has_record
 from vader_bench.report.html import render
 from vader_bench.report.load import Results, load_results
 from vader_bench.report.page import TEMPLATES, video_rows
@@ -152,10 +154,10 @@ def _warnings(report: Path, provenance: Reported) -> Iterator[str]:
     if provenance.missing:
         yield f"Missing runs: {', '.join(provenance.missing)}."
     for name, digest in provenance.records.items():
-        path = report / "runs" / name / "record.json"
-        if not path.is_file():
+        run = report / "runs" / name
+        if not has_record(run):
             yield f"The record of {name} is gone since the report was made."
-        elif sha256_file(path) != digest:
+        elif stored_digest(run / RECORD_NAME) != digest:
             yield f"The record of {name} was changed since the report was made: report again."
 
 

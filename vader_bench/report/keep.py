@@ -16,19 +16,26 @@ from vader_bench.files import (
     new_folder,
     read_bytes,
     read_json,
-    sha256_file,
     write_bytes,
     write_json,
     write_table,
 )
-from vader_bench.records.folder import read_record, write_record
-from vader_bench.records.metrics import METRICS_NAME, PACKED_NAME, pack_metrics
+from vader_bench.records.metrics import METRICS_NAME
+from vader_bench.records.packed import PACKED_SUFFIX, pack, stored_digest
+from vader_bench.records.record_file import (
+    RECORD_NAME,
+    find_records,
+    has_record,
+    pack_record,
+    read_record,
+)
 from vader_bench.report.reported import PROVENANCE_NAME, read_reported
 
 __all__ = ["Kept", "keep", "kept_of_report", "kept_of_run"]
 
-_RECORD: Final = "record.json"
 _CONFIG: Final = "config.json"
+_PACKED: Final = (RECORD_NAME, METRICS_NAME)
+"""Kept as packed files, which a copy of the copy finds as these."""
 _TABLES: Final = (_CONFIG, "origin.json", "training.json")
 _VIDEOS: Final = "samples"
 _TUNING: Final = ("choice.yaml", "trials.csv", "summary.md", "trials.png")
@@ -58,9 +65,9 @@ def kept_of_run(path: PurePath, *, first: bool, adapters: bool, videos: bool = T
     """
     if path.parts[0] == _VIDEOS:
         return first and videos
-    return path.as_posix() in (_RECORD, METRICS_NAME, PACKED_NAME, *_TABLES) or (
-        path.as_posix() == ADAPTER_NAME and first and adapters
-    )
+    name = path.as_posix()
+    packed = name.removesuffix(PACKED_SUFFIX) in _PACKED
+    return packed or name in _TABLES or (name == ADAPTER_NAME and first and adapters)
 
 
 def keep(
@@ -68,8 +75,8 @@ def keep(
 ) -> Kept:
     """Write to ``out`` what is kept of the results in ``folder``, which stay as they are.
 
-    Records are written in the newest version, and metrics are packed. Where a report names the digest of a
-    record, the copy's names that of the record in the copy.
+    Records are written in the newest version, and packed as metrics are. Where a report names the digest of a
+    record, the copy's names that of the record in the copy, as it is before it is packed.
 
     Args:
         folder: ``results/<experiment>/<suite>`` with its report, or what ``tune`` wrote.
@@ -89,7 +96,7 @@ def keep(
     if not tuned and not (folder / PROVENANCE_NAME).exists():
         remedy = f"make one with `vader-bench report {folder}`"
         raise UserError(str(folder), "has no report", remedy, exit_code=ExitCode.MISSING)
-    records = {path.parent.name: read_record(path) for path in sorted(folder.glob(f"runs/*/{_RECORD}"))}
+    records = {name: read_record(path) for name, path in find_records(folder).items()}
     unknown = sorted(set(adapters) - {record.label for record in records.values()})
     if unknown:
         raise UserError(", ".join(unknown), f"is no arm with a record in {folder}", "name another arm")
@@ -104,7 +111,7 @@ def keep(
         raise UserError(", ".join(lacking), f"has no adapters of seed {first} to keep in {folder}", remedy)
     with new_folder(out) as copy:
         for name, record in records.items():
-            write_record(copy / "runs" / name / _RECORD, record)
+            pack_record(copy / "runs" / name / RECORD_NAME, record)
             run = folder / "runs" / name
             wanted = _wanted(
                 run, first=record.seed == first, adapters=record.label in adapters, videos=videos
@@ -121,8 +128,9 @@ def _wanted(run: Path, *, first: bool, adapters: bool, videos: bool) -> Iterator
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run)
         kept = kept_of_run(inside, first=first, adapters=adapters, videos=videos)
-        old = path.name == PACKED_NAME and (run / METRICS_NAME).exists()
-        if kept and not old and path.is_file() and path.name != _RECORD:
+        name = path.name.removesuffix(PACKED_SUFFIX)
+        old = name != path.name and path.with_name(name).exists()
+        if kept and not old and path.is_file() and name != RECORD_NAME:
             yield path
 
 
@@ -134,7 +142,7 @@ def _copy(path: Path, to: Path) -> None:
         write_table(to, table)
         return
     if path.name == METRICS_NAME:
-        pack_metrics(path, to.parent)
+        pack(to, read_bytes(path))
         return
     write_bytes(to, read_bytes(path))
 
@@ -161,9 +169,12 @@ def _keep_report(folder: Path, out: Path, *, sheet: bool) -> None:
 
 def _digest(folder: Path, out: Path, run: str, reported: str) -> str:
     """Return the digest of the copy's record, if it is the copy of the one that was reported."""
-    path = folder / "runs" / run / _RECORD
-    unchanged = path.exists() and sha256_file(path) == reported
-    return sha256_file(out / "runs" / run / _RECORD) if unchanged else reported
+    unchanged = has_record(folder / "runs" / run) and stored_digest(_record(folder, run)) == reported
+    return stored_digest(_record(out, run)) if unchanged else reported
+
+
+def _record(folder: Path, run: str) -> Path:
+    return folder / "runs" / run / RECORD_NAME
 
 
 def _bytes(folder: Path) -> int:

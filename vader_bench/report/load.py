@@ -10,10 +10,10 @@ from vader_bench.config.names import ADAPTER, BASE, UNTRAINED, run_name
 from vader_bench.config.schema import ExperimentConfig
 from vader_bench.config.yamlfile import parse, raise_faults, read_mapping
 from vader_bench.errors import ExitCode, UserError
-from vader_bench.files import sha256_file
-from vader_bench.records.folder import read_record
 from vader_bench.records.inputs import require_same_inputs
+from vader_bench.records.packed import stored_digest
 from vader_bench.records.record import Record
+from vader_bench.records.record_file import find_records, read_record
 from vader_bench.records.upgrade import EXPERIMENT_VERSION
 from vader_bench.stats import Analysis, Target, analyse, beside, build_panel, complete_seeds
 
@@ -116,7 +116,7 @@ def load_results(folder: Path, *, allow_missing: bool = False) -> Results:
     """
     experiment = _experiment(folder / "experiment.yaml")
     names = _run_names(experiment)
-    paths = {path.parent.name: path for path in sorted((folder / "runs").glob("*/record.json"))}
+    paths = find_records(folder)
     missing = tuple(name for name in names if name not in paths)
     if missing and (not allow_missing or len(missing) == len(names)):
         raise UserError(
@@ -135,7 +135,7 @@ def load_results(folder: Path, *, allow_missing: bool = False) -> Results:
         folder=folder,
         experiment=experiment,
         records=records,
-        digests={name: sha256_file(path) for name, path in present.items()},
+        digests={name: stored_digest(path) for name, path in present.items()},
         missing=missing,
         unused=tuple(name for name in paths if name not in names),
     )

@@ -10,7 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from vader_bench.config.names import BASE, HELDOUT, run_name
+from vader_bench.records.packed import stored
 from vader_bench.records.record import EXTENDED, SAMPLE_PROMPTS, Record, VideoScore
+from vader_bench.records.record_file import RECORD_NAME
 from vader_bench.report.agreement import ReferenceAgreement, agreement_lines
 from vader_bench.report.documents import Section
 from vader_bench.report.html import render
@@ -145,10 +147,15 @@ def _records(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
         found.append(
             (
                 arm,
-                [{"name": n, "path": f"runs/{n}/record.json", "there": n in results.records} for n in names],
+                [{"name": n, "path": _path(results, n), "there": n in results.records} for n in names],
             )
         )
     return found
+
+
+def _path(results: Results, run: str) -> str:
+    """Return where a run's record is, from the page."""
+    return stored(results.folder / "runs" / run / RECORD_NAME).relative_to(results.folder).as_posix()
 
 
 def _agreement(agreements: Sequence[ReferenceAgreement]) -> dict[str, Any]:

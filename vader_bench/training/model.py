@@ -18,9 +18,10 @@ from vader_bench.errors import ExitCode, UserError
 from vader_bench.evaluation.generator import PromptSample, VideoGenerator
 from vader_bench.evaluation.measurements import at_scale
 from vader_bench.prompts.lines import PromptDetails
-from vader_bench.records.folder import ADAPTER_NAME, read_record
+from vader_bench.records.folder import ADAPTER_NAME
 from vader_bench.records.places import run_suite
 from vader_bench.records.record import Record
+from vader_bench.records.record_file import RECORD_NAME, read_record
 from vader_bench.registry import own_code
 from vader_bench.training.load import load_backbone, suite_details
 from vader_bench.training.settle import settle_torch
@@ -129,7 +130,7 @@ def read_run(run: Path) -> Record:
     Raises:
         UserError: as ``load_run_model``.
     """
-    record = read_record(run / "record.json")
+    record = read_record(run / RECORD_NAME)
     suite = run_suite(run, record)
     _require_here(run, [suite.backbone.family, *suite.weights()])
     for name in suite.weights():

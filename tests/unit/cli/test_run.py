@@ -21,7 +21,8 @@ from tests.support.commands import Command
 from tests.support.stores import new_store
 from tests.unit.cli.conftest import ENVIRONMENT, call, experiment_data, write_project, write_yaml
 from vader_bench.config.yamlfile import read_mapping
-from vader_bench.records.folder import read_metrics, read_record
+from vader_bench.records.folder import read_metrics
+from vader_bench.records.record_file import read_record
 
 pytestmark = pytest.mark.slow
 

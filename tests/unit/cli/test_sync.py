@@ -14,7 +14,7 @@ from tests.unit.cli.conftest import call
 from tests.unit.records.tracking.test_database import unfinished
 from tests.unit.records.tracking.test_sender import METRICS
 from vader_bench.cli import main
-from vader_bench.records.metrics import pack_metrics
+from vader_bench.records.packed import pack
 from vader_bench.records.tracking import Tracker
 
 NAMES = ["vader-red-seed1", "vader-red-seed2"]
@@ -66,14 +66,16 @@ def test_it_says_how_much_it_sent(folder: Path, capsys: pytest.CaptureFixture[st
     assert [artifact.path for artifact in artifacts] == ["summary.csv"]
 
 
-def test_packed_metrics_of_a_kept_copy_are_sent_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_packed_files_of_a_kept_copy_are_sent_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for run in (folder / "runs").iterdir():
-        pack_metrics(run / "metrics.jsonl", run)
-        (run / "metrics.jsonl").unlink()
+        for name in ("metrics.jsonl", "record.json"):
+            pack(run / name, (run / name).read_bytes())
+            (run / name).unlink()
     (folder / "runs" / "other").mkdir()
     (folder / "runs" / "other" / "metrics.jsonl.bak").touch()
     assert said(capsys, folder).startswith("sent 2 runs to ")
     check(folder.parents[1])
+    assert said(capsys, folder).startswith("sent 0 runs to ")
 
 
 def test_it_says_where_the_charts_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

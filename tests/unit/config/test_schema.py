@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vader_bench.config.schema import (
 from vader_bench.config.settings import Settings
 from vader_bench.files import read_json
 from vader_bench.methods import METHODS
+from vader_bench.records.packed import read_stored
 
 Data = dict[str, Any]
 
@@ -77,8 +79,8 @@ def test_the_equation_of_a_flow_is_written_only_where_it_is_not_the_usual_one() 
 def test_the_settings_of_committed_records_stay(method: str) -> None:
     """Typed settings are written as the tables were that they are read from."""
     kind = Settings if method == "base" else METHODS.get(method).Config
-    for path in sorted((Path(__file__).parents[3] / "results" / "reference").rglob("record.json")):
-        record = read_json(path)
+    for path in sorted((Path(__file__).parents[3] / "results" / "reference").rglob("record.json*")):
+        record = json.loads(read_stored(path.with_name("record.json")))
         if record["method"] == method and record["config"]["settings"].keys() <= kind.model_fields.keys():
             settings = kind(**record["config"]["settings"])
             run = RunConfig.model_validate(record["config"] | {"settings": settings})

@@ -15,7 +15,7 @@ from vader_bench.experiment.load import load_suite
 from vader_bench.experiment.resolve import resolve_experiment
 from vader_bench.experiment.tuning.candidates import find_candidates
 from vader_bench.experiment.tuning.config import load_tune
-from vader_bench.records.folder import read_record
+from vader_bench.records.record_file import read_record
 from vader_bench.training.identity import training_depends_on, training_key
 
 METHOD = '''

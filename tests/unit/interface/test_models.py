@@ -10,7 +10,7 @@ import torch
 from tests.support.faults import lines_of
 from vader_bench.experiment.load import load_suite
 from vader_bench.interface.models import load_backbone, load_model, load_reward
-from vader_bench.records.folder import read_record
+from vader_bench.records.record_file import read_record
 from vader_bench.training.model import Model
 
 PROMPTS = ["ab", "cd"]

@@ -9,7 +9,7 @@ import pytest
 from tests.support.faults import lines_of
 from vader_bench.experiment.load import LoadedExperiment
 from vader_bench.interface.runs import run_arm
-from vader_bench.records.folder import read_record
+from vader_bench.records.record_file import read_record
 
 
 def test_the_record_is_where_the_command_leaves_it(trained: Path, small: LoadedExperiment) -> None:

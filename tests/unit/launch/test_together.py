@@ -19,7 +19,8 @@ from vader_bench.config.schema import RunConfig
 from vader_bench.errors import ExitCode, UserError
 from vader_bench.launch.together import execute_together, work_together
 from vader_bench.methods.vader import Vader
-from vader_bench.records.folder import RunFolder, read_record
+from vader_bench.records.folder import RunFolder
+from vader_bench.records.record_file import read_record
 from vader_bench.training import session
 from vader_bench.training.progress import Progress
 from vader_bench.world import World

@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.results import Invented, make_record
 from vader_bench import files
 from vader_bench.config.schema import RunConfig, config_digest
 from vader_bench.errors import UserError
 from vader_bench.records import folder as module
-from vader_bench.records.folder import RunFolder, read_metrics, read_record, write_record
+from vader_bench.records.folder import RunFolder, read_metrics
 from vader_bench.records.locks import LOCK_NAME
 from vader_bench.records.provenance import repository_root
 from vader_bench.records.record import Record
+from vader_bench.records.record_file import pack_record
 from vader_bench.records.trained import Provenance, Training
 
 
@@ -348,6 +348,14 @@ def test_what_is_forgotten_leaves_an_empty_folder(folder: RunFolder, run_config:
     assert names(reopened(folder, run_config)) == ["config.json"]
 
 
+def test_a_packed_record_is_forgotten_too(folder: RunFolder, record: Record) -> None:
+    pack_record(folder.record_path, record)
+    assert folder.finished
+    assert folder.load_record() == record
+    folder.forget()
+    assert names(folder) == []
+
+
 def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
     folder.append_metrics({"step": 0})
     folder.save_checkpoint(b"state")
@@ -355,36 +363,6 @@ def test_record_ends_the_run(folder: RunFolder, record: Record) -> None:
     assert folder.finished
     assert folder.load_record() == record
     assert names(folder) == ["config.json", "metrics.jsonl", "record.json"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"version": 6}, "version 6; this program reads versions 1 to 5; upgrade vader-bench to the version"),
-        ({"version": 0}, "version 0; this program reads versions 1 to 5"),
-        ({"version": None}, "version None; this program reads versions 1 to 5"),
-        ({"seed": "one"}, "is no record \\(seed: "),
-        ({"extra": 1}, "is no record \\(extra: "),
-    ],
-)
-def test_unfit_records_are_refused(tmp_path: Path, record: Record, change: Any, message: str) -> None:
-    files.write_json(tmp_path / "record.json", record.model_dump(mode="json") | change)
-    with pytest.raises(UserError, match=message):
-        read_record(tmp_path / "record.json")
-
-
-def test_a_record_takes_a_fraction_of_the_bytes_of_its_rows(tmp_path: Path) -> None:
-    record = make_record(Invented(), "vader", "red", 1)
-    files.write_json(tmp_path / "rows.json", record.model_dump(mode="json"))
-    write_record(tmp_path / "record.json", record)
-    assert read_record(tmp_path / "record.json") == record
-    assert (tmp_path / "record.json").stat().st_size < (tmp_path / "rows.json").stat().st_size / 3
-
-
-def test_record_that_is_a_list(tmp_path: Path) -> None:
-    files.write_json(tmp_path / "record.json", [])
-    with pytest.raises(UserError, match="version None"):
-        read_record(tmp_path / "record.json")
 
 
 def test_broken_line_in_the_middle_of_the_metrics(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from vader_bench.config.schema import SuiteConfig
 from vader_bench.errors import UserError
 from vader_bench.files import write_json
 from vader_bench.records.columns import by_columns
-from vader_bench.records.folder import read_record
 from vader_bench.records.record import RECORD_VERSION, Record
+from vader_bench.records.record_file import read_record
 
 OLDER = Path(__file__).parent / "version_1"
 """Records that 0.1.0 wrote, of whose looks two are left, with the first three scores of each."""

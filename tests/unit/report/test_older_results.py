@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from vader_bench.records.folder import read_record
+from vader_bench.records.record_file import read_record
 from vader_bench.report import build_report
 
 OLDER = Path(__file__).parent / "version_1" / "fig5"

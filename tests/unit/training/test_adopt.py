@@ -12,8 +12,9 @@ from vader_bench import files
 from vader_bench.config.schema import RunConfig
 from vader_bench.config.settings import AdapterSettings
 from vader_bench.errors import UserError
-from vader_bench.records.folder import RunFolder, read_record
+from vader_bench.records.folder import RunFolder
 from vader_bench.records.record import Evaluation, Record, VideoScore
+from vader_bench.records.record_file import read_record
 from vader_bench.records.tracking.points import tell
 from vader_bench.stats import analyse, build_panel
 from vader_bench.training.export import AdapterForm, export_adapter

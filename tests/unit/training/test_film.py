@@ -10,7 +10,7 @@ import pytest
 
 from vader_bench import files
 from vader_bench.errors import UserError
-from vader_bench.records.folder import read_record
+from vader_bench.records.record_file import read_record
 from vader_bench.training.film import film
 from vader_bench.videos import read_video
 

@@ -17,8 +17,9 @@ from vader_bench.evaluation.evaluator import Evaluator
 from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
 from vader_bench.records import provenance
-from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.records.folder import RunFolder, read_metrics
 from vader_bench.records.locks import LOCK_NAME
+from vader_bench.records.record_file import read_record
 from vader_bench.training.identity import training_depends_on
 from vader_bench.training.reuse import find_trainings, forget_taken, take_training
 from vader_bench.training.session import execute

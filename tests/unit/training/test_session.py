@@ -22,8 +22,9 @@ from vader_bench.errors import UserError
 from vader_bench.evaluation.evaluator import EvaluationResult, Evaluator
 from vader_bench.evaluation.measurements import Measurer
 from vader_bench.methods import METHODS
-from vader_bench.records.folder import RunFolder, read_metrics, read_record
+from vader_bench.records.folder import RunFolder, read_metrics
 from vader_bench.records.locks import LOCK_NAME
+from vader_bench.records.record_file import read_record
 from vader_bench.rewards import REWARDS
 from vader_bench.training import session
 from vader_bench.training.progress import Progress

@@ -13,9 +13,9 @@ from vader_bench.config.yamlfile import Fault, raise_faults
 from vader_bench.errors import UserError
 from vader_bench.human.config import StudyConfig
 from vader_bench.prompts.sets import PromptSet, leaks, load_prompts
-from vader_bench.records.folder import read_record
 from vader_bench.records.places import run_prompts
 from vader_bench.records.record import Record
+from vader_bench.records.record_file import RECORD_NAME, has_record, read_record
 
 __all__ = ["Scene", "check_runs", "find_clips", "is_run", "wanted_prompts"]
 
@@ -48,7 +48,7 @@ def find_clips(study: StudyConfig) -> dict[str, dict[Scene, Path]]:
     for arm, folder in study.arms.items():
         try:
             if is_run(folder):
-                runs[arm] = read_record(Path(folder) / "record.json")
+                runs[arm] = read_record(Path(folder) / RECORD_NAME)
                 found[arm] = _of_run(runs[arm], Path(folder), prompts)
             else:
                 found[arm] = _of_folder(Path(folder), prompts)
@@ -69,14 +69,14 @@ def check_runs(study: StudyConfig) -> None:
     """
     prompts = [] if study.prompts is None else wanted_prompts(study.prompts)
     runs = {
-        arm: read_record(Path(folder) / "record.json") for arm, folder in study.arms.items() if is_run(folder)
+        arm: read_record(Path(folder) / RECORD_NAME) for arm, folder in study.arms.items() if is_run(folder)
     }
     raise_faults(f"study {study.study}", [*_unlike(runs), *_seen(study, runs, prompts)])
 
 
 def is_run(folder: str | Path) -> bool:
     """Tell whether an arm is the results folder of a finished run."""
-    return (Path(folder) / "record.json").exists()
+    return has_record(Path(folder))
 
 
 def wanted_prompts(name_or_path: str) -> list[str]:

@@ -16,7 +16,7 @@ from vader_bench.config.names import ADAPTER, BASE, HELDOUT
 from vader_bench.config.schema import MemoryConfig
 from vader_bench.errors import UserError
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.metrics import RESTORE, metrics_file
+from vader_bench.records.packed import RESTORE, stored, stored_digest
 from vader_bench.records.record import Record, gold_is_share
 
 __all__ = ["Point", "SentPoint", "Story", "points", "tell"]
@@ -103,7 +103,7 @@ class Story:
     """Of each line of metrics, the device time in seconds and its points; those of the record are last."""
     record: Record | None
     record_digest: str
-    """SHA-256 of ``record.json``; empty where the run is not finished."""
+    """SHA-256 of ``record.json``, packed or not; empty where the run is not finished."""
 
     @property
     def name(self) -> str:
@@ -140,13 +140,13 @@ def tell(run: RunFolder) -> Story:
         looks = (line for line in metrics if line.get("split") == HELDOUT)
         untrained = next(looks, {}).get("curve_mean")
     lines = [
-        _line_points(metrics_file(run.metrics_path), number, line, gold_as, untrained)
+        _line_points(stored(run.metrics_path), number, line, gold_as, untrained)
         for number, line in enumerate(metrics, start=1)
     ]
     record = run.load_record() if run.finished else None
     if record is not None:
         lines.append((record.ledger["device_seconds"], _hours(record)))
-    digest = files.sha256_file(run.record_path) if record is not None else ""
+    digest = stored_digest(run.record_path) if record is not None else ""
     return Story(run, asked.tags(), asked.parameters(), lines, record, digest)
 
 

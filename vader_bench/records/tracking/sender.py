@@ -13,6 +13,7 @@ from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.records.folder import ADAPTER_NAME, RunFolder
 from vader_bench.records.locks import FolderInUseError, FolderLock
+from vader_bench.records.packed import read_stored
 from vader_bench.records.tracking.points import SentPoint, Story, tell
 from vader_bench.records.tracking.state import State
 from vader_bench.records.tracking.store import REFUSES, Store, StoreError
@@ -252,8 +253,10 @@ class Sender:
         }
         for key, value in tags.items():
             store.ask(client.set_tag, held.run_id, key, value)
-        for path in _artifacts(story):
-            store.ask(client.log_artifact, held.run_id, str(path))
+        record_path, adapters = story.run.record_path, story.run.path / ADAPTER_NAME
+        store.ask(client.log_text, held.run_id, read_stored(record_path), record_path.name)
+        if adapters.is_file():
+            store.ask(client.log_artifact, held.run_id, str(adapters))
         samples = story.run.path / "samples"
         for path in sorted(samples.iterdir()) if samples.is_dir() else []:  # an answer is owed for each alone
             store.ask(client.log_artifact, held.run_id, str(path), samples.name)
@@ -268,7 +271,7 @@ class Sender:
         return held.began + self._state.times(story.run).lasted
 
     def _has_artifacts(self, held: _Held, story: Story) -> bool:
-        if not self._artifacts(held.run_id) >= {path.name for path in _artifacts(story)}:
+        if not self._artifacts(held.run_id) >= _artifacts(story):
             return False
         samples = story.run.path / "samples"
         wanted = {f"{samples.name}/{path.name}" for path in samples.iterdir()} if samples.is_dir() else set()
@@ -296,10 +299,10 @@ class Sender:
             yield
 
 
-def _artifacts(story: Story) -> list[Path]:
-    """Return the files of a finished run that a store keeps, beside its videos."""
-    adapters = story.run.path / ADAPTER_NAME
-    return [story.run.record_path, *([adapters] if adapters.is_file() else [])]
+def _artifacts(story: Story) -> set[str]:
+    """Return the names of the files of a finished run that a store keeps, beside its videos."""
+    has_adapters = (story.run.path / ADAPTER_NAME).is_file()
+    return {story.run.record_path.name, *([ADAPTER_NAME] if has_adapters else [])}
 
 
 def _measured(held: _Held, story: Story) -> bool:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vader_bench import files
 from vader_bench.errors import UserError
 from vader_bench.records.folder import RunFolder
-from vader_bench.records.metrics import metrics_file
+from vader_bench.records.packed import stored
 
 __all__ = ["STATE_NAME", "State", "Times"]
 
@@ -102,7 +102,7 @@ class State:
         clock = self._stored.runs.get(run.path.name)
         if clock is not None:
             return Times(clock.began, clock.worked)
-        ended = run.record_path if run.finished else metrics_file(run.metrics_path)
+        ended = stored(run.record_path if run.finished else run.metrics_path)
         last, first = ended.stat().st_mtime, (run.path / "config.json").stat().st_mtime
         at_least = run.metrics()[-1]["device_seconds"]
         return Times(round(min(first, last - at_least) * 1000), round(max(last - first, at_least) * 1000))

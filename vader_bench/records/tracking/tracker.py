@@ -238,7 +238,8 @@ class Tracker:
             self._retry_at = monotonic() + RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
             self._failures += 1
             with self._changed:
-                self._report = self._report or report
+                if self._report is None:  # else a newer one has come, which may be empty
+                    self._report = report
         else:
             self._failures = 0
             if self._warned and not self._wanted:

@@ -159,6 +159,26 @@ def test_a_server_that_is_away_is_reported_once_and_asked_again_later(
     assert said[1].startswith(f"MLflow lacks {NAME}, the report; `vader-bench sync ")
 
 
+def test_a_report_that_comes_while_an_attempt_fails_is_not_lost(
+    results: Path, away: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    follower = tracker(results, f"http://127.0.0.1:{away}", said)
+    opened, tries = follower._store.open, list[None]()
+
+    def open_and_report() -> None:
+        if not tries:
+            follower.send_report([])
+        tries.append(None)
+        opened()
+
+    monkeypatch.setattr(follower._store, "open", open_and_report)
+    follower.watch(start_run(results))
+    wait_for(lambda: bool(said))
+    follower.finish()
+    assert said[-1].startswith(f"MLflow lacks {NAME}, the report; `vader-bench sync ")
+
+
 def test_a_store_that_comes_back_gets_everything(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", (0.05,))
     database, said = results / "mlflow.db", list[str]()
