@@ -46,7 +46,7 @@ def show_report(
     console = Console()
     for reward, analysis in report.analyses.items():
         console.print(_table(report, reward))
-        _say(console, verdicts(analysis, report.results.methods))
+        _say(console, verdicts(analysis, report.results.methods, report.results.families()))
     if report.agreements is not None:
         _say(console, agreement_lines(report.agreements))
     _say(console, file_lines(report.files))

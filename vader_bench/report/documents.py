@@ -75,7 +75,7 @@ def summary_latex(results: Results, analyses: dict[str, Analysis], said: Sequenc
 def _section(results: Results, reward: str, analysis: Analysis | None, more: Sequence[Extra]) -> Section:
     if analysis is None:
         return Section(reward, ["missing"], [])
-    said = [*verdicts(analysis, results.methods), *findings(results, reward)]
+    said = [*verdicts(analysis, results.methods, results.families()), *findings(results, reward)]
     said += [line for part in more for line in part.findings(reward)]
     tables = [
         *statistics_tables(results, analysis),

@@ -9,7 +9,7 @@ import numpy as np
 from vader_bench.records.record import Record
 from vader_bench.report.load import Results
 from vader_bench.report.tables import Table
-from vader_bench.report.words import estimate_text, listed, quantity
+from vader_bench.report.words import arms_listed, estimate_text, quantity
 from vader_bench.stats import Course, course, drift, frontier, transfer
 from vader_bench.stats.aggregate import over_seeds, spent
 
@@ -35,14 +35,11 @@ def findings(results: Results, reward: str) -> list[str]:
         for arm, records in _measured(results, reward, lambda record: record.has_path_kl)
         if results.trained(arm)
     }
+    truth, share = "the truth that it imitates", "the share of the prompt that the oracle sees"
+    families = results.families()
     lines = [
-        *_fallen(courses, "over-optimised", "the truth that it imitates", lambda state: state.hacked),
-        *_fallen(
-            courses,
-            "departs from the prompt",
-            "the share of the prompt that the oracle sees",
-            lambda state: state.off_prompt,
-        ),
+        *_fallen(courses, families, "over-optimised", truth, lambda state: state.hacked),
+        *_fallen(courses, families, "departs from the prompt", share, lambda state: state.off_prompt),
     ]
     for arm, records in _measured(results, reward, lambda record: bool(record.extensions)):
         last = drift(records)[-1]
@@ -53,7 +50,11 @@ def findings(results: Results, reward: str) -> list[str]:
 
 
 def _fallen(
-    courses: Mapping[str, Sequence[Course]], name: str, what: str, fell: Callable[[Course], bool]
+    courses: Mapping[str, Sequence[Course]],
+    families: Mapping[str, Sequence[str]],
+    name: str,
+    what: str,
+    fell: Callable[[Course], bool],
 ) -> Iterator[str]:
     """Yield a sentence with every arm's first look at which the reward has risen and ``what`` has fallen."""
     first: dict[int, list[str]] = {}
@@ -61,7 +62,9 @@ def _fallen(
         if (state := next(filter(fell, states), None)) is not None:
             first.setdefault(state.queries, []).append(arm)
     if first:
-        told = "; ".join(f"after {queries} queries {listed(first[queries])}" for queries in sorted(first))
+        told = "; ".join(
+            f"after {queries} queries {arms_listed(first[queries], families)}" for queries in sorted(first)
+        )
         risen = f"First look at which the reward has risen and {what} has fallen, both by interval"
         yield f"{risen} ({name}): {told}."
 

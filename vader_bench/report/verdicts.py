@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-from vader_bench.report.words import NOT_REACHED, Kind, effect_text, estimate_text, listed, p_text, quantity
+from vader_bench.report.words import (
+    NOT_REACHED,
+    Kind,
+    arms_listed,
+    effect_text,
+    estimate_text,
+    listed,
+    p_text,
+    quantity,
+)
 from vader_bench.stats import Analysis, ArmSummary, Estimate, MethodComparison
 from vader_bench.stats.compare import POWER
 
@@ -18,23 +28,31 @@ _MEASURES = (
 _OWN_TRUTH = "The reward is a formula and its own truth, so that no truth is measured beside it."
 
 
-def verdicts(analysis: Analysis, asked: Sequence[str]) -> list[str]:
+_Families: TypeAlias = Mapping[str, Sequence[str]]
+
+
+def verdicts(
+    analysis: Analysis, asked: Sequence[str], families: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
     """Return the findings on one reward, the comparison of methods first.
 
     Args:
         analysis: the statistics.
         asked: the methods of the experiment; those without results are named as missing.
+        families: its arms by method, where a method may have several, as ``Results.families`` has them.
     """
+    families = families or {}
     arms = [arm for name in analysis.panel.methods if (arm := analysis.arm(name)) is not None]
     trained = [arm for arm in arms if arm.seeds]
     lines = [_comparison(analysis, trained), *(_adapters(analysis, arm.name) for arm in analysis.adapters)]
-    lines += [_over_base(arms), _findable(analysis, trained), _threshold(analysis, trained)]
+    lines += [_over_base(arms, families), _findable(analysis, trained)]
+    lines.append(_threshold(analysis, trained, families))
     measures = _MEASURES[1:] if analysis.panel.own_truth else _MEASURES
-    lines += [_target(analysis, trained), _OWN_TRUTH if analysis.panel.own_truth else ""]
-    lines += [_beside(arms, *measure) for measure in measures]
+    lines += [_target(analysis, trained, families), _OWN_TRUTH if analysis.panel.own_truth else ""]
+    lines += [_beside(arms, families, *measure) for measure in measures]
     if not analysis.panel.own_truth:
         lines += [_parted(analysis, arm) for arm in arms]
-    lines.append(_best_of(analysis, arms))
+    lines.append(_best_of(analysis, arms, families))
     missing = [name for name in asked if name not in analysis.panel.methods]
     if missing:
         lines.append(f"Missing: {listed(missing)}.")
@@ -131,11 +149,12 @@ def _p(p_value: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def _over_base(arms: list[ArmSummary]) -> str:
+def _over_base(arms: list[ArmSummary], families: _Families) -> str:
     above = [arm.name for arm in arms if arm.statistics["gain"].above_zero]
     below = [arm.name for arm in arms if arm.statistics["gain"].below_zero]
     level = [f"{arm.name}{_smallest('gain', _size(arm))}" for arm in arms if arm.name not in above + below]
-    parts = [f"above it: {listed(above)}" if above else "", f"below it: {listed(below)}" if below else ""]
+    sides = (("above", above), ("below", below))
+    parts = [f"{side} it: {arms_listed(names, families)}" for side, names in sides if names]
     parts.append(f"not distinguished from it: {listed(level)}" if level else "")
     return f"Against the base model on held-out prompts, by interval, {'; '.join(p for p in parts if p)}."
 
@@ -162,7 +181,7 @@ def _size(arm: ArmSummary) -> float | None:
     return None if found.absent else found.value
 
 
-def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
+def _threshold(analysis: Analysis, arms: list[ArmSummary], families: _Families) -> str:
     best = analysis.best_baseline
     others = [arm for arm in arms if arm.name != best]
     if best is None or not others:
@@ -182,7 +201,7 @@ def _threshold(analysis: Analysis, arms: list[ArmSummary]) -> str:
         )
     goal = f"the final reward of {best}{'' if ahead else ', the best baseline'}"
     lines += [_reached(analysis, arm, goal) for arm in others if arm.name not in behind]
-    return " ".join([*lines, *_never(behind, goal)])
+    return " ".join([*lines, *_never(behind, goal, families)])
 
 
 def _reached(analysis: Analysis, arm: ArmSummary, goal: str) -> str:
@@ -197,9 +216,10 @@ def _is_never(amount: Estimate, kind: Kind) -> bool:
     return quantity(amount.value, kind) == NOT_REACHED
 
 
-def _never(names: list[str], goal: str) -> list[str]:
+def _never(names: list[str], goal: str, families: _Families) -> list[str]:
     """Return one sentence about all arms that do not reach the goal, where there are such."""
-    return [f"{listed(names)} {'does' if len(names) == 1 else 'do'} not reach {goal}."] if names else []
+    do = "does" if len(names) == 1 else "do"
+    return [f"{arms_listed(names, families)} {do} not reach {goal}."] if names else []
 
 
 def _straight(analysis: Analysis, queries: float) -> str:
@@ -210,7 +230,7 @@ def _straight(analysis: Analysis, queries: float) -> str:
     return f"; both are read off a straight line to its first look, at {first:g} queries"
 
 
-def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
+def _target(analysis: Analysis, arms: list[ArmSummary], families: _Families) -> str:
     """Say what the other arms need to get where the target's arm had got."""
     if analysis.target is None:
         return ""
@@ -224,7 +244,7 @@ def _target(analysis: Analysis, arms: list[ArmSummary]) -> str:
         return f"There is no target: {lead}, which is to set it, has no results."
     behind = [arm.name for arm in others if _is_never(arm.statistics["queries_to_target"], "multiple")]
     lines = [_needs(analysis, arm, queries, reached) for arm in others if arm.name not in behind]
-    return " ".join([*lines, *_never(behind, reached)])
+    return " ".join([*lines, *_never(behind, reached, families)])
 
 
 def _needs(analysis: Analysis, arm: ArmSummary, target: int, reached: str) -> str:
@@ -236,19 +256,21 @@ def _needs(analysis: Analysis, arm: ArmSummary, target: int, reached: str) -> st
     )
 
 
-def _beside(arms: list[ArmSummary], key: str, what: str, sign: str) -> str:
+def _beside(arms: list[ArmSummary], families: _Families, key: str, what: str, sign: str) -> str:
     """Say with which arms a measure that no method trains on rose and fell, and which are hacked."""
     measured = [arm for arm in arms if not arm.statistics[key].absent]
     fell = [arm for arm in measured if arm.statistics[key].below_zero]
     rose = [arm.name for arm in measured if arm.statistics[key].above_zero]
     if not measured:
         return ""
-    parts = [f"rose with {listed(rose)}" if rose else "rose with no method"]
+    parts = [f"rose with {arms_listed(rose, families)}" if rose else "rose with no method"]
     if fell:
         parts.append(f"fell with {listed([_change(arm, key) for arm in fell])}")
     line = f"{what}, which no method trains on, {' and '.join(parts)}, by interval."
     hacked = [arm.name for arm in fell if arm.statistics["gain"].above_zero]
-    return f"{line} The reward rose meanwhile with {listed(hacked)}{sign}." if hacked else line
+    if not hacked:
+        return line
+    return f"{line} The reward rose meanwhile with {arms_listed(hacked, families)}{sign}."
 
 
 def _change(arm: ArmSummary, key: str) -> str:
@@ -269,11 +291,10 @@ def _parted(analysis: Analysis, arm: ArmSummary) -> str:
     )
 
 
-def _best_of(analysis: Analysis, arms: list[ArmSummary]) -> str:
+def _best_of(analysis: Analysis, arms: list[ArmSummary], families: _Families) -> str:
     base = analysis.panel.base
     if base is None or not base.best_of:
         return ""
     above = [arm.name for arm in arms if arm.statistics["margin_over_best_of"].above_zero]
-    return (
-        f"Above best-of-{max(base.best_of)} of the base model, by interval: {listed(above) or 'no method'}."
-    )
+    told = arms_listed(above, families) or "no method"
+    return f"Above best-of-{max(base.best_of)} of the base model, by interval: {told}."

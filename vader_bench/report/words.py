@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from vader_bench.stats import Estimate
@@ -14,6 +14,7 @@ __all__ = [
     "NOT_REACHED",
     "Column",
     "Kind",
+    "arms_listed",
     "cells",
     "columns",
     "effect_text",
@@ -29,6 +30,8 @@ Kind: TypeAlias = Literal["reward", "effect", "queries", "flops", "seconds", "ti
 
 NOT_REACHED = "not reached"
 UNBOUNDED = "unbounded"
+_MANY = 3
+"""Arms of a method that are named together."""
 
 
 class Column(NamedTuple):
@@ -144,6 +147,22 @@ def quantity(value: float, kind: Kind, digits: int | None = None) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a sentence has them: ``a, b and c``."""
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def arms_listed(names: Sequence[str], families: Mapping[str, Sequence[str]]) -> str:
+    """Return names of arms as ``listed`` does, but one term for a method all of whose many arms are there.
+
+    Args:
+        names: of arms, in the order in which they are named.
+        families: the arms of the experiment by method.
+    """
+    told, many = list(names), {method: arms for method, arms in families.items() if len(arms) >= _MANY}
+    for method, arms in many.items() if len(families) > 1 else ():
+        if set(arms) <= set(told):
+            first = min(map(told.index, arms))
+            told = [name for name in told if name not in arms]
+            told.insert(first, f"all {len(arms)} arms of {method}")
+    return listed(told)
 
 
 def p_text(p_value: float) -> str:

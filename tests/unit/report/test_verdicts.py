@@ -252,3 +252,12 @@ def test_it_is_reported_what_others_need_to_reach_the_target() -> None:
     away = verdicts(_analysis(exact, leave_out="vader", target=Target("vader", 32)), METHODS)
     assert "There is no target: vader, which is to set it, has no results." in away
     assert not [line for line in verdicts(_analysis(exact), METHODS) if "target" in line]
+
+
+def test_arms_that_are_all_of_a_method_are_named_together() -> None:
+    gains = {"vader": 0.3, "a": 0.1, "b": 0.1, "c": 0.1}
+    analysis = _analysis(replace(WORLD, gains=gains, methods=tuple(gains)))
+    families = {"vader": ["vader"], "ddpo": ["a", "b", "c"]}
+    alone, told = (verdicts(analysis, tuple(gains), found) for found in ({}, families))
+    assert any("above it: vader, a, b and c." in line for line in alone)
+    assert [line.replace("vader, a, b and c", "vader and all 3 arms of ddpo") for line in alone] == told

@@ -6,6 +6,7 @@ import pytest
 
 from vader_bench.report.words import (
     Kind,
+    arms_listed,
     cells,
     columns,
     effect_text,
@@ -112,3 +113,25 @@ def test_columns_are_the_same_for_every_table_but_for_further_splits() -> None:
     more = columns({"gain_style", "gain", "area"})
     assert [column.key for column in more] == [*plain, "gain_style"]
     assert more[-1].title == "gain, style"
+
+
+FAMILIES = {"vader": ["vader-small", "vader", "vader-large"], "ddpo": ["ddpo", "ddpo-large"], "nft": ["nft"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], ""),
+        (["vader"], "vader"),
+        (["vader-small", "vader", "vader-large"], "all 3 arms of vader"),
+        (["nft", "vader", "ddpo", "vader-large", "vader-small"], "nft, all 3 arms of vader and ddpo"),
+        (["vader", "vader-large", "nft"], "vader, vader-large and nft"),  # one is missing
+        (["ddpo", "ddpo-large"], "ddpo and ddpo-large"),  # no longer than what would stand for them
+    ],
+)
+def test_all_arms_of_a_method_have_one_name(names: list[str], said: str) -> None:
+    assert arms_listed(names, FAMILIES) == said
+
+
+def test_arms_of_the_only_method_keep_their_names() -> None:
+    assert arms_listed(["k-1", "k-2", "k-8"], {"vader": ["k-1", "k-2", "k-8"]}) == "k-1, k-2 and k-8"
