@@ -150,19 +150,17 @@ def listed(names: Sequence[str]) -> str:
 
 
 def arms_listed(names: Sequence[str], families: Mapping[str, Sequence[str]]) -> str:
-    """Return names of arms as ``listed`` does, but one term for a method all of whose many arms are there.
+    """Return names of arms as ``listed`` does, but one term for the methods all of whose many arms are there.
 
     Args:
         names: of arms, in the order in which they are named.
         families: the arms of the experiment by method.
     """
-    told, many = list(names), {method: arms for method, arms in families.items() if len(arms) >= _MANY}
-    for method, arms in many.items() if len(families) > 1 else ():
-        if set(arms) <= set(told):
-            first = min(map(told.index, arms))
-            told = [name for name in told if name not in arms]
-            told.insert(first, f"all {len(arms)} arms of {method}")
-    return listed(told)
+    many = {method: arms for method, arms in families.items() if len(arms) >= _MANY and len(families) > 1}
+    whole = [method for method, arms in many.items() if set(arms) <= set(names)]
+    rest = listed([name for name in names if not any(name in many[method] for method in whole)])
+    together = f"all arms of {listed(whole)}" if whole else ""
+    return ", and ".join(filter(None, [together, rest]))
 
 
 def p_text(p_value: float) -> str:

@@ -260,4 +260,4 @@ def test_arms_that_are_all_of_a_method_are_named_together() -> None:
     families = {"vader": ["vader"], "ddpo": ["a", "b", "c"]}
     alone, told = (verdicts(analysis, tuple(gains), found) for found in ({}, families))
     assert any("above it: vader, a, b and c." in line for line in alone)
-    assert [line.replace("vader, a, b and c", "vader and all 3 arms of ddpo") for line in alone] == told
+    assert [line.replace("vader, a, b and c", "all arms of ddpo, and vader") for line in alone] == told

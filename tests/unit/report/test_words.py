@@ -123,14 +123,20 @@ FAMILIES = {"vader": ["vader-small", "vader", "vader-large"], "ddpo": ["ddpo", "
     [
         ([], ""),
         (["vader"], "vader"),
-        (["vader-small", "vader", "vader-large"], "all 3 arms of vader"),
-        (["nft", "vader", "ddpo", "vader-large", "vader-small"], "nft, all 3 arms of vader and ddpo"),
+        (["vader-small", "vader", "vader-large"], "all arms of vader"),
+        (["nft", "vader", "ddpo", "vader-large", "vader-small"], "all arms of vader, and nft and ddpo"),
         (["vader", "vader-large", "nft"], "vader, vader-large and nft"),  # one is missing
         (["ddpo", "ddpo-large"], "ddpo and ddpo-large"),  # no longer than what would stand for them
     ],
 )
 def test_all_arms_of_a_method_have_one_name(names: list[str], said: str) -> None:
     assert arms_listed(names, FAMILIES) == said
+
+
+def test_methods_that_are_whole_are_listed_together() -> None:
+    families = {method: [f"{method}-{size}" for size in range(3)] for method in ("vader", "ddpo", "nft")}
+    names = ["vader-0", "vader-1", "vader-2", "ddpo-0", "nft-0", "nft-1", "nft-2"]
+    assert arms_listed(names, families) == "all arms of vader and nft, and ddpo-0"
 
 
 def test_arms_of_the_only_method_keep_their_names() -> None:
